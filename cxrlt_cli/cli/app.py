@@ -1,0 +1,175 @@
+"""The commands: options in, engine called, exit code out."""
+
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrlt_cli import __version__
+from cxrlt_cli import config as c
+from cxrlt_cli.cli.options import as_command, resolve
+from cxrlt_cli.errors import OptionError, explain
+
+if TYPE_CHECKING:
+    from cxrlt_cli.engine.reporting import Reporter
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="cxrlt",
+    help="Long-tailed and zero-shot classification of chest films. Research software, not a medical device.",
+    epilog="Every command has its own help: cxrlt train --help",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Look after films and labels.", no_args_is_help=True)
+models_app = typer.Typer(help="Models for machines without a network, and for other programs.", no_args_is_help=True)
+app.add_typer(data_app, name="data", rich_help_panel="Data and models")
+app.add_typer(models_app, name="models", rich_help_panel="Data and models")
+
+Run = Callable[[c.OptionsT, "Reporter"], object]
+
+
+def command(
+    model: type[c.OptionsT], *, panel: str, parent: typer.Typer = app, name: str | None = None
+) -> Callable[[Run[c.OptionsT]], Run[c.OptionsT]]:
+    """Register a function of options and reporter as the command of its name, with the errors of the table."""
+
+    def register(run: Run[c.OptionsT]) -> Run[c.OptionsT]:
+        def body(ctx: typer.Context) -> None:
+            from cxrlt_cli.cli.display import RichReporter, consoles, show_error
+
+            out, err = consoles()
+            try:
+                options = resolve(model, ctx)
+                c.refuse_unbuilt(options)
+                run(options, RichReporter(out, err, options.quiet))
+            except KeyboardInterrupt:
+                err.print("Interrupted.")
+                raise typer.Exit(INTERRUPTED) from None
+            except Exception as error:
+                known = explain(error)
+                if known is None:
+                    raise
+                if ctx.params["debug"]:
+                    traceback.print_exc()
+                show_error(err, known)
+                raise typer.Exit(known.exit_code) from None
+
+        function = as_command(model, body)
+        function.__doc__ = run.__doc__
+        parent.command(name or run.__name__, rich_help_panel=panel)(function)
+        return run
+
+    return register
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"cxrlt {__version__}")
+        raise typer.Exit
+
+
+@command(c.TrainOptions, panel="Learn")
+def train(options: c.TrainOptions, reporter: "Reporter") -> None:
+    """Train a classifier on your films: a head on a frozen backbone first, then everything."""
+    from cxrlt_cli.engine.train import train
+
+    train(options, reporter)
+
+
+@command(c.FinetuneOptions, panel="Learn")
+def finetune(options: c.FinetuneOptions, reporter: "Reporter") -> None:
+    """Go on from a checkpoint: with other films, other findings, another loss."""
+    from cxrlt_cli.engine.train import finetune
+
+    finetune(options, reporter)
+
+
+@command(c.InferOptions, panel="Predict")
+def infer(options: c.InferOptions, reporter: "Reporter") -> None:
+    """Predict films with one checkpoint: a CSV of probabilities, a row a film, a column a finding."""
+    from cxrlt_cli.engine.infer import infer
+
+    infer(options, reporter)
+
+
+@command(c.EnsembleOptions, panel="Predict")
+def ensemble(options: c.EnsembleOptions, reporter: "Reporter") -> None:
+    """Blend checkpoints and prediction CSVs into one. (Not built yet.)"""
+    raise _not_built("ensemble")
+
+
+@command(c.OodOptions, panel="Predict")
+def ood(options: c.OodOptions, reporter: "Reporter") -> None:
+    """Score findings that nobody labelled, from words alone. (Not built yet.)"""
+    raise _not_built("ood")
+
+
+@command(c.EvaluateOptions, panel="Judge")
+def evaluate(options: c.EvaluateOptions, reporter: "Reporter") -> None:
+    """Score predictions against labels: AP, AUROC, F1 and calibration, for each finding and each band."""
+    from cxrlt_cli.engine.evaluate import evaluate
+
+    evaluate(options, reporter)
+
+
+@command(c.DemoOptions, panel="Learn")
+def demo(options: c.DemoOptions, reporter: "Reporter") -> None:
+    """The whole story on digital phantoms. (Not built yet.)"""
+    raise _not_built("demo")
+
+
+@command(c.DataCheckOptions, panel="Data", parent=data_app, name="check")
+def data_check(options: c.DataCheckOptions, reporter: "Reporter") -> None:
+    """Look for faults in films and labels. (Not built yet.)"""
+    raise _not_built("data check")
+
+
+@command(c.DataCacheOptions, panel="Data", parent=data_app, name="cache")
+def data_cache(options: c.DataCacheOptions, reporter: "Reporter") -> None:
+    """Decode films once and keep them. (Not built yet.)"""
+    raise _not_built("data cache")
+
+
+@command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")
+def data_phantom(options: c.DataPhantomOptions, reporter: "Reporter") -> None:
+    """Draw digital phantoms: films whose findings are known. (Not built yet.)"""
+    raise _not_built("data phantom")
+
+
+@command(c.ModelsListOptions, panel="Models", parent=models_app, name="list")
+def models_list(options: c.ModelsListOptions, reporter: "Reporter") -> None:
+    """Show the models that cxrlt knows. (Not built yet.)"""
+    raise _not_built("models list")
+
+
+@command(c.ModelsPullOptions, panel="Models", parent=models_app, name="pull")
+def models_pull(options: c.ModelsPullOptions, reporter: "Reporter") -> None:
+    """Fetch a model into a folder. (Not built yet.)"""
+    raise _not_built("models pull")
+
+
+@command(c.ModelsVerifyOptions, panel="Models", parent=models_app, name="verify")
+def models_verify(options: c.ModelsVerifyOptions, reporter: "Reporter") -> None:
+    """Check a fetched model against its manifest. (Not built yet.)"""
+    raise _not_built("models verify")
+
+
+@command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")
+def models_export(options: c.ModelsExportOptions, reporter: "Reporter") -> None:
+    """Write a checkpoint as ONNX. (Not built yet.)"""
+    raise _not_built("models export")
+
+
+def _not_built(name: str) -> OptionError:
+    return OptionError(f"cxrlt {name} is not built yet in this version of cxrlt.")
+
+
+def main() -> None:
+    app()

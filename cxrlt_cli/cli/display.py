@@ -1,0 +1,166 @@
+"""What a person sees: bars, tables and panels in a terminal; one plain line each where there is none.
+
+Results go to stdout; progress, notes and errors go to stderr.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from cxrlt_cli.engine.reporting import Advance, EpochSummary, duration
+from cxrlt_cli.errors import CxrltError
+from cxrlt_cli.labels import Band
+from cxrlt_cli.metrics import FindingScore, Scores
+
+BAND_STYLES: dict[Band, str] = {"head": "green", "medium": "yellow", "tail": "red"}
+EPOCH_COLUMNS = (("phase", 8), ("epoch", 8), ("loss", 9), ("lr head", 9), ("lr body", 9), ("val AP", 8), ("AUROC", 7),
+                 ("films/s", 8), ("time", 8), ("", 6))  # fmt: skip
+
+
+class RichReporter:
+    """A Reporter for a terminal, or for a log where the console is none."""
+
+    def __init__(self, out: Console, err: Console, quiet: bool = False) -> None:
+        self._out = out
+        self._err = err
+        self._quiet = quiet
+        self._has_header = False
+
+    def note(self, message: str) -> None:
+        if not self._quiet:
+            self._err.print(escape(message), style="dim", soft_wrap=not self._err.is_terminal)
+
+    def warn(self, message: str) -> None:
+        self._err.print(f"[yellow]Warning:[/] {escape(message)}", soft_wrap=not self._err.is_terminal)
+
+    def plan(self, title: str, facts: Mapping[str, str]) -> None:
+        if self._quiet:
+            return
+        if not self._err.is_terminal:
+            for name, fact in facts.items():
+                self._err.print(f"{name}: {fact}", markup=False, soft_wrap=True, highlight=False)
+            return
+        table = Table.grid(padding=(0, 2))
+        for name, fact in facts.items():
+            table.add_row(Text(name, style="bold"), Text(fact))
+        self._err.print(Panel(table, title=escape(title), border_style="cyan", box=box.ROUNDED))
+
+    @contextmanager
+    def progress(self, description: str, total: int) -> Iterator[Advance]:
+        if self._quiet or not self._err.is_terminal:
+            yield lambda _: None
+            return
+        columns = (
+            TextColumn("{task.description}", style="bold"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _FilmsPerSecond(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._err, transient=True, expand=True) as progress:
+            task = progress.add_task(escape(description), total=total)
+            yield lambda number: progress.advance(task, number)
+
+    def epoch(self, summary: EpochSummary) -> None:
+        if self._quiet:
+            return
+        if not self._err.is_terminal:
+            scores = f"val AP {_number(summary.val_ap)}, AUROC {_number(summary.val_auroc)}"
+            self._err.print(
+                f"{summary.phase} {summary.epoch}/{summary.num_epochs}: loss {summary.loss:.4f}, {scores}, "
+                f"{summary.films_per_second:.0f} films/s, {duration(summary.seconds)}{', best' if summary.best else ''}",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+            return
+        if not self._has_header:
+            self._err.print("".join(name.rjust(width) for name, width in EPOCH_COLUMNS), style="bold", highlight=False)
+            self._has_header = True
+        cells = (
+            summary.phase,
+            f"{summary.epoch}/{summary.num_epochs}",
+            f"{summary.loss:.4f}",
+            f"{summary.lr_head:.1e}",
+            f"{summary.lr_backbone:.1e}" if summary.lr_backbone else "frozen",
+            _number(summary.val_ap),
+            _number(summary.val_auroc),
+            f"{summary.films_per_second:.0f}",
+            duration(summary.seconds),
+            "best" if summary.best else "",
+        )
+        line = "".join(cell.rjust(width) for cell, (_, width) in zip(cells, EPOCH_COLUMNS, strict=True))
+        self._err.print(line, style="bold green" if summary.best else "", highlight=False)
+
+    def scores(self, title: str, scores: Scores) -> None:
+        self._out.print(_score_table(title, scores))
+
+    def result(self, message: str) -> None:
+        self._out.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+class _FilmsPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:.0f} films/s")
+
+
+def consoles() -> tuple[Console, Console]:
+    """For results and for everything else; 100 columns where there is no terminal to ask."""
+    return tuple(
+        Console(stderr=stderr, width=None if stream.isatty() else 100)
+        for stderr, stream in ((False, sys.stdout), (True, sys.stderr))
+    )  # type: ignore[return-value]
+
+
+def show_error(console: Console, error: CxrltError) -> None:
+    """What is wrong, and the way out."""
+    body = Text(error.message)
+    if error.hint:
+        body.append(f"\n\n{error.hint}", style="cyan")
+    if console.is_terminal:
+        console.print(Panel(body, title="Error", title_align="left", border_style="red", box=box.ROUNDED))
+    else:
+        console.print("Error: " + str(error), markup=False, highlight=False, soft_wrap=True)
+
+
+def _score_table(title: str, scores: Scores) -> Table:
+    films = f"{scores.num_films:,} films" + (f" of {scores.num_patients:,} patients" if scores.num_patients else "")
+    table = Table(title=f"{escape(title)} ({films})", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table.add_column("finding", no_wrap=True, max_width=34)
+    table.add_column("band")
+    for name in ("frequency", "positives", "AP", "AUROC", "F1", "ECE"):
+        table.add_column(name, justify="right")
+    means = scores.band_means()
+    for band, findings in scores.by_band().items():
+        for finding in findings:
+            table.add_row(*_finding_row(finding, band), style="dim" if finding.ap is None else "")
+        if findings:
+            scored = sum(finding.ap is not None for finding in findings)
+            name = f"mean of {scored} {band} finding{'s' if scored != 1 else ''}"
+            table.add_row(name, "", "", "", *_numbers(means[band]), style="italic", end_section=True)
+    number = sum(finding.ap is not None for finding in scores.findings)
+    table.add_row(f"macro mean of {number} findings", "", "", "", *_numbers(scores.macro()), style="bold")
+    return table
+
+
+def _finding_row(finding: FindingScore, band: Band) -> tuple[str | Text, ...]:
+    values = {"ap": finding.ap, "auroc": finding.auroc, "f1": finding.f1, "ece": finding.ece}
+    frequency = f"{100 * finding.frequency:.1f} %"
+    return escape(finding.name), Text(band, BAND_STYLES[band]), frequency, str(finding.positives), *_numbers(values)
+
+
+def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:
+    return tuple(_number(values[name]) for name in ("ap", "auroc", "f1", "ece"))
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -1,0 +1,140 @@
+"""An options model as a Typer command, and what was typed as an options model.
+
+Precedence: the command line, then ``--config``, then the defaults of the model.
+"""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import ValidationError
+
+from cxrlt_cli.config import Options, OptionsT, about, flag
+from cxrlt_cli.errors import OptionError
+
+PANELS = ("", "Films", "Model", "Long tail", "Schedule", "Prediction", "Zero-shot", "Scores", "Compute", "Processes", "Run")
+CONFIG_HELP = "YAML file of options; the command line wins over it."
+
+
+def as_command(model: type[Options], run: Callable[[typer.Context], None]) -> Callable[..., None]:
+    """``run`` as a function that Typer turns into a command with the fields of ``model`` for its options."""
+
+    def command(ctx: typer.Context, **_: Any) -> None:
+        run(ctx)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("ctx", keyword, annotation=typer.Context)]
+    for name, field in model.model_fields.items():
+        kind = _typer_type(field.annotation)
+        text = (field.description or "") + ("" if about(model, name)["built"] else " (not built yet)")
+        if about(model, name)["argument"]:
+            declaration: Any = typer.Argument(help=text, metavar=name.upper(), show_default=not field.is_required())
+        else:
+            panel = about(model, name)["panel"]
+            declaration = typer.Option(*_declarations(model, name), help=text, rich_help_panel=panel, show_default=True)
+        default = None if field.is_required() or field.default == () else field.default  # pydantic asks, not Typer
+        annotation = Annotated[kind | None if default is None else kind, declaration]
+        parameters.append(inspect.Parameter(name, keyword, annotation=annotation, default=default))
+    config = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP, rich_help_panel="Run")]
+    parameters.append(inspect.Parameter("config", keyword, annotation=config, default=None))
+    parameters.sort(key=lambda parameter: PANELS.index(_panel(model, parameter.name)))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def resolve(model: type[OptionsT], ctx: typer.Context) -> OptionsT:
+    """The options that were typed, over those of ``--config``, over the defaults.
+
+    Raises OptionError that names the flag, or the file and its key.
+    """
+    typed = {
+        name: value
+        for name, value in ctx.params.items()
+        if name != "config" and "DEFAULT" not in str(ctx.get_parameter_source(name))
+    }
+    config = ctx.params["config"]
+    return build(model, typed, read_config(model, config) if config else {}, config)
+
+
+def build(
+    model: type[OptionsT], typed: Mapping[str, Any], configured: Mapping[str, Any], config: Path | None = None
+) -> OptionsT:
+    """A model from fields that were typed and fields from a file; errors name the flag, or the file and its key."""
+    merged = {**configured, **typed}
+    aliases = {name: field.alias or name for name, field in model.model_fields.items()}
+    try:
+        return model.model_validate({aliases[name]: value for name, value in merged.items()})
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            key = str(problem["loc"][0]) if problem["loc"] else ""
+            name = next((name for name, alias in aliases.items() if alias == key), key)
+            if not name:
+                problems.append(problem["msg"].removeprefix("Value error, "))
+            elif problem["type"] == "missing":
+                problems.append(f"{flag(model, name)} is missing.")
+            else:
+                where = f"{config}: {name}" if name in configured and name not in typed else flag(model, name)
+                problems.append(f"{where} = {problem['input']}: {problem['msg']}.")
+        raise OptionError("\n".join(dict.fromkeys(problems))) from error
+
+
+def read_config(model: type[Options], path: Path) -> dict[str, Any]:
+    """The fields of a YAML file, with dashes or underscores in their names.
+
+    Raises OptionError where the file cannot be read, is no mapping, or names an option that the command does not have.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"--config {path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise OptionError(f"--config {path} is no valid YAML: {error}") from error
+    if not isinstance(content, dict | None):
+        raise OptionError(f"--config {path} must hold options, one 'name: value' a line.")
+    names = {(field.alias or name): name for name, field in model.model_fields.items()}
+    fields = {}
+    for key, value in (content or {}).items():
+        name = str(key).replace("-", "_")
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            raise OptionError(f"--config {path}: there is no option '{key}'." + (f" Meant: {close[0]}?" if close else ""))
+        fields[names[name]] = value
+    return fields
+
+
+def _panel(model: type[Options], name: str) -> str:
+    """Where an option stands in the help; arguments stand before all panels."""
+    if name in ("ctx", "config"):
+        return "" if name == "ctx" else "Run"
+    return "" if about(model, name)["argument"] else str(about(model, name)["panel"])
+
+
+def _declarations(model: type[Options], name: str) -> tuple[str, ...]:
+    """A switch that is off is one flag; a switch that is on, or that decides for itself, has a negative too."""
+    long, field = flag(model, name), model.model_fields[name]
+    is_switch = _typer_type(field.annotation) is bool
+    return (f"{long}/--no-{long[2:]}",) if is_switch and field.default is not False else (long,)
+
+
+def _typer_type(annotation: Any) -> Any:
+    """The type that Typer reads for a field; what Typer cannot express is read as text and left to pydantic."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, UnionType):
+        rest = [argument for argument in arguments if argument is not type(None)]
+        return _typer_type(rest[0]) if len(rest) == 1 else str
+    if origin is Annotated:
+        return str if get_origin(arguments[0]) is tuple else _typer_type(arguments[0])
+    if origin is tuple:
+        return list[arguments[0]]  # type: ignore[valid-type]
+    if origin is Literal:
+        return annotation if all(isinstance(argument, str) for argument in arguments) else type(arguments[0])
+    return annotation
+

@@ -1,0 +1,1 @@
+"""From a CSV and a folder of films to batches."""

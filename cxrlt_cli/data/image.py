@@ -1,0 +1,254 @@
+"""Films: one way from a file, whatever its kind and depth, to 8-bit grey levels.
+
+``read_film`` takes PNG (8 and 16 bit), JPEG and DICOM and gives uint8 ``[H, W]``, dark air and bright bone. Levels of
+more than 8 bits are cut at their 0.5 and 99.5 percentiles and stretched, so that 10-, 12- and 16-bit films come out
+alike; 8-bit films stay as they are; a DICOM window is respected where there is one. Damage that a decoder would pass
+over (a JPEG cut short is filled with grey) is an error: a film is never replaced by something that looks like one.
+"""
+
+import hashlib
+import json
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+
+from cxrlt_cli.errors import DataError, FilmError
+
+MAX_PIXELS = 100_000_000
+PERCENTILES = (0.5, 99.5)
+
+Film = NDArray[np.uint8]
+
+_PNG, _JPEG, _DICOM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"DICM"
+
+
+def read_film(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Film:
+    """The film in a file as windowed grey levels, uint8 ``[H, W]``.
+
+    Raises FilmError with the reason where the file is missing, empty, cut short, damaged, of another kind, of more
+    than ``max_pixels`` pixels, or a DICOM of several frames or without pixels.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise FilmError(path, "does not exist") from error
+    except OSError as error:
+        raise FilmError(path, f"cannot be read: {error.strerror}") from error
+    try:
+        if data.startswith(_PNG):
+            return _read_png(data, max_pixels)
+        if data.startswith(_JPEG):
+            return _read_jpeg(data, max_pixels)
+        if data[128:132] == _DICOM or path.suffix.lower() in (".dcm", ".dicom"):
+            return _read_dicom(data, max_pixels)
+    except _Unreadable as error:
+        raise FilmError(path, str(error)) from error
+    raise FilmError(path, "is neither PNG, JPEG nor DICOM" if data else "is empty")
+
+
+def find_faults(
+    paths: Sequence[Path], *, max_pixels: int, num_threads: int, advance: Callable[[int], None]
+) -> list[FilmError]:
+    """Every film of ``paths`` that cannot be read, by reading all of them; ``advance(1)`` after each."""
+    read = partial(_fault, max_pixels=max_pixels)
+    faults = []
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:
+        for fault in pool.map(read, paths):
+            advance(1)
+            if fault is not None:
+                faults.append(fault)
+    return faults
+
+
+def report_faults(faults: Sequence[FilmError], num_films: int) -> DataError:
+    """One error for many films: the first five and their number."""
+    shown = "\n".join(f"  {fault.path}: {fault.reason}" for fault in faults[:5])
+    more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
+    return DataError(
+        f"{len(faults)} of {num_films} films cannot be read:\n{shown}{more}",
+        "Mend them, or list their ids in a CSV and pass it with --exclude. Is --image-dir right?",
+    )
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From a film to the square that a model sees: a plain resize, the aspect ratio not kept, as the winner had it.
+
+    ``area`` averages when it shrinks, and so does not alias; ``linear`` is what the winner's weights were trained with.
+    """
+
+    image_size: int
+    interpolation: Literal["area", "linear"] = "area"
+
+    def __call__(self, film: Film) -> Film:
+        """uint8 ``[H, W]`` to uint8 ``[image_size, image_size]``."""
+        shrinks = min(film.shape) > self.image_size
+        method = cv2.INTER_AREA if self.interpolation == "area" and shrinks else cv2.INTER_LINEAR
+        size = (self.image_size, self.image_size)
+        return film if film.shape == size else np.asarray(cv2.resize(film, size, interpolation=method), np.uint8)
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides the pixels that a model sees, for its checkpoint."""
+        return {**asdict(self), "percentiles": list(PERCENTILES), "version": 1}
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+class _Unreadable(Exception):
+    """Why the bytes of a film are of no use."""
+
+
+def _fault(path: Path, max_pixels: int) -> FilmError | None:
+    try:
+        read_film(path, max_pixels=max_pixels)
+    except FilmError as error:
+        return error
+    return None
+
+
+def _read_png(data: bytes, max_pixels: int) -> Film:
+    position, kind = len(_PNG), b""
+    while kind != b"IEND":
+        if position + 12 > len(data):
+            raise _Unreadable("is a PNG cut short")
+        (length,) = struct.unpack_from(">I", data, position)
+        kind = data[position + 4 : position + 8]
+        end = position + 8 + length
+        if end + 4 > len(data):
+            raise _Unreadable("is a PNG cut short")
+        if zlib.crc32(memoryview(data)[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+            raise _Unreadable("is a damaged PNG (checksum)")
+        if kind == b"IHDR" and length == 13:
+            width, height = struct.unpack_from(">II", data, position + 8)
+            _check_pixels(height * width, max_pixels)
+        position = end + 4
+    return _to_8_bit(_grey(_decode(data, "PNG")))
+
+
+def _read_jpeg(data: bytes, max_pixels: int) -> Film:
+    position = len(_JPEG)
+    while position + 9 < len(data):
+        marker, (length,) = data[position + 1], struct.unpack_from(">H", data, position + 2)
+        if data[position] != 0xFF:
+            raise _Unreadable("is a damaged JPEG")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
+            height, width = struct.unpack_from(">HH", data, position + 5)
+            _check_pixels(height * width, max_pixels)
+        if marker == 0xDA:  # start of scan: entropy-coded bytes up to the end
+            break
+        position += 1 if marker == 0xFF else 2 + length
+    if b"\xff\xd9" not in data[max(position, len(data) - 4096) :]:
+        raise _Unreadable("is a JPEG cut short")
+    return _to_8_bit(_grey(_decode(data, "JPEG")))
+
+
+def _decode(data: bytes, kind: str) -> NDArray[Any]:
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise _Unreadable(f"is a {kind} that cannot be decoded ({error.err})") from error
+    if image is None:
+        raise _Unreadable(f"is a {kind} that cannot be decoded")
+    return np.asarray(image)
+
+
+def _grey(image: NDArray[Any]) -> NDArray[Any]:
+    """``[H, W]`` from grey, BGR or BGRA; transparency is left aside."""
+    if image.ndim == 2:
+        return image
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(image[:, :, :3]), cv2.COLOR_BGR2GRAY))
+
+
+def _to_8_bit(image: NDArray[Any]) -> Film:
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise _Unreadable(f"holds {image.dtype} levels")
+    histogram = cv2.calcHist([image], [0], None, [65536], [0, 65536]).ravel()
+    low, high = np.searchsorted(np.cumsum(histogram, dtype=np.float64) / image.size, np.array(PERCENTILES) / 100)
+    if low == high:
+        low, high = np.flatnonzero(histogram)[[0, -1]]
+    return np.asarray(_stretch(np.arange(65536), float(low), float(high))[image], np.uint8)
+
+
+def _stretch(levels: NDArray[Any], low: float, high: float) -> Film:
+    """Levels from ``low`` to ``high`` onto 0..255, cut outside; a constant film is 0."""
+    return np.asarray(np.clip((levels - low) * (255 / max(high - low, 1e-12)), 0, 255).round(), np.uint8)
+
+
+def _read_dicom(data: bytes, max_pixels: int) -> Film:
+    try:
+        with pydicom.config.disable_value_validation(), warnings.catch_warnings(record=True):
+            dataset = pydicom.dcmread(BytesIO(data), force=True)
+            if "PixelData" not in dataset:
+                raise _Unreadable("is a DICOM without pixels")
+            frames = int(dataset.get("NumberOfFrames") or 1)
+            if frames > 1:
+                raise _Unreadable(f"is a DICOM of {frames} frames, not one film")
+            _check_pixels(int(dataset.Rows) * int(dataset.Columns), max_pixels)
+            return _window_dicom(dataset)
+    except _Unreadable:
+        raise
+    except (pydicom.errors.InvalidDicomError, *_DICOM_FAULTS) as error:
+        raise _Unreadable(f"is a DICOM that cannot be decoded ({error})".replace("\n", " ")) from error
+
+
+# What pydicom and its decoders raise on damaged files.
+_DICOM_FAULTS = (ValueError, AttributeError, KeyError, IndexError, TypeError, RuntimeError, NotImplementedError, OSError,
+                 struct.error, EOFError, OverflowError, MemoryError)  # fmt: skip
+
+
+def _window_dicom(dataset: pydicom.Dataset) -> Film:
+    stored = dataset.pixel_array
+    if stored.ndim == 3:
+        stored = cv2.cvtColor(stored, cv2.COLOR_RGB2GRAY)
+    padding = stored == dataset.PixelPaddingValue if "PixelPaddingValue" in dataset else np.zeros(stored.shape, bool)
+    levels = apply_modality_lut(stored, dataset)
+    if "VOILUTSequence" in dataset:
+        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+        film = _stretch(apply_voi_lut(levels, dataset), 0, 2**bits - 1)
+    elif "WindowCenter" in dataset and "WindowWidth" in dataset:
+        film = _apply_window(levels, dataset)
+    elif stored.dtype == np.uint8 and np.array_equal(levels, stored):
+        film = stored.copy()
+    else:
+        low, high = np.percentile(levels[~padding] if not padding.all() else levels, PERCENTILES, method="nearest")
+        film = _stretch(levels, low, high)
+    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
+        film = 255 - film
+    film[padding] = 0
+    return film
+
+
+def _apply_window(levels: NDArray[Any], dataset: pydicom.Dataset) -> Film:
+    """The first window of a film: DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3 (linear, linear exact, sigmoid)."""
+    center, width = (float(np.atleast_1d(dataset[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
+    if width <= 0:
+        raise _Unreadable(f"is a DICOM with a window of width {width:g}")
+    function = dataset.get("VOILUTFunction") or "LINEAR"
+    if function == "SIGMOID":
+        return np.asarray(255 / (1 + np.exp(-4 * (levels - center) / width)) + 0.5, np.uint8)
+    if function == "LINEAR" and width > 1:
+        center, width = center - 0.5, width - 1
+    return _stretch(levels, center - width / 2, center + width / 2)
+
+
+def _check_pixels(num_pixels: int, max_pixels: int) -> None:
+    if num_pixels > max_pixels:
+        raise _Unreadable(f"has {num_pixels:,} pixels, more than --max-pixels {max_pixels:,}")

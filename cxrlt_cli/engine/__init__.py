@@ -1,0 +1,1 @@
+"""The verbs: train, infer, evaluate. They speak to a Reporter, never to a terminal."""

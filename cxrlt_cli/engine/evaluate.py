@@ -1,0 +1,89 @@
+"""Predictions and true labels to scores. Imports no torch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_labels
+from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.files import write_text
+from cxrlt_cli.metrics import Floats, Scores, prevalence, score
+from cxrlt_cli.predictions import Predictions
+
+
+def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
+    """Score a prediction CSV on the films and findings that it shares with ``--csv``, by name."""
+    if len(options.predictions) > 1:
+        raise OptionError("The comparison of two prediction files is not built yet in this version of cxrlt.")
+    (path,) = options.predictions
+    predictions = Predictions.read(path, options.id_column)
+    truth, has_patients = _read_truth(options, options.csv, predictions)
+    predictions, truth = _align(predictions, truth, options, path, reporter)
+    frequencies = None if options.train_csv is None else _frequencies(options, predictions)
+    scores = score(
+        truth.targets,
+        predictions.probabilities,
+        predictions.findings,
+        frequencies=frequencies,
+        threshold="best" if options.threshold == "best" else 0.5,
+        empty=options.empty,
+        num_patients=truth.num_patients if has_patients else None,
+    )
+    if scores.skipped:
+        verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
+        reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")
+    reporter.scores(f"{path} on {options.csv}", scores)
+    if options.json_path is not None:
+        write_text(options.json_path, json.dumps(scores.to_json(), indent=2, allow_nan=False) + "\n")
+        reporter.note(f"Wrote {options.json_path}.")
+    return scores
+
+
+def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) -> tuple[LabelTable, bool]:
+    """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
+    columns = read_csv(path).columns
+    wanted = options.findings or predictions.findings
+    shared = [name for name in wanted if name in columns]
+    if not shared:
+        raise DataError(
+            f"{path} has none of the findings that were predicted ({listed(wanted)}).",
+            f"Its columns are {listed(list(columns), 40)}.",
+        )
+    has_patients = options.patient_column in columns
+    patients = options.patient_column if has_patients else None
+    return read_labels(path, id_column=options.id_column, patient_column=patients, findings=shared), has_patients
+
+
+def _align(
+    predictions: Predictions, truth: LabelTable, options: EvaluateOptions, path: Path, reporter: Reporter
+) -> tuple[Predictions, LabelTable]:
+    """The films and findings that both have, in the order of the predictions; what is left out is said."""
+    not_predicted = [name for name in options.findings or () if name not in predictions.findings]
+    if not_predicted:
+        raise OptionError(f"--findings: {path} has no column {listed(not_predicted)}.")
+    findings = [name for name in options.findings or predictions.findings if name in truth.space.findings]
+    left_out = [name for name in predictions.findings if name not in findings]
+    if left_out:
+        reporter.warn(f"Not scored, since {options.csv} has no such column: {listed(left_out, 40)}.")
+    truth = truth.without(read_exclusions(options.exclude, options.id_column))
+    row = {film: index for index, film in enumerate(truth.ids)}
+    ids = [film for film in predictions.ids if film in row]
+    if not ids:
+        raise DataError(f"{path} and {options.csv} share no film.", "Check --id-column, and whether ids end in .png in both.")
+    if len(ids) < len(truth):
+        reporter.warn(f"{len(truth) - len(ids):,} of the {len(truth):,} films of {options.csv} have no prediction.")
+    if len(ids) < len(predictions.ids):
+        reporter.warn(f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label.")
+    return predictions.rows(ids).select(findings), truth.rows(np.array([row[film] for film in ids])).select(findings)
+
+
+def _frequencies(options: EvaluateOptions, predictions: Predictions) -> Floats:
+    assert options.train_csv is not None
+    train, _ = _read_truth(options, options.train_csv, predictions)
+    missing = [name for name in predictions.findings if name not in train.space.findings]
+    if missing:
+        raise DataError(f"--train-csv {options.train_csv} has no column {listed(missing)}.")
+    return prevalence(train.select(predictions.findings).targets)

@@ -1,0 +1,137 @@
+"""One phase of training: a model, and what changes it a batch at a time."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
+from torch import Tensor
+
+from cxrlt_cli.data.image import report_faults
+from cxrlt_cli.data.loading import Batch
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporting import Advance
+from cxrlt_cli.engine.schedule import Phase, rate
+from cxrlt_cli.errors import WorkerError, listed
+from cxrlt_cli.losses import Criterion
+from cxrlt_cli.nets.classifier import Classifier, parameter_groups
+
+
+class Learner:
+    """The model of a phase with its optimizer, its learning rate and its averaged weights.
+
+    In phase ``head`` the backbone is frozen and in eval mode: nothing of it changes, its batch-norm statistics and
+    its stochastic depth included.
+    """
+
+    def __init__(
+        self,
+        model: Classifier,
+        criterion: Criterion,
+        phase: Phase,
+        *,
+        num_steps: int,
+        weight_decay: float,
+        clip_grad: float,
+        accumulate: int,
+        process: Process,
+    ) -> None:
+        self._model = model
+        self._criterion = criterion
+        self._phase = phase
+        self._num_steps = num_steps
+        self._clip_grad = clip_grad or math.inf
+        self._accumulate = accumulate
+        self._process = process
+        self._step = 0
+        model.backbone.requires_grad_(phase.trains == "all")
+        groups = parameter_groups(model, phase.lr_head, phase.lr_backbone, weight_decay)
+        self._optimizer = torch.optim.AdamW(groups, fused=True)
+        self._peaks = [group["lr"] for group in groups]
+        self._scaler = torch.amp.GradScaler(process.device.type, enabled=process.dtype == torch.float16)
+        self._ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
+
+    @property
+    def evaluated(self) -> Classifier:
+        """The averaged weights where there are any, else the model itself."""
+        if self._ema is None:
+            return self._model
+        model: Classifier = self._ema.module
+        return model
+
+    @property
+    def weights(self) -> str:
+        """Which weights ``evaluated`` are: ``ema`` or ``raw``."""
+        return "raw" if self._ema is None else "ema"
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rates of the last step, for ``head`` and, where it learns, ``backbone``."""
+        return {group["part"]: group["lr"] for group in self._optimizer.param_groups}
+
+    def epoch(self, batches: Iterable[Batch], targets: Tensor, ids: Sequence[str], advance: Advance) -> float:
+        """Learn from batches; give the mean loss of the films.
+
+        ``targets [N, C]`` and ``ids [N]`` are those of all training films. Raises DataError where a film cannot be read
+        any more, WorkerError with the films of the batch where the loss is not finite.
+        """
+        self._model.train()
+        if self._phase.trains == "head":
+            self._model.backbone.eval()
+        total, num_films = 0.0, 0
+        group: list[Batch] = []
+        previous: tuple[Tensor, Tensor] | None = None
+        for batch in batches:
+            if batch.faults:
+                raise report_faults(batch.faults, len(ids))
+            group.append(batch)
+            loss = self._accumulate_gradient(batch, targets)
+            if len(group) == self._accumulate:
+                self._update(len(group))
+                group = []
+            if previous is not None:
+                total += self._checked(previous, ids)
+            previous = loss, batch.indices
+            num_films += len(batch.indices)
+            advance(len(batch.indices))
+        if group:
+            self._update(len(group))
+        if previous is not None:
+            total += self._checked(previous, ids)
+        return total / max(1, num_films)
+
+    def _accumulate_gradient(self, batch: Batch, targets: Tensor) -> Tensor:
+        device = self._process.device
+        images = self._model.normalize(batch.films.to(device, non_blocking=True))
+        with self._process.autocast():
+            logits = self._model(images)
+        loss: Tensor = self._criterion(logits, targets[batch.indices].to(device, non_blocking=True))
+        self._scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _update(self, num_batches: int) -> None:
+        factor = rate(self._phase, self._step, self._num_steps)
+        for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
+            group["lr"] = peak * factor
+        self._scaler.unscale_(self._optimizer)
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        if num_batches > 1:
+            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], float(num_batches))
+        torch.nn.utils.clip_grad_norm_(parameters, self._clip_grad)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        self._step += 1
+        if self._ema is not None:
+            self._ema.update(self._model, step=self._step)
+
+    def _checked(self, loss: tuple[Tensor, Tensor], ids: Sequence[str]) -> float:
+        """The loss of a batch times its films; read a batch late, so that the device need not wait for it."""
+        value, indices = loss[0].item(), loss[1]
+        if not math.isfinite(value):
+            films = listed([ids[index] for index in indices.tolist()], 8)
+            raise WorkerError(
+                f"The loss is {value} in phase '{self._phase.name}', step {self._step}; films {films}.",
+                "Lower --lr-head and --lr-backbone, or pass --precision fp32.",
+            )
+        return value * len(indices)

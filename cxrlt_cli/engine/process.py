@@ -1,0 +1,68 @@
+"""This process: its device, its precision, its helpers."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from cxrlt_cli.config import ComputeOptions
+from cxrlt_cli.errors import OptionError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Process:
+    """Where this process computes, in which precision, with how many workers that read films."""
+
+    device: torch.device
+    dtype: torch.dtype
+    num_workers: int
+
+    @classmethod
+    def of(cls, options: ComputeOptions) -> "Process":
+        """Raises OptionError where the device is missing or cannot compute in the precision asked for."""
+        device = _device(options.device)
+        workers = default_workers(device) if options.workers == "auto" else options.workers
+        return cls(device, _dtype(options.precision, device), workers)
+
+    @property
+    def pins(self) -> bool:
+        return self.device.type == "cuda"
+
+    def autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    def __str__(self) -> str:
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{torch.get_num_threads()} threads"
+        precision = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
+        return f"{self.device.type} ({name}), {precision}, {self.num_workers} workers reading films"
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_workers(device: torch.device) -> int:
+    """With a GPU, a worker a core up to 12; on the CPU half of the cores, since the network needs them too."""
+    return min(12, num_cores()) if device.type == "cuda" else min(4, max(1, num_cores() // 2))
+
+
+def _device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise OptionError("--device cuda: PyTorch finds no GPU on this machine.", "Pass --device cpu.")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> torch.dtype:
+    if precision == "fp16" and device.type == "cpu":
+        raise OptionError("--precision fp16 needs a GPU.", "Pass --precision fp32 or bf16.")
+    if precision != "auto":
+        return DTYPES[precision]
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    else:  # without matrix units for it, bf16 on a CPU is an emulation, ten times slower than float32
+        fast = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return torch.bfloat16 if fast else torch.float32

@@ -1,0 +1,64 @@
+"""What the engine says while it works, without knowing who listens."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from cxrlt_cli.metrics import Scores
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    """One epoch: where it stands in its phase, what was learned, how fast."""
+
+    phase: str
+    epoch: int  # from 1, in its phase
+    num_epochs: int
+    loss: float
+    lr_head: float
+    lr_backbone: float
+    val_ap: float | None
+    val_auroc: float | None
+    films_per_second: float
+    seconds: float
+    best: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Reporter(Protocol):
+    """Who listens: a terminal, a log file, a test."""
+
+    def note(self, message: str) -> None:
+        """Something worth knowing."""
+
+    def warn(self, message: str) -> None:
+        """Something that the user may not have meant."""
+
+    def plan(self, title: str, facts: Mapping[str, str]) -> None:
+        """What is about to be done."""
+
+    def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
+        """A bar over ``total`` films; call what it gives with the number of films done."""
+
+    def epoch(self, summary: EpochSummary) -> None:
+        """An epoch has ended."""
+
+    def scores(self, title: str, scores: "Scores") -> None:
+        """A table of scores: a result."""
+
+    def result(self, message: str) -> None:
+        """One line of result: what was written, and where."""
+
+
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,329 @@
+"""Training: options to a run folder. ``train`` and ``finetune`` are one ``fit`` with two starting points."""
+
+import math
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from cxrlt_cli import losses
+from cxrlt_cli.config import FinetuneOptions, FitOptions, TrainOptions
+from cxrlt_cli.data.augment import Augmentation
+from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader, training_loader
+from cxrlt_cli.data.sampling import SAMPLERS
+from cxrlt_cli.data.table import LabelTable, read_exclusions, read_labels
+from cxrlt_cli.engine.films import check_films, film_paths, image_folder
+from cxrlt_cli.engine.infer import predict
+from cxrlt_cli.engine.learner import Learner
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporting import EpochSummary, Reporter, duration
+from cxrlt_cli.engine.run_folder import RunFolder
+from cxrlt_cli.engine.schedule import Phase, two_phases
+from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.labels import BANDS, band
+from cxrlt_cli.metrics import Scores, prevalence, score
+from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
+from cxrlt_cli.nets.classifier import Classifier, check_backbone
+from cxrlt_cli.nets.weights import starting_weights
+from cxrlt_cli.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Films:
+    """Labelled films on the disk."""
+
+    table: LabelTable
+    paths: list[Path]
+
+
+def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
+    """Train a classifier from a backbone; the scores of its best epoch, or None after a dry run."""
+    options = options.resolved()
+    if options.csv is None or options.preset == "phantom":
+        raise OptionError("The digital phantom is not built yet in this version of cxrlt.", "Pass your films with --csv.")
+    process = Process.of(options)
+    check_backbone(options.backbone)
+    folder = RunFolder.choose(options.out, "train")
+    training, validation = _read_films(options, options.csv, reporter)
+    weights = starting_weights(options.backbone, options.weights)
+    torch.manual_seed(options.seed)
+    model = Classifier(
+        Architecture(options.backbone, options.head, options.csra_heads, options.csra_lambda),
+        training.table.space.findings,
+        Preprocessing(options.image_size),
+        drop_path=options.drop_path,
+        weights=weights,
+    )
+    return fit(model, training, validation, options, folder, process, reporter)
+
+
+def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
+    """Go on from a checkpoint, on the same findings or on others; like ``train`` otherwise."""
+    options = options.resolved()
+    if options.csv is None:
+        raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
+    process = Process.of(options)
+    checkpoint = Checkpoint.read(options.checkpoint)
+    folder = RunFolder.choose(options.out, "finetune")
+    training, validation = _read_films(options, options.csv, reporter)
+    torch.manual_seed(options.seed)
+    before = checkpoint.architecture
+    model = Classifier(
+        Architecture(
+            before.backbone,
+            options.head or before.head,
+            before.csra_heads if options.csra_heads is None else options.csra_heads,
+            before.csra_lambda if options.csra_lambda is None else options.csra_lambda,
+        ),
+        training.table.space.findings,
+        Preprocessing(options.image_size or checkpoint.preprocessing.image_size, checkpoint.preprocessing.interpolation),
+        drop_path=options.drop_path,
+    )
+    fresh = model.carry_over(checkpoint)
+    if fresh:
+        reporter.note(f"Starting from scratch in the head: {listed(fresh, 40)}.")
+    return fit(model, training, validation, options, folder, process, reporter)
+
+
+def fit(
+    model: Classifier,
+    training: Films,
+    validation: Films,
+    options: FitOptions,
+    folder: RunFolder,
+    process: Process,
+    reporter: Reporter,
+) -> Scores | None:
+    """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run."""
+    command = "finetune" if isinstance(options, FinetuneOptions) else "train"
+    model.to(process.device)
+    criterion = losses.create(options.loss, training.table.counts, training.table.num_labelled).to(process.device)
+    batches = _training_batches(model, training, options, process)
+    val_dataset = FilmDataset(validation.paths, model.preprocessing, None, options.max_pixels)
+    val_batches = ordered_loader(
+        val_dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins
+    )
+    phases = two_phases(options)
+    reporter.plan(f"cxrlt {command}", _plan(model, training, validation, phases, len(batches), options, folder, process))
+    if options.dry_run:
+        _rehearse(model, criterion, training, batches, val_batches, phases, options, process, reporter)
+        return None
+
+    folder.start(options, command)
+    steps_per_epoch = math.ceil(len(batches) / options.accumulate)
+    steps_left = options.max_steps or sys.maxsize
+    targets, ids = torch.from_numpy(training.table.targets), list(training.table.ids)
+    best: Scores | None = None
+    for phase in phases:
+        num_steps = min(phase.num_epochs * steps_per_epoch, steps_left)
+        steps_left -= num_steps
+        learner = _learner(model, criterion, phase, num_steps, options, process)
+        for epoch in range(1, math.ceil(num_steps / steps_per_epoch) + 1):
+            start = time.perf_counter()
+            num_batches = min(len(batches), (num_steps - (epoch - 1) * steps_per_epoch) * options.accumulate)
+            num_films = num_batches * options.batch_size
+            with reporter.progress(f"{phase.name} {epoch}/{phase.num_epochs}", num_films) as advance:
+                loss = learner.epoch(islice(batches, num_batches), targets, ids, advance)
+            seconds = time.perf_counter() - start
+            predictions, scores = _validate(learner.evaluated, training, validation, val_batches, process, reporter)
+            means = scores.macro()
+            improved = best is None or _ap(scores) > _ap(best)
+            summary = EpochSummary(
+                phase=phase.name,
+                epoch=epoch,
+                num_epochs=phase.num_epochs,
+                loss=loss,
+                lr_head=learner.rates["head"],
+                lr_backbone=learner.rates.get("backbone", 0.0),
+                val_ap=means["ap"],
+                val_auroc=means["auroc"],
+                films_per_second=num_films / seconds,
+                seconds=time.perf_counter() - start,
+                best=improved,
+            )
+            where = {"phase": phase.name, "epoch": epoch, "weights": learner.weights, "val_ap": means["ap"]}
+            checkpoint = learner.evaluated.checkpoint(**where, **_origin(training, options))
+            if improved:
+                best = scores
+                folder.save_best(checkpoint, predictions, scores, where)
+            folder.save_last(checkpoint)
+            folder.add(summary)
+            reporter.epoch(summary)
+    assert best is not None, "at least one step was trained"
+    reporter.scores("Validation, best epoch", best)
+    reporter.result(f"Wrote {folder.path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
+    return best
+
+
+def _read_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:
+    """Training and validation films, disjoint by patient; every one of them read once, every fault reported at once."""
+    excluded = read_exclusions(options.exclude, options.id_column)
+    table = _read_table(options, csv, options.findings).without(excluded)
+    if len(table) == 0:
+        raise DataError(f"--exclude leaves no film of {csv}.")
+    if options.val_csv is None:
+        training, validation = table.split(options.val_fraction, options.seed)
+    else:
+        training, validation = table, _read_table(options, options.val_csv, table.space.findings).without(excluded)
+        both = sorted(set(training.patients) & set(validation.patients))
+        if both:
+            reporter.warn(
+                f"{len(both)} patients stand in {csv} and in {options.val_csv} ({listed(both)}): validation scores will be "
+                "too good."
+            )
+    _check_labels(training, validation, options, reporter)
+    films = [
+        Films(part, film_paths(image_folder(path, options.image_dir, part.ids), part.ids))
+        for part, path in ((training, csv), (validation, options.val_csv or csv))
+    ]
+    check_films([path for part in films for path in part.paths], options.max_pixels, reporter)
+    return films[0], films[1]
+
+
+def _read_table(options: FitOptions, csv: Path, findings: tuple[str, ...] | None) -> LabelTable:
+    return read_labels(csv, id_column=options.id_column, patient_column=options.patient_column, findings=findings)
+
+
+def _check_labels(training: LabelTable, validation: LabelTable, options: FitOptions, reporter: Reporter) -> None:
+    """What would make training pointless is an error; what the user may not have meant is a warning."""
+    if training.counts.sum() == 0:
+        raise DataError("No training film has a finding.", "Labels are 1 where a film has the finding.")
+    if validation.counts.sum() == 0:
+        raise DataError("No validation film has a finding.", "Pass a larger --val-fraction, or films with --val-csv.")
+    names = training.space.findings
+    unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]
+    unscored = [name for name, count in zip(names, validation.counts, strict=True) if count == 0]
+    if unseen:
+        reporter.warn(f"No training film has: {listed(unseen, 40)}. It cannot be learned.")
+    if unscored:
+        reporter.note(f"No validation film has: {listed(unscored, 40)}. It is left out of the validation scores.")
+    without = int((~(training.targets == 1).any(axis=1)).sum())
+    if options.sampler == "cas" and without:
+        reporter.warn(f"{without:,} of {len(training):,} training films have no finding; --sampler cas never draws them.")
+
+
+def _training_batches(
+    model: Classifier, training: Films, options: FitOptions, process: Process
+) -> "DataLoader[Batch]":
+    dataset = FilmDataset(training.paths, model.preprocessing, Augmentation(), options.max_pixels)
+    return training_loader(
+        dataset,
+        SAMPLERS[options.sampler](training.table.targets, seed=options.seed),
+        batch_size=options.batch_size,
+        seed=options.seed,
+        num_workers=process.num_workers,
+        pin=process.pins,
+    )
+
+
+def _learner(
+    model: Classifier, criterion: losses.Criterion, phase: Phase, num_steps: int, options: FitOptions, process: Process
+) -> Learner:
+    return Learner(
+        model,
+        criterion,
+        phase,
+        num_steps=num_steps,
+        weight_decay=options.weight_decay,
+        clip_grad=options.clip_grad,
+        accumulate=options.accumulate,
+        process=process,
+    )
+
+
+def _validate(
+    model: Classifier,
+    training: Films,
+    validation: Films,
+    batches: "DataLoader[Batch]",
+    process: Process,
+    reporter: Reporter,
+) -> tuple[Predictions, Scores]:
+    with reporter.progress("validation", len(validation.paths)) as advance:
+        logits = predict(model, batches, process, advance)
+    table = validation.table
+    predictions = Predictions(table.ids, model.findings, torch.sigmoid(logits.double()).numpy())
+    frequencies = prevalence(training.table.targets)
+    scores = score(
+        table.targets, predictions.probabilities, model.findings, frequencies=frequencies, num_patients=table.num_patients
+    )
+    return predictions, scores
+
+
+def _ap(scores: Scores) -> float:
+    ap = scores.macro()["ap"]
+    assert ap is not None, "labels are checked: a validation film has a finding"
+    return ap
+
+
+def _origin(training: Films, options: FitOptions) -> dict[str, object]:
+    """What a checkpoint keeps of where it comes from."""
+    table = training.table
+    return {
+        "options": options.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "counts": dict(zip(table.space.findings, table.counts.tolist(), strict=True)),
+        "num_labelled": dict(zip(table.space.findings, table.num_labelled.tolist(), strict=True)),
+        "num_films": len(table),
+        "normal": table.space.normal,
+    }
+
+
+def _plan(
+    model: Classifier,
+    training: Films,
+    validation: Films,
+    phases: tuple[Phase, ...],
+    num_batches: int,
+    options: FitOptions,
+    folder: RunFolder,
+    process: Process,
+) -> dict[str, str]:
+    bands = Counter(band(frequency) for frequency in prevalence(training.table.targets))
+    stretches = {
+        "head": "{0.num_epochs} epochs of the head at {0.lr_head:g}",
+        "all": "{0.num_epochs} epochs of everything at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
+    }
+    return {
+        "films": f"{len(training.paths):,} to train on, {len(validation.paths):,} to validate on, of "
+        f"{training.table.num_patients:,} and {validation.table.num_patients:,} patients",
+        "findings": f"{len(model.findings)}: " + ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name]),
+        "model": f"{model.architecture.backbone} and {model.architecture.head}, "
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
+        "method": f"loss {options.loss}, sampler {options.sampler}",
+        "schedule": ", then ".join(stretches[phase.trains].format(phase) for phase in phases)
+        + f"; {num_batches:,} batches of {options.batch_size} films an epoch",
+        "process": str(process),
+        "out": str(folder.path),
+    }
+
+
+def _rehearse(
+    model: Classifier,
+    criterion: losses.Criterion,
+    training: Films,
+    batches: "DataLoader[Batch]",
+    val_batches: "DataLoader[Batch]",
+    phases: tuple[Phase, ...],
+    options: FitOptions,
+    process: Process,
+    reporter: Reporter,
+) -> None:
+    """One batch of the last phase and one of validation, timed; nothing is written."""
+    start = time.perf_counter()
+    learner = _learner(model, criterion, phases[-1], 1, options, process)
+    learner.epoch(islice(batches, 1), torch.from_numpy(training.table.targets), list(training.table.ids), lambda _: None)
+    trained = time.perf_counter()
+    predict(learner.evaluated, islice(val_batches, 1), process, lambda _: None)
+    validated = time.perf_counter()
+    epoch = (trained - start) * len(batches) + (validated - trained) * len(val_batches)
+    total = epoch * sum(phase.num_epochs for phase in phases)
+    reporter.result(
+        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, all of them {duration(total)} or less "
+        "(the first batch is slow). Nothing was written."
+    )

@@ -1,0 +1,180 @@
+"""The artefact: weights, and in the same file everything that is needed to use them.
+
+A checkpoint is a safetensors file whose header holds one JSON value under ``cxrlt``. Also read: the layout in which the
+winner of CXR-LT 2026 published its weights. Nothing that could run code is ever unpickled.
+"""
+
+import json
+import pickle
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cxrlt_cli import __version__
+from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.files import replacing
+from cxrlt_cli.labels import CXR_LT_2026
+
+FORMAT = 1
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+# ConvNeXtV2 by the width of its stem and the depths of its stages (Woo et al., CVPR 2023, table of variants).
+CONVNEXTV2 = {
+    (40, (2, 2, 6, 2)): "convnextv2_atto",
+    (48, (2, 2, 6, 2)): "convnextv2_femto",
+    (64, (2, 2, 6, 2)): "convnextv2_pico",
+    (80, (2, 2, 8, 2)): "convnextv2_nano",
+    (96, (3, 3, 9, 3)): "convnextv2_tiny",
+    (96, (3, 3, 27, 3)): "convnextv2_small",
+    (128, (3, 3, 27, 3)): "convnextv2_base",
+    (192, (3, 3, 27, 3)): "convnextv2_large",
+    (352, (3, 3, 27, 3)): "convnextv2_huge",
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a classifier is made of; with its findings, all that its modules depend on."""
+
+    backbone: str
+    head: str
+    csra_heads: int = 1
+    csra_lambda: float = 0.1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A classifier as a value."""
+
+    architecture: Architecture
+    findings: tuple[str, ...]
+    preprocessing: Preprocessing
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    tensors: Mapping[str, Tensor]
+    training: Mapping[str, Any] = field(default_factory=dict)  # options, counts, epoch, score: what it came from
+
+    def write(self, path: Path) -> None:
+        """The file appears whole or not at all."""
+        header = {
+            "format": FORMAT,
+            "cxrlt": __version__,
+            "architecture": asdict(self.architecture),
+            "findings": list(self.findings),
+            "image_size": self.preprocessing.image_size,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "preprocessing": self.preprocessing.to_json(),
+            "preprocessing_hash": self.preprocessing.hash,
+            "training": dict(self.training),
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary, metadata={"cxrlt": json.dumps(header)})
+
+    @classmethod
+    def read(cls, path: Path) -> "Checkpoint":
+        """The checkpoint in a file of ours, or of the winner's layout.
+
+        Raises CheckpointError where the file is missing, damaged, of a newer format, or neither of the two.
+        """
+        tensors, header = read_tensors(path)
+        if header is None:
+            return _read_winner(path, tensors)
+        try:
+            if header["format"] > FORMAT:
+                raise CheckpointError(f"{path} is of format {header['format']}; this cxrlt reads {FORMAT}.", "Update cxrlt.")
+            return cls(
+                architecture=Architecture(**header["architecture"]),
+                findings=tuple(header["findings"]),
+                preprocessing=_preprocessing(path, header),
+                mean=tuple(header["mean"]),
+                std=tuple(header["std"]),
+                tensors=tensors,
+                training=header["training"],
+            )
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} has a header that cxrlt cannot read ({error!r}).") from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """The tensors of a safetensors or PyTorch file in float32, and the header that cxrlt wrote, if it did.
+
+    Raises CheckpointError where the file is missing, damaged, or holds more than tensors.
+    """
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path} {what}.", "Pass a checkpoint, such as runs/train-1/best.safetensors.")
+    try:
+        if path.suffix == ".safetensors":
+            tensors, text = _read_safetensors(path)
+            header = json.loads(text) if text else None
+        else:
+            tensors, header = _read_pytorch(path), None
+    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged or no file of weights ({error}).".replace("\n", " ")) from error
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, header
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, (file.metadata() or {}).get("cxrlt")  # noqa: SIM118
+
+
+def _read_pytorch(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is not read: it holds more than tensors, which could run code on this machine.",
+            "Ask its author for a safetensors file.",
+        ) from error
+    for key in ("model_state_dict", "state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{path} holds no dictionary of tensors.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def _preprocessing(path: Path, header: Mapping[str, Any]) -> Preprocessing:
+    preprocessing = Preprocessing(header["image_size"], header["preprocessing"]["interpolation"])
+    if preprocessing.hash != header["preprocessing_hash"]:
+        raise CheckpointError(
+            f"{path} was trained on films prepared in another way ({header['preprocessing']}).",
+            f"This cxrlt is {__version__}, the file is of {header['cxrlt']}: use that version.",
+        )
+    return preprocessing
+
+
+def _read_winner(path: Path, tensors: dict[str, Tensor]) -> Checkpoint:
+    """``backbone.* bn.* head.classifier.* head.conv_att.weight``: the tensors of our ``csra-winner``, without a header."""
+    if "head.conv_att.weight" not in tensors or "backbone.stem.0.weight" not in tensors:
+        raise CheckpointError(
+            f"{path} is neither a checkpoint of cxrlt nor of the challenge winner's layout.",
+            "A file of backbone weights goes to --weights of cxrlt train.",
+        )
+    num_findings = len(tensors["head.classifier.bias"])
+    if num_findings != len(CXR_LT_2026):
+        raise CheckpointError(f"{path} has {num_findings} findings without names; CXR-LT 2026 has {len(CXR_LT_2026)}.")
+    blocks = {tuple(name.split(".")[2:5:2]) for name in tensors if name.startswith("backbone.stages.") and ".blocks." in name}
+    depths = Counter(stage for stage, _ in blocks)
+    variant = (len(tensors["backbone.stem.0.weight"]), tuple(depths[stage] for stage in sorted(depths)))
+    if variant not in CONVNEXTV2:
+        raise CheckpointError(f"{path} holds no ConvNeXtV2 that is known (width and depths: {variant}).")
+    return Checkpoint(
+        architecture=Architecture(CONVNEXTV2[variant], "csra-winner"),
+        findings=CXR_LT_2026,
+        preprocessing=Preprocessing(512, "linear"),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        tensors=tensors,
+    )
