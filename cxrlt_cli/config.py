@@ -32,12 +32,14 @@ Threshold = Annotated[Literal["0.5", "best"], BeforeValidator(str)]
 OptionsT = TypeVar("OptionsT", bound="Options")
 
 
-def option(default: Any, help: str, *, panel: str = "Run", built: bool = True, argument: bool = False, **bounds: Any) -> Any:
+def option(
+    default: Any, help: str, *, panel: str = "Run", built: bool = True, argument: bool = False, **bounds: Any
+) -> Any:
     """A field that is an option: its default, its help, its panel, and pydantic's bounds (``ge``, ``le``, ...).
 
     An option of a later version stands in the help marked as such (``built=False``), and its use is an error.
     """
-    about = {"panel": panel, "built": built, "argument": argument}
+    about: dict[str, Any] = {"panel": panel, "built": built, "argument": argument}
     return Field(default, description=help, json_schema_extra=about, **bounds)
 
 
@@ -72,7 +74,9 @@ class ComputeOptions(FilmOptions):
     """Where it runs, and how wide."""
 
     device: Device = option("auto", "auto takes a GPU where there is one.", panel="Compute")
-    precision: Precision = option("auto", "auto takes bf16 where the hardware has matrix units for it.", panel="Compute")
+    precision: Precision = option(
+        "auto", "auto takes bf16 where the hardware has matrix units for it.", panel="Compute"
+    )
     workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")
     batch_size: int = option(64, "Films in a batch, on each process.", panel="Compute", ge=1)
     processes: int | Literal["auto"] = option(1, "Processes that compute.", panel="Processes", built=False)
@@ -96,7 +100,9 @@ class FitOptions(ComputeOptions):
     checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", built=False)
     track: Literal["tensorboard", "wandb", "mlflow", "none"] = option("none", "Experiment tracker.", built=False)
 
-    val_csv: Path | None = option(None, "CSV of validation films (default: patients held out from --csv).", panel="Films")
+    val_csv: Path | None = option(
+        None, "CSV of validation films (default: patients held out from --csv).", panel="Films"
+    )
     val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
 
     drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
@@ -113,7 +119,9 @@ class FitOptions(ComputeOptions):
         panel="Long tail",
     )
 
-    warmup_epochs: int = option(10, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0)
+    warmup_epochs: int = option(
+        10, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+    )
     epochs: int = option(60, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
     max_steps: int | None = option(None, "Stop after this many optimizer steps.", panel="Schedule", ge=1)
     lr_warmup: float = option(1e-3, "Learning rate of phase 1.", panel="Schedule", gt=0)
@@ -125,7 +133,11 @@ class FitOptions(ComputeOptions):
     )
     weight_decay: float = option(0.01, "AdamW's weight decay; biases and norms are spared.", panel="Schedule", ge=0)
     ema_decay: float = option(
-        0.9999, "Decay of the averaged weights in phase 2, warmed up; 0 switches averaging off.", panel="Schedule", ge=0, lt=1
+        0.9999,
+        "Decay of the averaged weights in phase 2, warmed up; 0 switches averaging off.",
+        panel="Schedule",
+        ge=0,
+        lt=1,
     )
     clip_grad: float = option(1.0, "Largest norm of the gradient; 0 switches clipping off.", panel="Schedule", ge=0)
     accumulate: int = option(1, "Batches that make one optimizer step.", panel="Schedule", ge=1)
@@ -139,7 +151,9 @@ class FitOptions(ComputeOptions):
 
 
 class TrainOptions(FitOptions):
-    preset: Preset = option("challenge", "challenge: the winner's recipe; phantom: small, for digital phantoms.", panel="Model")
+    preset: Preset = option(
+        "challenge", "challenge: the winner's recipe; phantom: small, for digital phantoms.", panel="Model"
+    )
     backbone: str = option("convnextv2_base", "Any image model of timm.", panel="Model")
     head: Head = option(
         "csra",
@@ -151,6 +165,12 @@ class TrainOptions(FitOptions):
     csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
     image_size: int = option(512, "Side of the square that a film is resized to, in pixels.", panel="Model", ge=32)
     weights: str = option("pretrained", "pretrained (timm's hub), none, or a file or folder of weights.", panel="Model")
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        if self.head == "mlp" and self.batch_size == 1:
+            raise ValueError("--head mlp needs --batch-size 2 or more, for its batch norm")
+        return self
 
     def resolved(self) -> "TrainOptions":
         """These options with every default that depends on another one filled in."""
@@ -168,8 +188,12 @@ class FinetuneOptions(FitOptions):
     csra_lambda: float | None = option(
         None, "Weight of csra's attention against its average (default: the checkpoint's).", panel="Model", ge=0
     )
-    image_size: int | None = option(None, "Side of the square film in pixels (default: the checkpoint's).", panel="Model", ge=32)
-    warmup_epochs: int = option(0, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0)
+    image_size: int | None = option(
+        None, "Side of the square film in pixels (default: the checkpoint's).", panel="Model", ge=32
+    )
+    warmup_epochs: int = option(
+        0, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+    )
     epochs: int = option(10, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
 
     def resolved(self) -> "FinetuneOptions":
@@ -182,13 +206,17 @@ class PredictOptions(ComputeOptions):
 
     tta: Views = option("none", "Views of a film that are averaged.", panel="Prediction", built=False)
     merge: Merge = option("mean", "How views and members become one probability.", panel="Prediction", built=False)
-    postprocess: Postprocess = option("none", "What happens to the probabilities last.", panel="Prediction", built=False)
+    postprocess: Postprocess = option(
+        "none", "What happens to the probabilities last.", panel="Prediction", built=False
+    )
     alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", built=False)
 
 
 class InferOptions(PredictOptions):
     checkpoint: Path = option(..., "Weights: a file that train wrote, or the winner's.", argument=True)
-    findings: Names | None = option(None, "Findings to write, separated by commas (default: all the model has).", panel="Films")
+    findings: Names | None = option(
+        None, "Findings to write, separated by commas (default: all the model has).", panel="Films"
+    )
     out: Path = option(Path("predictions.csv"), "CSV to write.")
 
 
@@ -212,14 +240,18 @@ class OodOptions(ComputeOptions):
 
 
 class EvaluateOptions(Options):
-    predictions: tuple[Path, ...] = option(..., "Prediction CSV (two compare them in pairs, in a later version).", argument=True)
+    predictions: tuple[Path, ...] = option(
+        ..., "Prediction CSV (two compare them in pairs, in a later version).", argument=True
+    )
     csv: Path = option(..., "CSV with the true labels.", panel="Films")
     train_csv: Path | None = option(
         None, "Labels of the training films, for the frequency bands (default: --csv's own).", panel="Films"
     )
     id_column: str = option("ImageID", "Column that names the film.", panel="Films")
     patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
-    findings: Names | None = option(None, "Findings to score, separated by commas (default: all that both have).", panel="Films")
+    findings: Names | None = option(
+        None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
+    )
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
     bootstrap: int = option(1000, "Resamples of patients for the intervals.", panel="Scores", built=False)
     empty: Literal["skip", "zero"] = option(
@@ -282,6 +314,13 @@ def flag(model: type[Options], name: str) -> str:
     if about(model, name)["argument"]:
         return name.upper()
     return "--" + (model.model_fields[name].alias or name).replace("_", "-")
+
+
+def to_yaml(options: Options) -> dict[str, Any]:
+    """What a ``--config`` file needs to say to ask for the same again, elsewhere."""
+    model = type(options)
+    left_out = {"out", "quiet", "debug", "dry_run"} | {n for n in model.model_fields if not about(model, n)["built"]}
+    return options.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=left_out)
 
 
 def refuse_unbuilt(options: Options) -> None:

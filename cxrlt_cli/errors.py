@@ -81,11 +81,14 @@ def explain(error: BaseException) -> CxrltError | None:
     if isinstance(error, ImportError) and "libGL" in str(error):
         return InstallError(
             f"OpenCV cannot be loaded: {error}.",
-            "Install the system library (Debian and Ubuntu: apt-get install libgl1), or use the build without windows:\n"
-            "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless",
+            "Install the system library (Debian and Ubuntu: apt-get install libgl1), or use the\n"
+            "build without windows:\n"
+            "  pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless",
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OptionError(f"No space left on the disk while writing {error.filename or 'a file'}.", "Pass another --out.")
+        return OptionError(
+            f"No space left on the disk while writing {error.filename or 'a file'}.", "Pass another --out."
+        )
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OptionError(f"{error.filename}: {error.strerror}.", "Check its permissions, or pass another path.")
     return None

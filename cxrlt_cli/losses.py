@@ -125,7 +125,7 @@ def db(
     images = num_images.to(logits.dtype)
     positives = torch.minimum(counts.to(logits.dtype).clamp(min=1), (images - 1).clamp(min=1))
     inverse = 1 / positives
-    share = inverse / (targets * inverse).sum(dim=1, keepdim=True)  # inf without a positive: the sigmoid below is 1
+    share = inverse / (targets * inverse).sum(dim=1, keepdim=True).clamp(min=1e-30)  # huge, not inf, without a positive
     weight = alpha + torch.sigmoid(beta * (share - mu))
     bias = -init_bias * torch.log((images / positives - 1).clamp(min=1e-12))
     shifted = logits + (bias / neg_scale if bias_div_scale else bias)

@@ -83,7 +83,9 @@ class Scores:
 
         names = ("ap", "auroc", "f1", "ece")
         return {
-            name: mean([v for f in findings if f.positives or self.empty == "zero" if (v := getattr(f, name)) is not None])
+            name: mean(
+                [v for f in findings if f.positives or self.empty == "zero" if (v := getattr(f, name)) is not None]
+            )
             for name in names
         }
 

@@ -49,7 +49,9 @@ class Predictions:
             raise DataError(f"{path} has no column '{id_column}' (it has {listed(list(frame.columns), 8)}).")
         ids = frame.pop(id_column).to_numpy(object)
         if frame.shape[1] == 0:
-            raise DataError(f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding.")
+            raise DataError(
+                f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
+            )
         numbers = frame.apply(pd.to_numeric, errors="coerce")
         strange = np.argwhere(numbers.isna().to_numpy())
         if len(strange):

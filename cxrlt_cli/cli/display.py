@@ -6,6 +6,7 @@ Results go to stdout; progress, notes and errors go to stderr.
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console
@@ -18,7 +19,9 @@ from rich.text import Text
 from cxrlt_cli.engine.reporting import Advance, EpochSummary, duration
 from cxrlt_cli.errors import CxrltError
 from cxrlt_cli.labels import Band
-from cxrlt_cli.metrics import FindingScore, Scores
+
+if TYPE_CHECKING:
+    from cxrlt_cli.metrics import FindingScore, Scores
 
 BAND_STYLES: dict[Band, str] = {"head": "green", "medium": "yellow", "tail": "red"}
 EPOCH_COLUMNS = (("phase", 8), ("epoch", 8), ("loss", 9), ("lr head", 9), ("lr body", 9), ("val AP", 8), ("AUROC", 7),
@@ -75,9 +78,10 @@ class RichReporter:
             return
         if not self._err.is_terminal:
             scores = f"val AP {_number(summary.val_ap)}, AUROC {_number(summary.val_auroc)}"
+            best = ", best" if summary.best else ""
             self._err.print(
                 f"{summary.phase} {summary.epoch}/{summary.num_epochs}: loss {summary.loss:.4f}, {scores}, "
-                f"{summary.films_per_second:.0f} films/s, {duration(summary.seconds)}{', best' if summary.best else ''}",
+                f"{summary.films_per_second:.0f} films/s, {duration(summary.seconds)}{best}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
@@ -101,7 +105,7 @@ class RichReporter:
         line = "".join(cell.rjust(width) for cell, (_, width) in zip(cells, EPOCH_COLUMNS, strict=True))
         self._err.print(line, style="bold green" if summary.best else "", highlight=False)
 
-    def scores(self, title: str, scores: Scores) -> None:
+    def scores(self, title: str, scores: "Scores") -> None:
         self._out.print(_score_table(title, scores))
 
     def result(self, message: str) -> None:
@@ -132,7 +136,7 @@ def show_error(console: Console, error: CxrltError) -> None:
         console.print("Error: " + str(error), markup=False, highlight=False, soft_wrap=True)
 
 
-def _score_table(title: str, scores: Scores) -> Table:
+def _score_table(title: str, scores: "Scores") -> Table:
     films = f"{scores.num_films:,} films" + (f" of {scores.num_patients:,} patients" if scores.num_patients else "")
     table = Table(title=f"{escape(title)} ({films})", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     table.add_column("finding", no_wrap=True, max_width=34)
@@ -152,7 +156,7 @@ def _score_table(title: str, scores: Scores) -> Table:
     return table
 
 
-def _finding_row(finding: FindingScore, band: Band) -> tuple[str | Text, ...]:
+def _finding_row(finding: "FindingScore", band: Band) -> tuple[str | Text, ...]:
     values = {"ap": finding.ap, "auroc": finding.auroc, "f1": finding.f1, "ece": finding.ece}
     frequency = f"{100 * finding.frequency:.1f} %"
     return escape(finding.name), Text(band, BAND_STYLES[band]), frequency, str(finding.positives), *_numbers(values)

@@ -16,7 +16,19 @@ from pydantic import ValidationError
 from cxrlt_cli.config import Options, OptionsT, about, flag
 from cxrlt_cli.errors import OptionError
 
-PANELS = ("", "Films", "Model", "Long tail", "Schedule", "Prediction", "Zero-shot", "Scores", "Compute", "Processes", "Run")
+PANELS = (
+    "",
+    "Films",
+    "Model",
+    "Long tail",
+    "Schedule",
+    "Prediction",
+    "Zero-shot",
+    "Scores",
+    "Compute",
+    "Processes",
+    "Run",
+)
 CONFIG_HELP = "YAML file of options; the command line wins over it."
 
 
@@ -37,7 +49,8 @@ def as_command(model: type[Options], run: Callable[[typer.Context], None]) -> Ca
             panel = about(model, name)["panel"]
             declaration = typer.Option(*_declarations(model, name), help=text, rich_help_panel=panel, show_default=True)
         default = None if field.is_required() or field.default == () else field.default  # pydantic asks, not Typer
-        annotation = Annotated[kind | None if default is None else kind, declaration]
+        accepted = kind | None if default is None else kind
+        annotation: Any = Annotated[accepted, declaration]
         parameters.append(inspect.Parameter(name, keyword, annotation=annotation, default=default))
     config = Annotated[Path | None, typer.Option("--config", help=CONFIG_HELP, rich_help_panel="Run")]
     parameters.append(inspect.Parameter("config", keyword, annotation=config, default=None))
@@ -105,7 +118,9 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
         name = str(key).replace("-", "_")
         if name not in names:
             close = difflib.get_close_matches(name, names, n=1)
-            raise OptionError(f"--config {path}: there is no option '{key}'." + (f" Meant: {close[0]}?" if close else ""))
+            raise OptionError(
+                f"--config {path}: there is no option '{key}'." + (f" Meant: {close[0]}?" if close else "")
+            )
         fields[names[name]] = value
     return fields
 
@@ -137,4 +152,3 @@ def _typer_type(annotation: Any) -> Any:
     if origin is Literal:
         return annotation if all(isinstance(argument, str) for argument in arguments) else type(arguments[0])
     return annotation
-

@@ -4,13 +4,14 @@ Film for film a function of a seed alone: the same whichever process reads the f
 """
 
 import os
+import random
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # before the import: it would ask the network for news
 
-import albumentations as A  # noqa: E402
-import numpy as np  # noqa: E402
+import albumentations as A  # noqa: N812
+import numpy as np
 
-from cxrlt_cli.data.image import Film  # noqa: E402
+from cxrlt_cli.data.image import Film
 
 
 class Augmentation:
@@ -41,5 +42,6 @@ class Augmentation:
 
     def __call__(self, film: Film, seed: int) -> Film:
         """uint8 ``[H, W]`` to uint8 ``[H, W]``."""
-        self._pipeline.set_random_seed(seed)
+        # set_random_seed would give every transform a generator of the same seed: all would decide alike
+        self._pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return np.asarray(self._pipeline(image=film)["image"], np.uint8)

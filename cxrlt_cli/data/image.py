@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from cxrlt_cli.errors import DataError, FilmError
 
@@ -55,7 +55,7 @@ def read_film(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Film:
             return _read_jpeg(data, max_pixels)
         if data[128:132] == _DICOM or path.suffix.lower() in (".dcm", ".dicom"):
             return _read_dicom(data, max_pixels)
-    except _Unreadable as error:
+    except _UnreadableError as error:
         raise FilmError(path, str(error)) from error
     raise FilmError(path, "is neither PNG, JPEG nor DICOM" if data else "is empty")
 
@@ -110,7 +110,7 @@ class Preprocessing:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """Why the bytes of a film are of no use."""
 
 
@@ -126,14 +126,14 @@ def _read_png(data: bytes, max_pixels: int) -> Film:
     position, kind = len(_PNG), b""
     while kind != b"IEND":
         if position + 12 > len(data):
-            raise _Unreadable("is a PNG cut short")
+            raise _UnreadableError("is a PNG cut short")
         (length,) = struct.unpack_from(">I", data, position)
         kind = data[position + 4 : position + 8]
         end = position + 8 + length
         if end + 4 > len(data):
-            raise _Unreadable("is a PNG cut short")
+            raise _UnreadableError("is a PNG cut short")
         if zlib.crc32(memoryview(data)[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise _Unreadable("is a damaged PNG (checksum)")
+            raise _UnreadableError("is a damaged PNG (checksum)")
         if kind == b"IHDR" and length == 13:
             width, height = struct.unpack_from(">II", data, position + 8)
             _check_pixels(height * width, max_pixels)
@@ -146,7 +146,7 @@ def _read_jpeg(data: bytes, max_pixels: int) -> Film:
     while position + 9 < len(data):
         marker, (length,) = data[position + 1], struct.unpack_from(">H", data, position + 2)
         if data[position] != 0xFF:
-            raise _Unreadable("is a damaged JPEG")
+            raise _UnreadableError("is a damaged JPEG")
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
             height, width = struct.unpack_from(">HH", data, position + 5)
             _check_pixels(height * width, max_pixels)
@@ -154,7 +154,7 @@ def _read_jpeg(data: bytes, max_pixels: int) -> Film:
             break
         position += 1 if marker == 0xFF else 2 + length
     if b"\xff\xd9" not in data[max(position, len(data) - 4096) :]:
-        raise _Unreadable("is a JPEG cut short")
+        raise _UnreadableError("is a JPEG cut short")
     return _to_8_bit(_grey(_decode(data, "JPEG")))
 
 
@@ -162,9 +162,9 @@ def _decode(data: bytes, kind: str) -> NDArray[Any]:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise _Unreadable(f"is a {kind} that cannot be decoded ({error.err})") from error
+        raise _UnreadableError(f"is a {kind} that cannot be decoded ({error.err})") from error
     if image is None:
-        raise _Unreadable(f"is a {kind} that cannot be decoded")
+        raise _UnreadableError(f"is a {kind} that cannot be decoded")
     return np.asarray(image)
 
 
@@ -179,17 +179,17 @@ def _to_8_bit(image: NDArray[Any]) -> Film:
     if image.dtype == np.uint8:
         return image
     if image.dtype != np.uint16:
-        raise _Unreadable(f"holds {image.dtype} levels")
+        raise _UnreadableError(f"holds {image.dtype} levels")
     histogram = cv2.calcHist([image], [0], None, [65536], [0, 65536]).ravel()
     low, high = np.searchsorted(np.cumsum(histogram, dtype=np.float64) / image.size, np.array(PERCENTILES) / 100)
     if low == high:
         low, high = np.flatnonzero(histogram)[[0, -1]]
-    return np.asarray(_stretch(np.arange(65536), float(low), float(high))[image], np.uint8)
+    return np.asarray(_stretch(np.arange(65536), low, high)[image], np.uint8)
 
 
 def _stretch(levels: NDArray[Any], low: float, high: float) -> Film:
     """Levels from ``low`` to ``high`` onto 0..255, cut outside; a constant film is 0."""
-    return np.asarray(np.clip((levels - low) * (255 / max(high - low, 1e-12)), 0, 255).round(), np.uint8)
+    return np.asarray(np.clip((levels.astype(np.float64) - low) * (255 / max(high - low, 1e-12)), 0, 255).round(), np.uint8)
 
 
 def _read_dicom(data: bytes, max_pixels: int) -> Film:
@@ -197,21 +197,31 @@ def _read_dicom(data: bytes, max_pixels: int) -> Film:
         with pydicom.config.disable_value_validation(), warnings.catch_warnings(record=True):
             dataset = pydicom.dcmread(BytesIO(data), force=True)
             if "PixelData" not in dataset:
-                raise _Unreadable("is a DICOM without pixels")
+                raise _UnreadableError("is a DICOM without pixels")
             frames = int(dataset.get("NumberOfFrames") or 1)
             if frames > 1:
-                raise _Unreadable(f"is a DICOM of {frames} frames, not one film")
+                raise _UnreadableError(f"is a DICOM of {frames} frames, not one film")
             _check_pixels(int(dataset.Rows) * int(dataset.Columns), max_pixels)
             return _window_dicom(dataset)
-    except _Unreadable:
+    except _UnreadableError:
         raise
     except (pydicom.errors.InvalidDicomError, *_DICOM_FAULTS) as error:
-        raise _Unreadable(f"is a DICOM that cannot be decoded ({error})".replace("\n", " ")) from error
+        raise _UnreadableError(f"is a DICOM that cannot be decoded ({error})".replace("\n", " ")) from error
 
 
 # What pydicom and its decoders raise on damaged files.
-_DICOM_FAULTS = (ValueError, AttributeError, KeyError, IndexError, TypeError, RuntimeError, NotImplementedError, OSError,
-                 struct.error, EOFError, OverflowError, MemoryError)  # fmt: skip
+_DICOM_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,  # NotImplementedError is one
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 def _window_dicom(dataset: pydicom.Dataset) -> Film:
@@ -240,7 +250,7 @@ def _apply_window(levels: NDArray[Any], dataset: pydicom.Dataset) -> Film:
     """The first window of a film: DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3 (linear, linear exact, sigmoid)."""
     center, width = (float(np.atleast_1d(dataset[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
     if width <= 0:
-        raise _Unreadable(f"is a DICOM with a window of width {width:g}")
+        raise _UnreadableError(f"is a DICOM with a window of width {width:g}")
     function = dataset.get("VOILUTFunction") or "LINEAR"
     if function == "SIGMOID":
         return np.asarray(255 / (1 + np.exp(-4 * (levels - center) / width)) + 0.5, np.uint8)
@@ -251,4 +261,4 @@ def _apply_window(levels: NDArray[Any], dataset: pydicom.Dataset) -> Film:
 
 def _check_pixels(num_pixels: int, max_pixels: int) -> None:
     if num_pixels > max_pixels:
-        raise _Unreadable(f"has {num_pixels:,} pixels, more than --max-pixels {max_pixels:,}")
+        raise _UnreadableError(f"has {num_pixels:,} pixels, more than --max-pixels {max_pixels:,}")

@@ -33,7 +33,9 @@ def class_aware_stream(targets: NDArray[Any], num_per_class: int = 3, reduce: in
     A finding without a film is left out (there it is an error). Films without any finding are never drawn.
     """
     rng = random.Random(seed)
-    having = [films.tolist() for films in (np.flatnonzero(column == 1) for column in np.asarray(targets).T) if len(films)]
+    having = [
+        films.tolist() for films in (np.flatnonzero(column == 1) for column in np.asarray(targets).T) if len(films)
+    ]
     assert having, "no film has a finding"
     length = int(max(len(films) for films in having) * len(having) / reduce)
     rounds = [_rounds(films, rng) for films in having]

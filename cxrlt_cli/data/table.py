@@ -185,9 +185,13 @@ def read_csv(path: Path) -> pd.DataFrame:
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a CSV.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).", "Save it as UTF-8.") from error
+        raise DataError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).", "Save it as UTF-8."
+        ) from error
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}.", "Is it a CSV with commas and closed quotes?") from error
+        raise DataError(
+            f"{path}, line {reader.line_num}: {error}.", "Is it a CSV with commas and closed quotes?"
+        ) from error
     return pd.DataFrame(rows, columns=pd.Index(header, dtype=object), dtype=object)
 
 
@@ -209,7 +213,9 @@ def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
         if film in seen:
             raise DataError(f"{where} holds '{film}', as row {seen[film]} does.", "Keep one row a film.")
         if _leaves_folder(film):
-            raise DataError(f"{where} holds '{film}', which leaves the image folder.", "Ids are paths below --image-dir.")
+            raise DataError(
+                f"{where} holds '{film}', which leaves the image folder.", "Ids are paths below --image-dir."
+            )
         seen[film] = row
     return ids
 
@@ -236,8 +242,8 @@ def _targets(column: "pd.Series[Any]", name: str, path: Path) -> NDArray[np.floa
         row = int(np.flatnonzero(strange)[0])
         more = f" ({int(strange.sum())} such rows)" if strange.sum() > 1 else ""
         raise DataError(
-            f"{path}, row {row + FIRST_ROW}: column '{name}' holds '{column.iloc[row]}'{more}; a label is 0, 1, or empty "
-            "for not labelled.",
+            f"{path}, row {row + FIRST_ROW}: column '{name}' holds '{column.iloc[row]}'{more}; a label is 0, 1, or "
+            "empty for not labelled.",
             "Mend the column, or name the columns that are findings with --findings.",
         )
     return targets.to_numpy(np.float32)

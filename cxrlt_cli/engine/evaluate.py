@@ -72,11 +72,15 @@ def _align(
     row = {film: index for index, film in enumerate(truth.ids)}
     ids = [film for film in predictions.ids if film in row]
     if not ids:
-        raise DataError(f"{path} and {options.csv} share no film.", "Check --id-column, and whether ids end in .png in both.")
+        raise DataError(
+            f"{path} and {options.csv} share no film.", "Check --id-column, and whether ids end in .png in both."
+        )
     if len(ids) < len(truth):
         reporter.warn(f"{len(truth) - len(ids):,} of the {len(truth):,} films of {options.csv} have no prediction.")
     if len(ids) < len(predictions.ids):
-        reporter.warn(f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label.")
+        reporter.warn(
+            f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label."
+        )
     return predictions.rows(ids).select(findings), truth.rows(np.array([row[film] for film in ids])).select(findings)
 
 

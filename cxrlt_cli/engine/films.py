@@ -1,33 +1,48 @@
 """From options to films on the disk: which folder, which files, and whether they are there."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
-from cxrlt_cli.data.table import Texts
+from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels
 from cxrlt_cli.engine.process import num_cores
 from cxrlt_cli.engine.reporting import Reporter
-from cxrlt_cli.errors import DataError, FilmError, OptionError
+from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
+
+
+@dataclass(frozen=True)
+class Films:
+    """Labelled films on the disk."""
+
+    table: LabelTable
+    paths: list[Path]
 
 
 def image_folder(csv: Path, image_dir: Path | None, ids: Texts) -> Path:
-    """``image_dir``; or, of the CSV's folder and ``images/`` beside the CSV, the one that has the first film."""
+    """``image_dir``; or, of the CSV's folder and ``images/`` beside the CSV, the first that has any of the films."""
     if image_dir is not None:
         if not image_dir.is_dir():
             raise OptionError(f"--image-dir {image_dir} is not a folder.")
         return image_dir
     folders = (csv.parent, csv.parent / "images")
     for folder in folders:
-        if (folder / str(ids[0])).is_file():
+        if any((folder / str(film)).is_file() for film in ids):
             return folder
     raise DataError(
-        f"The film '{ids[0]}' of {csv} is neither in {folders[0]} nor in {folders[1]}.", "Pass the folder with --image-dir."
+        f"Of the films of {csv}, such as '{ids[0]}', none is in {folders[0]} or in {folders[1]}.",
+        "Pass the folder with --image-dir.",
     )
 
 
 def film_paths(folder: Path, ids: Texts) -> list[Path]:
-    """Where the films are; raises DataError with all that are missing or empty."""
-    paths = [folder / str(film) for film in ids]
+    """Where the films are."""
+    return [folder / str(film) for film in ids]
+
+
+def require_films(paths: Sequence[Path]) -> None:
+    """Look at every path without reading it; raises DataError with all that are missing or empty."""
     faults = []
     for path in paths:
         try:
@@ -39,12 +54,61 @@ def film_paths(folder: Path, ids: Texts) -> list[Path]:
             faults.append(FilmError(path, f"cannot be read: {error.strerror}"))
     if faults:
         raise report_faults(faults, len(paths))
-    return paths
 
 
-def check_films(paths: Sequence[Path], max_pixels: int, reporter: Reporter) -> None:
-    """Read every film once, on all cores; raises DataError with all that cannot be read."""
+def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:
+    """Training and validation films, from one CSV disjoint by patient, or from two."""
+    excluded = read_exclusions(options.exclude, options.id_column)
+    table = _read_table(options, csv, options.findings).without(excluded)
+    if len(table) == 0:
+        raise DataError(f"--exclude leaves no film of {csv}.")
+    if options.val_csv is None:
+        training, validation = table.split(options.val_fraction, options.seed)
+    else:
+        training, validation = table, _read_table(options, options.val_csv, table.space.findings).without(excluded)
+        both = sorted(set(training.patients) & set(validation.patients))
+        if both:
+            reporter.warn(
+                f"{len(both)} patients stand in {csv} and in {options.val_csv} ({listed(both)}): validation scores "
+                "will be too good."
+            )
+    _check_labels(training, validation, options, reporter)
+    folder = image_folder(csv, options.image_dir, training.ids)
+    val_folder = folder if options.val_csv is None else image_folder(options.val_csv, options.image_dir, validation.ids)
+    return (
+        Films(training, film_paths(folder, training.ids)),
+        Films(validation, film_paths(val_folder, validation.ids)),
+    )
+
+
+def check_films(training: Films, validation: Films, options: FitOptions, reporter: Reporter) -> None:
+    """Read every film once; raises DataError with all that cannot be read."""
+    paths = training.paths + validation.paths
     with reporter.progress("Checking films", len(paths)) as advance:
-        faults = find_faults(paths, max_pixels=max_pixels, num_threads=num_cores(), advance=advance)
+        faults = find_faults(paths, max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
     if faults:
         raise report_faults(faults, len(paths))
+
+
+def _read_table(options: FitOptions, csv: Path, findings: tuple[str, ...] | None) -> LabelTable:
+    return read_labels(csv, id_column=options.id_column, patient_column=options.patient_column, findings=findings)
+
+
+def _check_labels(training: LabelTable, validation: LabelTable, options: FitOptions, reporter: Reporter) -> None:
+    """What would make training pointless is an error; what the user may not have meant is a warning."""
+    if training.counts.sum() == 0:
+        raise DataError("No training film has a finding.", "Labels are 1 where a film has the finding.")
+    if validation.counts.sum() == 0:
+        raise DataError("No validation film has a finding.", "Pass a larger --val-fraction, or films with --val-csv.")
+    names = training.space.findings
+    unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]
+    unscored = [name for name, count in zip(names, validation.counts, strict=True) if count == 0]
+    if unseen:
+        reporter.warn(f"No training film has: {listed(unseen, 40)}. It cannot be learned.")
+    if unscored:
+        reporter.note(f"No validation film has: {listed(unscored, 40)}. It is left out of the validation scores.")
+    without = int((~(training.targets == 1).any(axis=1)).sum())
+    if options.sampler == "cas" and without:
+        reporter.warn(
+            f"{without:,} of {len(training):,} training films have no finding; --sampler cas never draws them."
+        )

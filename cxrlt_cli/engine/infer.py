@@ -11,7 +11,7 @@ from cxrlt_cli.config import InferOptions
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
-from cxrlt_cli.engine.films import film_paths, image_folder
+from cxrlt_cli.engine.films import film_paths, image_folder, require_films
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance, Reporter, duration
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
@@ -27,7 +27,9 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     findings = options.findings or model.findings
     unknown = [name for name in findings if name not in model.findings]
     if unknown:
-        raise OptionError(f"--findings: the model does not know {listed(unknown)}.", f"It has {listed(model.findings, 40)}.")
+        raise OptionError(
+            f"--findings: the model does not know {listed(unknown)}.", f"It has {listed(model.findings, 40)}."
+        )
     dataset = FilmDataset(paths, model.preprocessing, None, options.max_pixels)
     loader = ordered_loader(dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins)
     reporter.plan(
@@ -44,7 +46,9 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
         start = time.perf_counter()
         predict(model, islice(loader, 1), process, lambda _: None)
         seconds = (time.perf_counter() - start) * len(paths) / min(options.batch_size, len(paths))
-        reporter.result(f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written.")
+        reporter.result(
+            f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written."
+        )
         return None
     with reporter.progress("Predicting", len(paths)) as advance:
         logits = predict(model, loader, process, advance)
@@ -86,4 +90,6 @@ def _find_films(options: InferOptions) -> tuple[Texts, list[Path]]:
     ids = ids[[film not in excluded for film in ids]]
     if len(ids) == 0:
         raise DataError(f"--exclude leaves no film of {options.csv}.")
-    return ids, film_paths(image_folder(options.csv, options.image_dir, ids), ids)
+    paths = film_paths(image_folder(options.csv, options.image_dir, ids), ids)
+    require_films(paths)
+    return ids, paths

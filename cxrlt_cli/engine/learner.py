@@ -106,7 +106,7 @@ class Learner:
         with self._process.autocast():
             logits = self._model(images)
         loss: Tensor = self._criterion(logits, targets[batch.indices].to(device, non_blocking=True))
-        self._scaler.scale(loss).backward()
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
     def _update(self, num_batches: int) -> None:

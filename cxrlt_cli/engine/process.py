@@ -35,7 +35,11 @@ class Process:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def __str__(self) -> str:
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else f"{torch.get_num_threads()} threads"
+        name = (
+            torch.cuda.get_device_name(self.device)
+            if self.device.type == "cuda"
+            else f"{torch.get_num_threads()} threads"
+        )
         precision = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
         return f"{self.device.type} ({name}), {precision}, {self.num_workers} workers reading films"
 
@@ -63,6 +67,6 @@ def _dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: torch.dev
         return DTYPES[precision]
     if device.type == "cuda":
         fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:  # without matrix units for it, bf16 on a CPU is an emulation, ten times slower than float32
-        fast = bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    else:  # without matrix units, bf16 on a CPU is an emulation, ten times slower than float32; no public name in 2.9
+        fast = torch.cpu._is_amx_tile_supported()
     return torch.bfloat16 if fast else torch.float32

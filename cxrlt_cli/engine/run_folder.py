@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from cxrlt_cli import __version__
-from cxrlt_cli.config import FitOptions
+from cxrlt_cli.config import FitOptions, to_yaml
 from cxrlt_cli.engine.reporting import EpochSummary
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import write_text
@@ -22,26 +22,27 @@ class RunFolder:
     """``best.safetensors last.safetensors history.jsonl run.yaml metrics.json val_predictions.csv``."""
 
     path: Path
+    id_column: str = "ImageID"
 
     @classmethod
-    def choose(cls, out: Path | None, command: str) -> "RunFolder":
+    def choose(cls, out: Path | None, command: str, id_column: str) -> "RunFolder":
         """``out``, or the first free ``runs/COMMAND-K``; raises OptionError where a run stands there already."""
         if out is None:
             number = 1
             while (Path("runs") / f"{command}-{number}").exists():
                 number += 1
-            return cls(Path("runs") / f"{command}-{number}")
+            return cls(Path("runs") / f"{command}-{number}", id_column)
         if out.exists() and not out.is_dir():
             raise OptionError(f"--out {out} is a file; a run needs a folder.")
         if (out / "run.yaml").exists():
             raise OptionError(f"--out {out} holds a run already.", "Pass another folder, or remove that one first.")
-        return cls(out)
+        return cls(out, id_column)
 
     def start(self, options: FitOptions, command: str) -> None:
         """``run.yaml``: the resolved options, good for ``--config``."""
-        values = options.model_dump(mode="json", by_alias=True, exclude_none=True)
-        head = f"# cxrlt {command}, version {__version__}; again with: cxrlt {command} --config {self.path / 'run.yaml'} --out ...\n"
-        write_text(self.path / "run.yaml", head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        head = f"# cxrlt {__version__}; the same again: cxrlt {command} --config run.yaml\n"
+        text = yaml.safe_dump(to_yaml(options), sort_keys=False, allow_unicode=True)
+        write_text(self.path / "run.yaml", head + text)
 
     def add(self, summary: EpochSummary) -> None:
         """One line to ``history.jsonl``."""
@@ -54,6 +55,6 @@ class RunFolder:
     def save_best(self, checkpoint: Checkpoint, predictions: Predictions, scores: Scores, best: dict[str, Any]) -> None:
         """The checkpoint with its validation predictions and scores."""
         checkpoint.write(self.path / "best.safetensors")
-        predictions.write(self.path / "val_predictions.csv")
+        predictions.write(self.path / "val_predictions.csv", self.id_column)
         metrics = {**scores.to_json(), "best": best}
         write_text(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")

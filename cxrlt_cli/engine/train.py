@@ -4,9 +4,7 @@ import math
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
@@ -17,15 +15,14 @@ from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader, training_loader
 from cxrlt_cli.data.sampling import SAMPLERS
-from cxrlt_cli.data.table import LabelTable, read_exclusions, read_labels
-from cxrlt_cli.engine.films import check_films, film_paths, image_folder
+from cxrlt_cli.engine.films import Films, check_films, find_films
 from cxrlt_cli.engine.infer import predict
 from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import EpochSummary, Reporter, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, two_phases
-from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.metrics import Scores, prevalence, score
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
@@ -34,24 +31,19 @@ from cxrlt_cli.nets.weights import starting_weights
 from cxrlt_cli.predictions import Predictions
 
 
-@dataclass(frozen=True)
-class Films:
-    """Labelled films on the disk."""
-
-    table: LabelTable
-    paths: list[Path]
-
-
 def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     """Train a classifier from a backbone; the scores of its best epoch, or None after a dry run."""
     options = options.resolved()
     if options.csv is None or options.preset == "phantom":
-        raise OptionError("The digital phantom is not built yet in this version of cxrlt.", "Pass your films with --csv.")
+        raise OptionError(
+            "The digital phantom is not built yet in this version of cxrlt.", "Pass your films with --csv."
+        )
     process = Process.of(options)
     check_backbone(options.backbone)
-    folder = RunFolder.choose(options.out, "train")
-    training, validation = _read_films(options, options.csv, reporter)
+    folder = RunFolder.choose(options.out, "train", options.id_column)
+    training, validation = find_films(options, options.csv, reporter)
     weights = starting_weights(options.backbone, options.weights)
+    check_films(training, validation, options, reporter)
     torch.manual_seed(options.seed)
     model = Classifier(
         Architecture(options.backbone, options.head, options.csra_heads, options.csra_lambda),
@@ -70,8 +62,9 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
         raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
     process = Process.of(options)
     checkpoint = Checkpoint.read(options.checkpoint)
-    folder = RunFolder.choose(options.out, "finetune")
-    training, validation = _read_films(options, options.csv, reporter)
+    folder = RunFolder.choose(options.out, "finetune", options.id_column)
+    training, validation = find_films(options, options.csv, reporter)
+    check_films(training, validation, options, reporter)
     torch.manual_seed(options.seed)
     before = checkpoint.architecture
     model = Classifier(
@@ -82,7 +75,9 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
             before.csra_lambda if options.csra_lambda is None else options.csra_lambda,
         ),
         training.table.space.findings,
-        Preprocessing(options.image_size or checkpoint.preprocessing.image_size, checkpoint.preprocessing.interpolation),
+        Preprocessing(
+            options.image_size or checkpoint.preprocessing.image_size, checkpoint.preprocessing.interpolation
+        ),
         drop_path=options.drop_path,
     )
     fresh = model.carry_over(checkpoint)
@@ -110,7 +105,9 @@ def fit(
         val_dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins
     )
     phases = two_phases(options)
-    reporter.plan(f"cxrlt {command}", _plan(model, training, validation, phases, len(batches), options, folder, process))
+    reporter.plan(
+        f"cxrlt {command}", _plan(model, training, validation, phases, len(batches), options, folder, process)
+    )
     if options.dry_run:
         _rehearse(model, criterion, training, batches, val_batches, phases, options, process, reporter)
         return None
@@ -161,56 +158,7 @@ def fit(
     return best
 
 
-def _read_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:
-    """Training and validation films, disjoint by patient; every one of them read once, every fault reported at once."""
-    excluded = read_exclusions(options.exclude, options.id_column)
-    table = _read_table(options, csv, options.findings).without(excluded)
-    if len(table) == 0:
-        raise DataError(f"--exclude leaves no film of {csv}.")
-    if options.val_csv is None:
-        training, validation = table.split(options.val_fraction, options.seed)
-    else:
-        training, validation = table, _read_table(options, options.val_csv, table.space.findings).without(excluded)
-        both = sorted(set(training.patients) & set(validation.patients))
-        if both:
-            reporter.warn(
-                f"{len(both)} patients stand in {csv} and in {options.val_csv} ({listed(both)}): validation scores will be "
-                "too good."
-            )
-    _check_labels(training, validation, options, reporter)
-    films = [
-        Films(part, film_paths(image_folder(path, options.image_dir, part.ids), part.ids))
-        for part, path in ((training, csv), (validation, options.val_csv or csv))
-    ]
-    check_films([path for part in films for path in part.paths], options.max_pixels, reporter)
-    return films[0], films[1]
-
-
-def _read_table(options: FitOptions, csv: Path, findings: tuple[str, ...] | None) -> LabelTable:
-    return read_labels(csv, id_column=options.id_column, patient_column=options.patient_column, findings=findings)
-
-
-def _check_labels(training: LabelTable, validation: LabelTable, options: FitOptions, reporter: Reporter) -> None:
-    """What would make training pointless is an error; what the user may not have meant is a warning."""
-    if training.counts.sum() == 0:
-        raise DataError("No training film has a finding.", "Labels are 1 where a film has the finding.")
-    if validation.counts.sum() == 0:
-        raise DataError("No validation film has a finding.", "Pass a larger --val-fraction, or films with --val-csv.")
-    names = training.space.findings
-    unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]
-    unscored = [name for name, count in zip(names, validation.counts, strict=True) if count == 0]
-    if unseen:
-        reporter.warn(f"No training film has: {listed(unseen, 40)}. It cannot be learned.")
-    if unscored:
-        reporter.note(f"No validation film has: {listed(unscored, 40)}. It is left out of the validation scores.")
-    without = int((~(training.targets == 1).any(axis=1)).sum())
-    if options.sampler == "cas" and without:
-        reporter.warn(f"{without:,} of {len(training):,} training films have no finding; --sampler cas never draws them.")
-
-
-def _training_batches(
-    model: Classifier, training: Films, options: FitOptions, process: Process
-) -> "DataLoader[Batch]":
+def _training_batches(model: Classifier, training: Films, options: FitOptions, process: Process) -> "DataLoader[Batch]":
     dataset = FilmDataset(training.paths, model.preprocessing, Augmentation(), options.max_pixels)
     return training_loader(
         dataset,
@@ -251,7 +199,11 @@ def _validate(
     predictions = Predictions(table.ids, model.findings, torch.sigmoid(logits.double()).numpy())
     frequencies = prevalence(training.table.targets)
     scores = score(
-        table.targets, predictions.probabilities, model.findings, frequencies=frequencies, num_patients=table.num_patients
+        table.targets,
+        predictions.probabilities,
+        model.findings,
+        frequencies=frequencies,
+        num_patients=table.num_patients,
     )
     return predictions, scores
 
@@ -317,13 +269,15 @@ def _rehearse(
     """One batch of the last phase and one of validation, timed; nothing is written."""
     start = time.perf_counter()
     learner = _learner(model, criterion, phases[-1], 1, options, process)
-    learner.epoch(islice(batches, 1), torch.from_numpy(training.table.targets), list(training.table.ids), lambda _: None)
+    learner.epoch(
+        islice(batches, 1), torch.from_numpy(training.table.targets), list(training.table.ids), lambda _: None
+    )
     trained = time.perf_counter()
     predict(learner.evaluated, islice(val_batches, 1), process, lambda _: None)
     validated = time.perf_counter()
     epoch = (trained - start) * len(batches) + (validated - trained) * len(val_batches)
     total = epoch * sum(phase.num_epochs for phase in phases)
     reporter.result(
-        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, all of them {duration(total)} or less "
-        "(the first batch is slow). Nothing was written."
+        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, all of them {duration(total)} or "
+        "less (the first batch is slow). Nothing was written."
     )

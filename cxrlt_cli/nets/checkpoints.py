@@ -91,7 +91,9 @@ class Checkpoint:
             return _read_winner(path, tensors)
         try:
             if header["format"] > FORMAT:
-                raise CheckpointError(f"{path} is of format {header['format']}; this cxrlt reads {FORMAT}.", "Update cxrlt.")
+                raise CheckpointError(
+                    f"{path} is of format {header['format']}; this cxrlt reads {FORMAT}.", "Update cxrlt."
+                )
             return cls(
                 architecture=Architecture(**header["architecture"]),
                 findings=tuple(header["findings"]),
@@ -130,6 +132,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
 
 
 def _read_pytorch(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        if not file.read(4).startswith((b"PK\x03\x04", b"\x80")):  # a zip file or a pickle
+            raise CheckpointError(
+                f"{path} is no file of weights.", "Pass a .safetensors file, or a .pth file of tensors."
+            )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -156,7 +163,7 @@ def _preprocessing(path: Path, header: Mapping[str, Any]) -> Preprocessing:
 
 
 def _read_winner(path: Path, tensors: dict[str, Tensor]) -> Checkpoint:
-    """``backbone.* bn.* head.classifier.* head.conv_att.weight``: the tensors of our ``csra-winner``, without a header."""
+    """``backbone.* bn.* head.classifier.* head.conv_att.weight``: our ``csra-winner``, without a header."""
     if "head.conv_att.weight" not in tensors or "backbone.stem.0.weight" not in tensors:
         raise CheckpointError(
             f"{path} is neither a checkpoint of cxrlt nor of the challenge winner's layout.",
@@ -165,7 +172,9 @@ def _read_winner(path: Path, tensors: dict[str, Tensor]) -> Checkpoint:
     num_findings = len(tensors["head.classifier.bias"])
     if num_findings != len(CXR_LT_2026):
         raise CheckpointError(f"{path} has {num_findings} findings without names; CXR-LT 2026 has {len(CXR_LT_2026)}.")
-    blocks = {tuple(name.split(".")[2:5:2]) for name in tensors if name.startswith("backbone.stages.") and ".blocks." in name}
+    blocks = {
+        tuple(name.split(".")[2:5:2]) for name in tensors if name.startswith("backbone.stages.") and ".blocks." in name
+    }
     depths = Counter(stage for stage, _ in blocks)
     variant = (len(tensors["backbone.stem.0.weight"]), tuple(depths[stage] for stage in sorted(depths)))
     if variant not in CONVNEXTV2:

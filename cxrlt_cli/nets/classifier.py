@@ -46,7 +46,7 @@ class Classifier(nn.Module):
         self.backbone = _backbone(architecture.backbone, preprocessing.image_size, drop_path, weights)
         num_features = self.backbone.num_features
         self.bn = nn.BatchNorm2d(num_features) if architecture.head == "csra-winner" else nn.Identity()
-        self.head = heads.create(
+        self.head: Any = heads.create(
             architecture.head,
             num_features,
             len(self.findings),
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
         )
         config = self.backbone.pretrained_cfg
         self._set_normalization(config.get("mean") or IMAGENET_MEAN, config.get("std") or IMAGENET_STD)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     @property
     def image_size(self) -> int:
@@ -100,7 +100,9 @@ class Classifier(nn.Module):
             if name.startswith("backbone.") or (same_head and axis is None):
                 tensors[name] = source
             elif same_head:
-                tensors[name] = tensors[name].index_copy(axis, torch.tensor(here), source.index_select(axis, torch.tensor(there)))
+                tensors[name] = tensors[name].index_copy(
+                    axis, torch.tensor(here), source.index_select(axis, torch.tensor(there))
+                )
         _load(self, tensors, checkpoint.architecture.backbone)
         self._set_normalization(checkpoint.mean, checkpoint.std)
         return new if same_head else self.findings
@@ -128,10 +130,14 @@ def load(path: Path | str) -> Classifier:
     try:
         return from_checkpoint(Checkpoint.read(path))
     except CheckpointError as error:
-        raise error if str(path) in error.message else CheckpointError(f"{path}: {error.message}", error.hint) from error
+        raise (
+            error if str(path) in error.message else CheckpointError(f"{path}: {error.message}", error.hint)
+        ) from error
 
 
-def parameter_groups(model: Classifier, lr_head: float, lr_backbone: float, weight_decay: float) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: Classifier, lr_head: float, lr_backbone: float, weight_decay: float
+) -> list[dict[str, Any]]:
     """Parameters that learn, for an optimizer: head and backbone apart; biases and norms without weight decay."""
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
@@ -164,7 +170,13 @@ def _backbone(name: str, image_size: int, drop_path: float, weights: Mapping[str
     if weights is not None:
         arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(weights)}}
     try:
-        return timm.create_model(name, **arguments)
+        backbone = timm.create_model(name, **arguments)
+        if "img_size" in arguments:
+            with torch.inference_mode():
+                backbone.eval()(torch.zeros(1, 3, image_size, image_size))
+        return backbone.train()
+    except AssertionError as error:
+        raise OptionError(f"--image-size {image_size} does not suit {name}: {str(error).rstrip('.')}.") from error
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
@@ -177,9 +189,9 @@ def _as_map(features: Tensor, backbone: Any) -> Tensor:
     """What a backbone gives without pooling as ``[N, D, H, W]``."""
     if features.ndim == 4:
         return features if features.shape[1] == backbone.num_features else features.permute(0, 3, 1, 2)
-    tokens = features[:, backbone.num_prefix_tokens :]
+    tokens: Any = features[:, backbone.num_prefix_tokens :]
     side = math.isqrt(tokens.shape[1])
-    return tokens.transpose(1, 2).unflatten(2, (side, side))
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)  # type: ignore[no-any-return]
 
 
 def _load(model: Classifier, tensors: Mapping[str, Tensor], backbone: str) -> None:

@@ -40,7 +40,9 @@ def _find(path: Path) -> Path:
                 return path / name
         raise CheckpointError(f"--weights {path} has no {' and no '.join(FILE_NAMES)}.")
     if not path.exists():
-        raise CheckpointError(f"--weights {path} does not exist.", "Pass pretrained, none, or a file or folder of weights.")
+        raise CheckpointError(
+            f"--weights {path} does not exist.", "Pass pretrained, none, or a file or folder of weights."
+        )
     return path
 
 
@@ -48,7 +50,9 @@ def _fetch(backbone: str) -> Path:
     config = timm.get_pretrained_cfg(backbone)
     repository = config.hf_hub_id if config else None
     if not repository:
-        raise OptionError(f"timm has no pretrained weights for {backbone}.", "Pass --weights none, or a file of weights.")
+        raise OptionError(
+            f"timm has no pretrained weights for {backbone}.", "Pass --weights none, or a file of weights."
+        )
     for name in FILE_NAMES:
         cached = huggingface_hub.try_to_load_from_cache(repository, name)
         if isinstance(cached, str):
@@ -60,7 +64,8 @@ def _fetch(backbone: str) -> Path:
         except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
             reason = str(error).splitlines()[0]
     raise ModelError(
-        f"The weights of {backbone} ({repository}) are not on this machine, and {constants.ENDPOINT} cannot be had: {reason}.",
+        f"The weights of {backbone} ({repository}) are not on this machine, and {constants.ENDPOINT} "
+        f"cannot be had: {reason}.",
         "Offline: on a machine with a network run\n"
         f"  hf download {repository} model.safetensors --local-dir {backbone}\n"
         f"copy the folder {backbone} over and pass --weights {backbone}. To start from nothing: --weights none.",

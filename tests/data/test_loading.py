@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from cxrlt_cli.data.augment import Augmentation
+from cxrlt_cli.data.image import Preprocessing, read_film
+from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, ordered_loader, training_loader
+from cxrlt_cli.data.sampling import uniform_stream
+
+NUM_FILMS = 10
+
+
+@pytest.fixture
+def paths(labels: Path) -> list[Path]:
+    return sorted((labels.parent / "images").iterdir())[:NUM_FILMS]
+
+
+def epochs(paths: list[Path], num_workers: int) -> list[list[Batch]]:
+    dataset = FilmDataset(paths, Preprocessing(32), Augmentation(), 10**6)
+    stream = uniform_stream(torch.zeros(NUM_FILMS, 1).numpy(), seed=3)
+    loader = training_loader(dataset, stream, batch_size=4, seed=3, num_workers=num_workers, pin=False)
+    assert len(loader) == 2
+    return [list(loader), list(loader)]
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(paths: list[Path]) -> None:
+    alone, helped = epochs(paths, 0), epochs(paths, 2)
+    for mine, theirs in zip(alone, helped, strict=True):
+        for one, other in zip(mine, theirs, strict=True):
+            assert torch.equal(one.indices, other.indices)
+            assert torch.equal(one.films, other.films)
+    assert not torch.equal(alone[0][0].indices, alone[1][0].indices)
+
+
+def test_films_are_single_channel_bytes(paths: list[Path]) -> None:
+    batch = epochs(paths, 0)[0][0]
+    assert batch.films.dtype == torch.uint8
+    assert batch.films.shape == (4, 1, 32, 32)
+
+
+def test_an_ordered_loader_gives_every_film_once_as_it_is(paths: list[Path]) -> None:
+    dataset = FilmDataset(paths, Preprocessing(32), None, 10**6)
+    batches = list(ordered_loader(dataset, batch_size=4, num_workers=0, pin=False))
+    assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(NUM_FILMS))
+    assert batches[2].films[1, 0].tolist() == Preprocessing(32)(read_film(paths[9])).tolist()
+
+
+def test_a_film_that_cannot_be_read_is_told_and_never_replaced(paths: list[Path], tmp_path: Path) -> None:
+    gone = tmp_path / "gone.png"
+    for num_workers in (0, 1):
+        dataset = FilmDataset([paths[0], gone, paths[1]], Preprocessing(32), None, 10**6)
+        (batch,) = ordered_loader(dataset, batch_size=3, num_workers=num_workers, pin=False)
+        assert batch.indices.tolist() == [0, 2]
+        assert batch.films.shape[0] == 2
+        assert [fault.path for fault in batch.faults] == [gone]
+
+
+def test_the_same_film_drawn_twice_is_augmented_twice() -> None:
+    draws = EpochDraws(iter([[7, 7, 7, 7], [7, 7, 7, 7], []]), 2, seed=0)
+    seeds = [seed for batch in draws for _, seed in batch] + [seed for batch in draws for _, seed in batch]
+    assert len(set(seeds)) == 8
+
+
+def test_a_last_batch_that_is_not_full_is_left_out_unless_it_is_the_only_one() -> None:
+    assert [len(batch) for batch in EpochDraws(iter([[1, 2, 3, 4, 5], []]), 2, seed=0)] == [2, 2]
+    assert [len(batch) for batch in EpochDraws(iter([[1, 2, 3], []]), 8, seed=0)] == [3]
