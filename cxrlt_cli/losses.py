@@ -30,7 +30,7 @@ class Criterion(nn.Module):
         self,
         function: Elementwise,
         counts: Sequence[float] | NDArray[Any],
-        num_images: float | NDArray[Any],
+        num_images: float | Sequence[float] | NDArray[Any],
         reduction: Reduction,
         hyperparameters: dict[str, Any],
     ) -> None:
@@ -141,7 +141,7 @@ LOSSES: dict[str, Elementwise] = {"bce": bce, "asl": asl, "db": db}
 def create(
     name: str,
     counts: Sequence[float] | NDArray[Any],
-    num_images: float | NDArray[Any],
+    num_images: float | Sequence[float] | NDArray[Any],
     *,
     reduction: Reduction = "mean",
     **hyperparameters: Any,

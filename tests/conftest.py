@@ -36,7 +36,7 @@ def run(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def run_options(labels: Path, out: Path, **changes: object) -> TrainOptions:
+def run_options(labels: Path, out: Path | None, **changes: object) -> TrainOptions:
     """A tiny network for a few steps, in this process alone."""
     options: dict[str, object] = {
         "csv": labels,

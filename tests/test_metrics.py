@@ -9,7 +9,7 @@ from cxrlt_cli.metrics import best_threshold, expected_calibration_error, preval
 NAMES = ("a", "b", "c")
 
 
-def data(num_films: int = 200) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def data(num_films: int = 200) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     targets = (rng.random((num_films, 3)) < (0.4, 0.1, 0.02)).astype(float)
     return targets, np.round(np.clip(0.3 * targets + 0.7 * rng.random((num_films, 3)), 0, 1), 2)  # with ties
@@ -37,7 +37,7 @@ def test_unlabelled_films_count_for_nothing() -> None:
 def test_a_finding_without_a_positive_is_skipped_or_zero() -> None:
     targets, probabilities = data()
     targets[:, 2] = 0
-    skip, zero = (score(targets, probabilities, NAMES, empty=how) for how in ("skip", "zero"))  # type: ignore[arg-type]
+    skip, zero = (score(targets, probabilities, NAMES, empty=how) for how in ("skip", "zero"))
     assert skip.skipped == zero.skipped == ("c",)
     assert skip.findings[2].ap is None
     first, second = skip.findings[0].ap, skip.findings[1].ap

@@ -189,7 +189,9 @@ def _to_8_bit(image: NDArray[Any]) -> Film:
 
 def _stretch(levels: NDArray[Any], low: float, high: float) -> Film:
     """Levels from ``low`` to ``high`` onto 0..255, cut outside; a constant film is 0."""
-    return np.asarray(np.clip((levels.astype(np.float64) - low) * (255 / max(high - low, 1e-12)), 0, 255).round(), np.uint8)
+    return np.asarray(
+        np.clip((levels.astype(np.float64) - low) * (255 / max(high - low, 1e-12)), 0, 255).round(), np.uint8
+    )
 
 
 def _read_dicom(data: bytes, max_pixels: int) -> Film:

@@ -181,7 +181,7 @@ def _backbone(name: str, image_size: int, drop_path: float, weights: Mapping[str
         if "drop_path_rate" not in str(error):
             raise
         raise OptionError(f"--backbone {name} has no stochastic depth.", "Pass --drop-path 0.") from error
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:  # timm's own remapping of foreign names fails with either
         raise CheckpointError(f"The weights do not fit {name}: {str(error).splitlines()[-1].strip()}") from error
 
 

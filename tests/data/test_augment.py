@@ -26,7 +26,7 @@ def test_seeds_differ_and_films_keep_their_kind() -> None:
 
 
 def test_transforms_decide_apart() -> None:
-    """albumentations' own set_random_seed makes all of them draw the same number: half of the films stay as they are."""
+    """albumentations' own set_random_seed makes all of them draw one number: half of the films stay as they are."""
     augment = Augmentation()
     films = [augment(FILM, seed) for seed in range(1000)]
     untouched = sum(np.array_equal(film, FILM) for film in films) / 1000
@@ -48,7 +48,7 @@ def test_changes_are_small() -> None:
 
 
 def test_an_argument_that_is_not_known_is_an_error() -> None:
-    with pytest.raises(ValueError, match="var_limit"), pytest.warns(UserWarning):
+    with pytest.raises(ValueError, match="var_limit"), pytest.warns(UserWarning, match="var_limit"):
         A.Compose([A.GaussNoise(var_limit=(1, 5))], strict=True)
 
 

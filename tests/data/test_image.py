@@ -26,7 +26,7 @@ def png(path: Path, image: np.ndarray[Any, Any]) -> Path:
 
 
 def dicom(path: Path, pixels: np.ndarray[Any, Any], **elements: Any) -> Path:
-    meta = FileMetaDataset()
+    meta: Any = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = SecondaryCaptureImageStorage
     meta.MediaStorageSOPInstanceUID = "1.2.3"
@@ -54,7 +54,7 @@ def dicom(path: Path, pixels: np.ndarray[Any, Any], **elements: Any) -> Path:
 
 def expected(levels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     low, high = np.percentile(levels, (0.5, 99.5))
-    return np.clip((levels - low) / (high - low), 0, 1) * 255
+    return np.asarray(np.clip((levels - low) / (high - low), 0, 1) * 255)
 
 
 def test_10_12_and_16_bit_films_come_out_alike(tmp_path: Path) -> None:
@@ -110,7 +110,9 @@ def test_monochrome1_is_inverted(tmp_path: Path) -> None:
 
 def test_rescale_and_window_are_respected(tmp_path: Path) -> None:
     levels = np.arange(0, 4000, dtype=np.uint16).reshape(40, 100)
-    path = dicom(tmp_path / "a.dcm", levels, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=1000, WindowWidth=2001)
+    path = dicom(
+        tmp_path / "a.dcm", levels, RescaleSlope=2, RescaleIntercept=-1000, WindowCenter=1000, WindowWidth=2001
+    )
     # DICOM PS3.3 C.11.2.1.2: from c - 0.5 - (w - 1) / 2 to c - 0.5 + (w - 1) / 2
     rescaled = levels.astype(float) * 2 - 1000
     wanted = np.clip((rescaled - (999.5 - 1000)) / 2000, 0, 1) * 255
@@ -204,7 +206,12 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+        + chunk(b"IEND", b"")
+    )
     (tmp_path / "bomb.png").write_bytes(bomb)
     with pytest.raises(FilmError, match="--max-pixels"):
         read_film(tmp_path / "bomb.png")

@@ -16,7 +16,7 @@ def test_class_aware_sampling_is_the_published_stream(case: dict[str, object]) -
     assert list(islice(stream, 2)) == case["epochs"]
 
 
-def long_tailed(num_films: int = 2000) -> np.ndarray:  # type: ignore[type-arg]
+def long_tailed(num_films: int = 2000) -> np.ndarray:
     rng = np.random.default_rng(0)
     return (rng.random((num_films, 4)) < (0.4, 0.1, 0.02, 0.005)).astype(np.float32)
 

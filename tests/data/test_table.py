@@ -18,7 +18,9 @@ def csv_of(tmp_path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 def test_columns_of_0_1_and_empty_are_findings(tmp_path: Path) -> None:
-    path = csv_of(tmp_path, "ImageID,PatientID,Age,View,Normal,Mass\na.png,1,70,PA,1,0\nb.png,1,71,AP,0.0,\nc.png,2,9,L,,1.0\n")
+    path = csv_of(
+        tmp_path, "ImageID,PatientID,Age,View,Normal,Mass\na.png,1,70,PA,1,0\nb.png,1,71,AP,0.0,\nc.png,2,9,L,,1.0\n"
+    )
     table = read_labels(path)
     assert table.space.findings == ("Normal", "Mass")
     assert table.space.normal == "Normal"

@@ -1,0 +1,169 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from cxrlt_cli import __version__
+from cxrlt_cli.cli.app import app
+
+CONTRACT = {
+    "train": """config seed quiet debug device precision workers batch-size out dry-run csv image-dir id-column
+        patient-column findings exclude cache max-pixels processes nodes rendezvous run-id preset val-csv val-fraction
+        backbone weights image-size head csra-heads csra-lambda loss sampler warmup-epochs epochs lr-head lr-backbone
+        weight-decay ema-decay clip-grad accumulate max-steps resume checkpoint-minutes compile track""",
+    "finetune": """config seed out csv image-dir val-csv head csra-heads csra-lambda image-size loss sampler
+        warmup-epochs epochs lr-head lr-backbone weight-decay ema-decay clip-grad accumulate max-steps resume
+        retrain-head""",
+    "infer": """config csv image-dir id-column exclude cache max-pixels tta merge postprocess alpha out dry-run
+        processes""",
+    "ensemble": "config csv image-dir weights tta merge postprocess alpha normal fit out",
+    "ood": "config csv image-dir model prompts pool anchor tta features normalization out",
+    "evaluate": "config csv train-csv bootstrap patient-column empty threshold by json report",
+    "demo": "config",
+    "data check": "config csv image-dir",
+    "data cache": "config csv image-dir cache",
+    "data phantom": "config films seed imbalance sheet",
+    "models list": "config",
+    "models pull": "config",
+    "models verify": "config",
+    "models export": "config",
+}
+NOT_BUILT = sorted(set(CONTRACT) - {"train", "finetune", "infer", "evaluate"})
+ARGUMENTS = {"ensemble": ["a", "b"], "data phantom": ["out"], "models pull": ["x"], "models verify": ["x"],
+             "models export": ["x"]}  # fmt: skip
+
+runner = CliRunner()
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = runner.invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def options_of(command: str) -> set[str]:
+    group: object = typer.main.get_command(app)
+    for name in command.split():
+        group = group.commands[name]  # type: ignore[attr-defined]
+    return {flag for parameter in group.params for flag in parameter.opts}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("command", CONTRACT)
+def test_the_contracts_options_are_there(command: str) -> None:
+    assert {f"--{name}" for name in CONTRACT[command].split()} <= options_of(command)
+
+
+@pytest.mark.parametrize("command", CONTRACT)
+def test_every_command_has_help(command: str) -> None:
+    code, out, _ = run(*command.split(), "--help")
+    assert code == 0
+    assert "--config" in out
+
+
+@pytest.mark.parametrize("command", NOT_BUILT)
+def test_what_is_not_built_says_so_in_one_line(command: str) -> None:
+    code, out, err = run(*command.split(), *ARGUMENTS.get(command, []))
+    assert (code, out) == (2, "")
+    assert err == f"Error: cxrlt {command} is not built yet in this version of cxrlt.\n"
+
+
+def test_the_version() -> None:
+    assert run("--version") == (0, f"cxrlt {__version__}\n", "")
+
+
+@pytest.mark.parametrize(("arguments", "code", "said"), [
+    (["train", "--loss", "foo"], 2, "--loss"),
+    (["train", "--bogus"], 2, "--bogus"),
+    (["train", "--lr-head", "-1"], 2, "--lr-head"),
+    (["train", "--resume", "--csv", "x.csv"], 2, "--resume is not built yet"),
+    (["train", "--csv", "nothing.csv"], 3, "nothing.csv does not exist"),
+    (["train", "--config", "nothing.yaml"], 2, "nothing.yaml"),
+    (["infer", "nothing.safetensors"], 2, "--csv is missing"),
+    (["evaluate"], 2, "PREDICTIONS is missing"),
+    (["evaluate", "nothing.csv", "--csv", "x.csv"], 3, "nothing.csv does not exist"),
+    (["finetune", "nothing.safetensors", "--csv", "x.csv"], 4, "nothing.safetensors does not exist"),
+])  # fmt: skip
+def test_errors_have_their_exit_code(arguments: list[str], code: int, said: str) -> None:
+    got, out, err = run(*arguments)
+    assert got == code, err
+    assert said in " ".join(err.replace("│", " ").split())
+    assert "Traceback" not in err
+    assert out == ""
+
+
+def test_debug_shows_the_traceback() -> None:
+    assert "Traceback" in run("evaluate", "nothing.csv", "--csv", "x.csv", "--debug")[2]
+
+
+def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cxrlt_cli.engine.evaluate.evaluate", interrupted)
+    assert run("evaluate", "p.csv", "--csv", "x.csv")[0] == 130
+
+
+def test_a_bug_keeps_its_traceback_and_exits_1(tmp_path: Path) -> None:
+    code = (
+        "import cxrlt_cli.engine.evaluate as e, sys\n"
+        "def broken(*_): raise ZeroDivisionError('a bug')\n"
+        "e.evaluate = broken\n"
+        "sys.argv = ['cxrlt', 'evaluate', 'p.csv', '--csv', 'x.csv']\n"
+        "from cxrlt_cli.cli.app import main\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "ZeroDivisionError: a bug" in done.stderr
+
+
+def test_the_whole_way_train_finetune_infer_evaluate(labels: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    small = [
+        "--image-size",
+        64,
+        "--batch-size",
+        8,
+        "--workers",
+        1,
+        "--val-fraction",
+        0.3,
+        "--csv",
+        labels,
+        "--drop-path",
+        0,
+    ]
+    code, out, err = run(
+        "train", *small, "--backbone", "test_convnext", "--weights", "none", "--head", "csra", "--loss", "db",
+        "--sampler", "cas", "--warmup-epochs", 1, "--epochs", 3, "--out", first,
+    )  # fmt: skip
+    assert code == 0, err
+    assert len(re.findall(r"^(?:head|all) \d/\d: loss", err, re.MULTILINE)) == 4
+    assert "macro mean of 3 findings" in out
+    assert {path.name for path in first.iterdir()} == {
+        "best.safetensors", "last.safetensors", "history.jsonl", "run.yaml", "metrics.json", "val_predictions.csv"
+    }  # fmt: skip
+
+    code, _, err = run("finetune", first / "best.safetensors", *small, "--loss", "asl", "--epochs", 1, "--out", second)
+    assert code == 0, err
+    assert "1/1: loss" in err
+
+    predictions = tmp_path / "p.csv"
+    code, out, err = run("infer", second / "best.safetensors", "--csv", labels, "--out", predictions, "--workers", 0)
+    assert code == 0, err
+    assert out == f"Wrote {predictions}: 48 films, 3 findings.\n"
+    assert predictions.read_text().startswith("ImageID,Normal,effusion,nodule\nfilm000.png,")
+
+    code, out, err = run("evaluate", predictions, "--csv", labels, "--json", tmp_path / "s.json")
+    assert code == 0, err
+    assert "effusion" in out
+    assert (tmp_path / "s.json").exists()
+
+    code, _, err = run("train", "--config", first / "run.yaml", "--out", first)
+    assert code == 2
+    assert "holds a run already" in err

@@ -1,0 +1,102 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from cxrlt_cli.cli.display import RichReporter, show_error
+from cxrlt_cli.engine.reporting import EpochSummary, duration
+from cxrlt_cli.errors import DataError
+from cxrlt_cli.labels import CXR_LT_2026
+from cxrlt_cli.metrics import Scores, score
+
+SUMMARY = EpochSummary("all", 3, 60, 0.0712, 1.5e-4, 1.5e-5, 0.4, None, 47.2, 131.0, True)
+
+
+def reporter(terminal: bool, quiet: bool = False) -> tuple[io.StringIO, io.StringIO, RichReporter]:
+    """What goes to stdout, what goes to stderr, and who writes it."""
+    out, err = io.StringIO(), io.StringIO()
+    return out, err, RichReporter(console(out, terminal), console(err, terminal), quiet)
+
+
+def console(file: io.StringIO, terminal: bool) -> Console:
+    return Console(file=file, force_terminal=terminal, width=100, color_system=None)
+
+
+def scores() -> Scores:
+    rng = np.random.default_rng(0)
+    frequencies = np.geomspace(0.4, 0.002, 30)
+    targets = (rng.random((500, 30)) < frequencies).astype(float)
+    targets[0], targets[:, 29] = 1, 0
+    return score(targets, rng.random((500, 30)), CXR_LT_2026, frequencies=frequencies, num_patients=321)
+
+
+def test_the_table_is_sorted_by_frequency_in_bands_and_fits() -> None:
+    out, _, talker = reporter(terminal=True)
+    talker.scores("Validation", scores())
+    lines = out.getvalue().splitlines()
+    assert max(len(line) for line in lines) <= 100
+    assert "500 films of 321 patients" in lines[0]
+    rows = [line for line in lines if any(f" {name} " in line for name in CXR_LT_2026)]
+    assert len(rows) == 30
+    assert [line.split()[0] for line in rows][:2] == ["Normal", "aortic"]
+    assert " head " in rows[0]
+    assert " tail " in rows[29]
+    assert rows[29].count("–") == 3
+    assert sum("mean of" in line for line in lines) == 4
+    assert "macro mean of 29 findings" in lines[-2] + lines[-1]
+
+
+def test_an_epoch_is_a_row_in_a_terminal_and_a_line_elsewhere() -> None:
+    _, err, talker = reporter(terminal=True)
+    talker.epoch(SUMMARY)
+    talker.epoch(SUMMARY)
+    header, first, second = err.getvalue().splitlines()
+    assert header.split()[:3] == ["phase", "epoch", "loss"]
+    assert first == second
+    assert len(header) == len(first) <= 100
+    assert {"3/60", "0.0712", "1.5e-04", "0.400", "–", "47", "best"} <= set(first.split())
+    _, err, talker = reporter(terminal=False)
+    talker.epoch(SUMMARY)
+    assert err.getvalue() == "all 3/60: loss 0.0712, val AP 0.400, AUROC –, 47 films/s, 2 min, best\n"
+
+
+def test_quiet_is_quiet_but_for_results_and_warnings() -> None:
+    out, err, talker = reporter(terminal=True, quiet=True)
+    talker.note("x")
+    talker.plan("x", {"a": "b"})
+    talker.epoch(SUMMARY)
+    with talker.progress("x", 3) as advance:
+        advance(3)
+    assert err.getvalue() == out.getvalue() == ""
+    talker.result("done")
+    assert out.getvalue() == "done\n"
+    talker.warn("careful")
+    assert "careful" in err.getvalue()
+
+
+def test_names_are_not_markup() -> None:
+    out, err, talker = reporter(terminal=True)
+    talker.note("[red]x[/red]")
+    talker.warn("film [1].png")
+    talker.plan("[a]", {"out": "[b]/c"})
+    talker.scores("[bold]t", score(np.ones((2, 1)), np.ones((2, 1)), ["[red]Mass"]))
+    assert "[red]x[/red]" in err.getvalue()
+    assert "film [1].png" in err.getvalue()
+    assert "[b]/c" in err.getvalue()
+    assert "[red]Mass" in out.getvalue()
+    assert "[bold]t" in out.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_an_error_shows_its_message_and_its_hint(terminal: bool) -> None:
+    err = io.StringIO()
+    show_error(console(err, terminal), DataError("labels.csv has no column 'x'.", "Pass --id-column."))
+    assert "labels.csv has no column 'x'." in err.getvalue()
+    assert "Pass --id-column." in err.getvalue()
+    assert ("╭" in err.getvalue()) == terminal
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (89, "89 s"), (600, "10 min"), (11_100, "3 h 05 min")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

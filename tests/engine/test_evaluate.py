@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.engine.evaluate import evaluate
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.metrics import Scores
+from cxrlt_cli.predictions import Predictions
+from tests.helpers import Recorder, write_csv
+
+NUM_FILMS = 60
+RNG = np.random.default_rng(0)
+TRUTH = (RNG.random((NUM_FILMS, 3)) < (0.5, 0.2, 0.0)).astype(int)
+PROBABILITIES = np.clip(0.4 * TRUTH + 0.6 * RNG.random((NUM_FILMS, 3)), 0, 1)
+IDS = [f"{index}.png" for index in range(NUM_FILMS)]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    order = RNG.permutation(NUM_FILMS)
+    rows = [(IDS[row], row // 3, *TRUTH[row, ::-1]) for row in order]
+    write_csv(tmp_path / "truth.csv", ["ImageID", "PatientID", "Hernia", "Mass", "Normal"], rows)
+    Predictions(np.array(IDS, object), ("Normal", "Mass", "Hernia"), PROBABILITIES).write(tmp_path / "p.csv")
+    return tmp_path
+
+
+def run(folder: Path, **changes: Any) -> tuple[Scores, Recorder]:
+    recorder = Recorder()
+    values = {"predictions": [folder / "p.csv"], "csv": folder / "truth.csv", **changes}
+    return evaluate(EvaluateOptions.model_validate(values), recorder), recorder
+
+
+def test_films_and_findings_are_aligned_by_name(files: Path) -> None:
+    scores, recorder = run(files, json=files / "s.json")
+    written = Predictions.read(files / "p.csv").probabilities
+    assert [finding.name for finding in scores.findings] == ["Normal", "Mass", "Hernia"]
+    for column in range(2):
+        assert scores.findings[column].ap == average_precision_score(TRUTH[:, column], written[:, column])
+        assert scores.findings[column].auroc == roc_auc_score(TRUTH[:, column], written[:, column])
+    assert scores.skipped == ("Hernia",)
+    assert (scores.num_films, scores.num_patients) == (60, 20)
+    assert "Hernia" in recorder.notes[0]
+    assert json.loads((files / "s.json").read_text()) == scores.to_json()
+
+
+def test_what_only_one_side_has_is_left_out_and_said(files: Path) -> None:
+    kept = Predictions.read(files / "p.csv").rows(IDS[:40])
+    extra = Predictions(np.append(kept.ids, "new.png"), kept.findings, np.vstack([kept.probabilities, [0.5] * 3]))
+    extra.write(files / "p.csv")
+    write_csv(files / "t.csv", ["ImageID", "Mass"], [(film, TRUTH[row, 1]) for row, film in enumerate(IDS)])
+    scores, recorder = run(files, csv=files / "t.csv")
+    assert (scores.num_films, scores.num_patients) == (40, None)
+    assert scores.findings[0].ap == average_precision_score(TRUTH[:40, 1], kept.probabilities[:, 1])
+    assert "no such column: Normal, Hernia" in recorder.warnings[0]
+    assert "20 of the 60 films" in recorder.warnings[1]
+    assert "1 of the 41 films" in recorder.warnings[2]
+
+
+def test_bands_follow_the_training_labels(files: Path) -> None:
+    rows = [(f"t{row}.png", row, int(row < 500), int(row < 5), int(row < 50)) for row in range(1000)]
+    train = write_csv(files / "train.csv", ["ImageID", "PatientID", "Normal", "Mass", "Hernia"], rows)
+    scores, _ = run(files, train_csv=train)
+    assert {finding.name: finding.band for finding in scores.findings} == {
+        "Normal": "head", "Mass": "tail", "Hernia": "medium"
+    }  # fmt: skip
+    assert [finding.name for finding in scores.by_band()["tail"]] == ["Mass"]
+
+
+def test_options_reach_the_scores(files: Path) -> None:
+    plain, _ = run(files)
+    best, _ = run(files, threshold="best")
+    zero, _ = run(files, empty="zero")
+    assert best.findings[1].f1 is not None
+    assert plain.findings[1].f1 is not None
+    assert best.findings[1].f1 >= plain.findings[1].f1
+    assert zero.findings[2].ap == 0
+    only, _ = run(files, findings="Mass")
+    assert [finding.name for finding in only.findings] == ["Mass"]
+    removal = write_csv(files / "removal.csv", ["ImageID"], [[IDS[0]]])
+    assert run(files, exclude=[removal])[0].num_films == 59
+
+
+def test_files_that_do_not_go_together_are_told(files: Path) -> None:
+    write_csv(files / "other.csv", ["ImageID", "Mass"], [["x.png", 1]])
+    with pytest.raises(DataError, match="share no film"):
+        run(files, csv=files / "other.csv")
+    write_csv(files / "names.csv", ["ImageID", "Edema"], [[IDS[0], 1]])
+    with pytest.raises(DataError, match="none of the findings"):
+        run(files, csv=files / "names.csv")
+    with pytest.raises(DataError, match="--train-csv"):
+        run(files, train_csv=files / "other.csv")
+    with pytest.raises(OptionError, match="no column Edema"):
+        run(files, findings="Edema,Mass")
+    with pytest.raises(OptionError, match="not built yet"):
+        run(files, predictions=[files / "p.csv", files / "p.csv"])

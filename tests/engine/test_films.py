@@ -1,0 +1,96 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxrlt_cli.config import TrainOptions
+from cxrlt_cli.engine.films import check_films, find_films, image_folder, require_films
+from cxrlt_cli.errors import DataError, OptionError
+from tests.helpers import Recorder, make_films, write_csv
+
+IDS = np.array(["film000.png", "film001.png"], object)
+
+
+def find(csv: Path, **changes: Any) -> tuple[Any, Any, Recorder]:
+    recorder = Recorder()
+    options = TrainOptions.model_validate({"csv": csv, "val_fraction": 0.3, **changes})
+    training, validation = find_films(options, csv, recorder)
+    check_films(training, validation, options, recorder)
+    return training, validation, recorder
+
+
+def test_the_folder_is_the_csvs_or_images_beside_it(labels: Path, tmp_path: Path) -> None:
+    images = labels.parent / "images"
+    assert image_folder(labels, None, IDS) == images
+    inside = images / "inside.csv"
+    assert image_folder(inside, None, np.array(["gone.png", *IDS], object)) == images
+    assert image_folder(labels, tmp_path, IDS) == tmp_path
+    with pytest.raises(DataError, match="none is in"):
+        image_folder(tmp_path / "labels.csv", None, IDS)
+    with pytest.raises(OptionError, match="not a folder"):
+        image_folder(labels, tmp_path / "nothing", IDS)
+
+
+def test_patients_are_held_out(labels: Path) -> None:
+    training, validation, recorder = find(labels)
+    assert not set(training.table.patients) & set(validation.table.patients)
+    assert len(training.paths) + len(validation.paths) == 48
+    assert all(path.is_file() for path in training.paths)
+    assert recorder.advanced == {"Checking films": 48}
+
+
+def test_excluded_films_are_gone(labels: Path, tmp_path: Path) -> None:
+    removal = write_csv(tmp_path / "Removal.csv", ["ImageID"], [["film003.png"]])
+    training, validation, _ = find(labels, exclude=[removal])
+    assert "film003.png" not in [*training.table.ids, *validation.table.ids]
+    assert len(training.paths) + len(validation.paths) == 47
+    everything = write_csv(tmp_path / "all.csv", ["ImageID"], [[f"film{index:03d}.png"] for index in range(48)])
+    with pytest.raises(DataError, match="leaves no film"):
+        find(labels, exclude=[everything])
+
+
+def test_every_fault_is_reported_at_once_before_training(tmp_path: Path) -> None:
+    labels = make_films(tmp_path / "set", 20)
+    images = labels.parent / "images"
+    (images / "film001.png").unlink()
+    (images / "film002.png").write_bytes((images / "film002.png").read_bytes()[:200])
+    (images / "film003.png").write_text("not a film")
+    (images / "film004.png").write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        find(labels)
+    text = str(caught.value)
+    assert "4 of 20 films" in text
+    for name, reason in (("1", "does not exist"), ("2", "cut short"), ("3", "neither PNG"), ("4", "is empty")):
+        assert any(f"film00{name}.png" in line and reason in line for line in text.splitlines())
+
+
+def test_prediction_looks_before_it_reads(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(DataError, match="2 of 2"):
+        require_films([tmp_path / "empty.png", tmp_path / "gone.png"])
+
+
+def test_a_second_csv_validates_and_shared_patients_are_warned_of(labels: Path, tmp_path: Path) -> None:
+    other = make_films(tmp_path / "other", 10)
+    training, validation, recorder = find(labels, val_csv=other)
+    assert (len(training.paths), len(validation.paths)) == (48, 10)
+    assert validation.paths[0].parent == other.parent / "images"
+    assert "5 patients stand in" in recorder.warnings[0]
+
+
+def labelled(tmp_path: Path, rows: list[tuple[int, int]]) -> Path:
+    films = make_films(tmp_path / "set", len(rows), films_per_patient=1)
+    table = [(f"film{index:03d}.png", index, *labels) for index, labels in enumerate(rows)]
+    return write_csv(films, ["ImageID", "PatientID", "Mass", "Hernia"], table)
+
+
+def test_labels_that_cannot_be_learned_or_judged_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No training film has a finding"):
+        find(labelled(tmp_path / "a", [(0, 0)] * 10))
+    with pytest.raises(DataError, match="No validation film has a finding"):
+        find(labelled(tmp_path / "b", [(1, 0), *[(0, 0)] * 9]))
+    _, _, recorder = find(labelled(tmp_path / "c", [(1, 0)] * 5 + [(0, 0)] * 5))
+    assert any("No training film has: Hernia" in warning for warning in recorder.warnings)
+    assert any("have no finding; --sampler cas never draws them" in warning for warning in recorder.warnings)
+    assert any("No validation film has: Hernia" in note for note in recorder.notes)

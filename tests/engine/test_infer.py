@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cxrlt_cli.config import InferOptions
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.table import read_ids
+from cxrlt_cli.engine.infer import infer
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.nets.classifier import load
+from cxrlt_cli.predictions import Predictions
+from tests.helpers import FINDINGS, Recorder, make_films, write_csv
+
+
+def options(run: Path, csv: Path, out: Path, **changes: object) -> InferOptions:
+    return InferOptions.model_validate(
+        {"checkpoint": run / "best.safetensors", "csv": csv, "out": out, "workers": 0, "batch_size": 10, **changes}
+    )
+
+
+def test_probabilities_are_the_models_in_the_order_of_the_csv(run: Path, labels: Path, tmp_path: Path) -> None:
+    films = [["film007.png"], ["film003.png"], ["film030.png"]]
+    csv = write_csv(labels.parent / "some.csv", ["ImageID"], films)
+    infer(options(run, csv, tmp_path / "p.csv"), Recorder())
+    written = Predictions.read(tmp_path / "p.csv")
+    assert written.ids.tolist() == [film for (film,) in films]
+    assert written.findings == FINDINGS
+    model = load(run / "best.safetensors")
+    for row, film in enumerate(written.ids):
+        square = torch.from_numpy(model.preprocessing(read_film(labels.parent / "images" / film)))
+        with torch.inference_mode():
+            expected = torch.sigmoid(model(model.normalize(square[None, None]))).numpy()[0]
+        np.testing.assert_allclose(written.probabilities[row], expected, rtol=1e-4)
+
+
+def test_validation_and_prediction_agree(run: Path, labels: Path, tmp_path: Path) -> None:
+    infer(options(run, labels, tmp_path / "p.csv"), Recorder())
+    validation = Predictions.read(run / "val_predictions.csv")
+    again = Predictions.read(tmp_path / "p.csv").rows(list(validation.ids))
+    np.testing.assert_allclose(again.probabilities, validation.probabilities, rtol=1e-4)
+
+
+def test_findings_and_exclusions_are_chosen(run: Path, labels: Path, tmp_path: Path) -> None:
+    removal = write_csv(tmp_path / "removal.csv", ["ImageID"], [["film000.png"]])
+    out = tmp_path / "p.csv"
+    infer(options(run, labels, out, findings="nodule,Normal", exclude=[removal]), Recorder())
+    written = Predictions.read(out)
+    assert written.findings == ("nodule", "Normal")
+    assert written.ids.tolist() == read_ids(labels).tolist()[1:]
+    with pytest.raises(OptionError, match="does not know Hernia"):
+        infer(options(run, labels, out, findings="Hernia"), Recorder())
+
+
+def test_a_file_that_is_replaced_is_said(run: Path, labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    for _ in range(2):
+        infer(options(run, labels, tmp_path / "p.csv"), recorder)
+    assert [result.split()[0] for result in recorder.results] == ["Wrote", "Replaced"]
+
+
+def test_films_that_cannot_be_read_are_all_told_and_nothing_is_written(run: Path, tmp_path: Path) -> None:
+    """The challenge winner's code scores them as black images."""
+    labels = make_films(tmp_path / "set", 25)
+    images = labels.parent / "images"
+    for name in ("film004.png", "film021.png"):
+        data = bytearray((images / name).read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        (images / name).write_bytes(data)
+    with pytest.raises(DataError, match="2 of 25 films cannot be read") as caught:
+        infer(options(run, labels, tmp_path / "p.csv"), Recorder())
+    assert "film004.png" in str(caught.value)
+    assert "film021.png" in str(caught.value)
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_a_dry_run_writes_nothing(run: Path, labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    assert infer(options(run, labels, tmp_path / "p.csv", dry_run=True), recorder) is None
+    assert "Nothing was written" in recorder.results[0]
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_one_film_will_do(run: Path, labels: Path, tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "one.csv", ["dicom_id"], [["film000.png"]])
+    changes = {"id_column": "dicom_id", "image_dir": labels.parent / "images"}
+    infer(options(run, csv, tmp_path / "p.csv", **changes), Recorder())
+    assert (tmp_path / "p.csv").read_text().startswith("dicom_id,Normal")

@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from cxrlt_cli import losses
+from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.data.loading import Batch
+from cxrlt_cli.engine.learner import Learner
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.schedule import Phase
+from cxrlt_cli.errors import DataError, FilmError, WorkerError
+from cxrlt_cli.nets.checkpoints import Architecture
+from cxrlt_cli.nets.classifier import Classifier
+
+CPU = Process(torch.device("cpu"), torch.float32, 0)
+HEAD = Phase("head", 1, "head", 1e-2, 0.0, 0.0, False, 0.0)
+ALL = Phase("all", 1, "all", 1e-2, 1e-3, 0.0, False, 0.9)
+TARGETS = torch.tensor([[1.0, 0], [0, 1], [1, 1], [0, 0], [1, 0], [0, 1], [1, float("nan")], [0, 0]])
+IDS = [f"{index}.png" for index in range(8)]
+
+
+def classifier(backbone: str = "test_resnet", head: str = "linear") -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(Architecture(backbone, head), ("a", "b"), Preprocessing(32))
+
+
+def batches(*groups: list[int]) -> list[Batch]:
+    films = torch.randint(0, 255, (8, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return [Batch(torch.tensor(group), films[group], ()) for group in groups]
+
+
+def learner(
+    model: Classifier, phase: Phase, accumulate: int = 1, num_steps: int = 4, clip_grad: float = 1.0
+) -> Learner:
+    criterion = losses.create("bce", [4, 3], 8)
+    settings = {"weight_decay": 0.0, "clip_grad": clip_grad, "accumulate": accumulate, "process": CPU}
+    return Learner(model, criterion, phase, num_steps=num_steps, **settings)  # type: ignore[arg-type]
+
+
+def snapshot(model: Classifier) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def changed(model: Classifier, before: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def test_in_the_first_phase_nothing_of_the_backbone_changes() -> None:
+    """test_resnet has batch norms, whose statistics a frozen backbone in train mode would still change."""
+    model = classifier()
+    before = snapshot(model)
+    learner(model, HEAD).epoch(batches([0, 1, 2, 3], [4, 5, 6, 7]), TARGETS, IDS, lambda _: None)
+    assert changed(model, before) == {"head.classifier.weight", "head.classifier.bias"}
+
+
+def test_in_the_second_phase_everything_learns() -> None:
+    model = classifier()
+    before = snapshot(model)
+    learner(model, ALL).epoch(batches([0, 1, 2, 3], [4, 5, 6, 7]), TARGETS, IDS, lambda _: None)
+    assert changed(model, before) == set(before)
+
+
+def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
+    one, two = classifier("test_convnext"), classifier("test_convnext")
+    targets = TARGETS.nan_to_num()
+    learner(one, ALL).epoch(batches(list(range(8))), targets, IDS, lambda _: None)
+    learner(two, ALL, accumulate=2).epoch(batches([0, 1, 2, 3], [4, 5, 6, 7]), targets, IDS, lambda _: None)
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_a_group_that_is_not_full_still_makes_a_step() -> None:
+    model = classifier()
+    before = snapshot(model)
+    learner(model, HEAD, accumulate=3).epoch(batches([0, 1, 2, 3]), TARGETS, IDS, lambda _: None)
+    assert changed(model, before)
+
+
+def test_the_mean_loss_is_over_films() -> None:
+    model = classifier("test_convnext")
+    frozen = Phase("head", 1, "head", 1e-30, 0.0, 0.0, False, 0.0)
+    loss = learner(model, frozen).epoch(batches([0, 1, 2], [3, 4, 5]), TARGETS, IDS, lambda _: None)
+    model.eval()
+    images = model.normalize(batches([0, 1, 2, 3, 4, 5])[0].films)
+    with torch.inference_mode():
+        assert loss == pytest.approx(losses.create("bce", [4, 3], 8)(model(images), TARGETS[:6]).item(), rel=1e-5)
+
+
+def test_averaged_weights_trail_behind_and_are_what_is_evaluated() -> None:
+    model = classifier()
+    student = learner(model, ALL)
+    student.epoch(batches([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]), TARGETS, IDS, lambda _: None)
+    assert student.weights == "ema"
+    assert student.evaluated is not model
+    assert changed(model, snapshot(student.evaluated))
+    plain = learner(model, HEAD)
+    assert plain.weights == "raw"
+    assert plain.evaluated is model
+
+
+def test_the_rate_follows_the_schedule() -> None:
+    ramp = Phase("all", 1, "all", 1.0, 0.1, 0.5, True, 0.0)
+    student = learner(classifier(), ramp, num_steps=4)
+    student.epoch(batches([0, 1]), TARGETS, IDS, lambda _: None)
+    assert student.rates == {"head": 0.5, "backbone": pytest.approx(0.05)}
+    student.epoch(batches([0, 1]), TARGETS, IDS, lambda _: None)
+    assert student.rates == {"head": 1.0, "backbone": pytest.approx(0.1)}
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_films() -> None:
+    model = classifier()
+    torch.nn.init.constant_(model.head.classifier.bias, float("inf"))
+    with pytest.raises(WorkerError, match=r"films 2\.png, 3\.png") as caught:
+        learner(model, HEAD).epoch(batches([2, 3]), TARGETS, IDS, lambda _: None)
+    assert caught.value.exit_code == 5
+
+
+def test_a_film_that_is_gone_stops_with_its_name() -> None:
+    fault = FilmError(Path("gone.png"), "does not exist")
+    broken = Batch(torch.tensor([0]), torch.zeros(1, 1, 32, 32, dtype=torch.uint8), (fault,))
+    with pytest.raises(DataError, match=r"gone\.png: does not exist"):
+        learner(classifier(), HEAD).epoch([broken], TARGETS, IDS, lambda _: None)

@@ -1,0 +1,154 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from sklearn.metrics import average_precision_score
+
+from cxrlt_cli.config import FinetuneOptions, TrainOptions
+from cxrlt_cli.data.table import read_labels
+from cxrlt_cli.engine.train import finetune, train
+from cxrlt_cli.errors import CheckpointError, OptionError
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.predictions import Predictions
+from tests.conftest import run_options
+from tests.helpers import FINDINGS, Recorder, write_csv
+
+
+def history(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_run_folder_holds_what_the_contract_says(run: Path) -> None:
+    epochs = history(run)
+    assert [(epoch["phase"], epoch["epoch"]) for epoch in epochs] == [("head", 1), ("all", 1), ("all", 2)]
+    metrics = json.loads((run / "metrics.json").read_text())
+    best = max(epochs, key=lambda epoch: float(str(epoch["val_ap"])))
+    assert metrics["macro"]["ap"] == best["val_ap"]
+    assert (metrics["best"]["phase"], metrics["best"]["epoch"]) == (best["phase"], best["epoch"])
+    checkpoint = Checkpoint.read(run / "best.safetensors")
+    assert checkpoint.findings == FINDINGS
+    assert checkpoint.training["val_ap"] == best["val_ap"]
+    assert checkpoint.training["weights"] == ("raw" if best["phase"] == "head" else "ema")
+    assert set(checkpoint.training["counts"]) == set(FINDINGS)
+    assert checkpoint.training["options"]["loss"] == "db"
+    assert checkpoint.training["normal"] == "Normal"
+    assert (run / "last.safetensors").exists()
+
+
+def test_the_printed_scores_are_scikit_learns_on_the_written_csv(run: Path, labels: Path) -> None:
+    predictions = Predictions.read(run / "val_predictions.csv")
+    table = read_labels(labels)
+    rows = [table.ids.tolist().index(film) for film in predictions.ids]
+    for finding in json.loads((run / "metrics.json").read_text())["findings"]:
+        column = FINDINGS.index(finding["name"])
+        truth = table.targets[rows, column]
+        assert finding["ap"] == average_precision_score(truth, predictions.probabilities[:, column])
+
+
+def test_made_up_findings_are_learned(labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    options = run_options(
+        labels, tmp_path / "run", epochs=12, loss="bce", sampler="uniform", head="linear", ema_decay=0
+    )
+    scores = train(options, recorder)
+    assert scores is not None
+    auroc = {finding.name: finding.auroc for finding in scores.findings}
+    assert auroc["effusion"] is not None
+    assert auroc["effusion"] > 0.9
+    assert recorder.tables[-1] is scores
+    assert len(recorder.epochs) == 13
+
+
+def test_the_same_seed_gives_the_same_weights(labels: Path, tmp_path: Path, run: Path) -> None:
+    train(run_options(labels, tmp_path / "again"), Recorder())
+    first, again = (Checkpoint.read(folder / "last.safetensors").tensors for folder in (run, tmp_path / "again"))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    train(run_options(labels, tmp_path / "other", seed=1), Recorder())
+    other = Checkpoint.read(tmp_path / "other" / "last.safetensors").tensors
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_run_yaml_runs_it_again(run: Path) -> None:
+    options = TrainOptions.model_validate(yaml.safe_load((run / "run.yaml").read_text()))
+    assert (options.backbone, options.loss, options.lr_backbone, options.out) == ("test_convnext", "db", 1e-3, None)
+
+
+def test_max_steps_stops_and_still_saves(labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    train(run_options(labels, tmp_path / "run", max_steps=2, sampler="uniform"), recorder)
+    assert len(recorder.epochs) == 1
+    assert recorder.advanced["head 1/1"] == 16
+    assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_dry_run_writes_nothing(labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    assert train(run_options(labels, tmp_path / "run", dry_run=True), recorder) is None
+    assert not (tmp_path / "run").exists()
+    assert "Nothing was written" in recorder.results[0]
+    assert recorder.plans[0]["method"] == "loss db, sampler cas"
+
+
+def test_a_run_is_never_written_over(run: Path, labels: Path) -> None:
+    before = (run / "best.safetensors").read_bytes()
+    with pytest.raises(OptionError, match="holds a run already"):
+        train(run_options(labels, run), Recorder())
+    assert (run / "best.safetensors").read_bytes() == before
+
+
+def test_runs_are_numbered(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        train(run_options(labels, None, max_steps=1), Recorder())
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["train-1", "train-2"]
+
+
+def test_without_films_the_way_out_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--csv"):
+        train(TrainOptions(), Recorder())
+    with pytest.raises(OptionError, match="--csv is missing"):
+        finetune(FinetuneOptions(checkpoint=tmp_path / "x"), Recorder())
+
+
+def finetune_options(run: Path, labels: Path, out: Path, **changes: object) -> FinetuneOptions:
+    options = {"checkpoint": run / "best.safetensors", "csv": labels, "out": out, "epochs": 1, "batch_size": 8,
+               "val_fraction": 0.3, "workers": 0, "drop_path": 0.0, **changes}  # fmt: skip
+    return FinetuneOptions.model_validate(options)
+
+
+def test_finetuning_starts_where_the_checkpoint_stands(run: Path, labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    options = finetune_options(run, labels, tmp_path / "two", loss="asl", lr_head=1e-12, lr_backbone=1e-12)
+    scores = finetune(options, recorder)
+    assert scores is not None
+    first = json.loads((run / "metrics.json").read_text())["macro"]["ap"]
+    assert scores.macro()["ap"] == pytest.approx(first, abs=1e-3)
+    assert not recorder.notes
+    assert Checkpoint.read(tmp_path / "two" / "best.safetensors").preprocessing.image_size == 64
+
+
+def test_finetuning_on_other_findings_keeps_what_is_shared(run: Path, labels: Path, tmp_path: Path) -> None:
+    table = read_labels(labels)
+    rows = [(film, patient, int(row[1]), int(row[2]))
+            for film, patient, row in zip(table.ids, table.patients, table.targets, strict=True)]  # fmt: skip
+    csv = write_csv(labels.parent / "other.csv", ["ImageID", "PatientID", "effusion", "opacity"], rows)
+    recorder = Recorder()
+    finetune(finetune_options(run, csv, tmp_path / "two", warmup_epochs=1, epochs=0, head="linear"), recorder)
+    assert "effusion, opacity" in recorder.notes[0]
+    finetune(finetune_options(run, csv, tmp_path / "three"), recorder)
+    assert recorder.notes[-1] == "Starting from scratch in the head: opacity."
+    assert Checkpoint.read(tmp_path / "three" / "best.safetensors").findings == ("effusion", "opacity")
+
+
+def test_a_checkpoint_that_is_not_there_is_told(labels: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not exist"):
+        finetune(finetune_options(tmp_path, labels, tmp_path / "two"), Recorder())
+
+
+def test_validation_films_are_those_of_the_split(run: Path, labels: Path) -> None:
+    validation = Predictions.read(run / "val_predictions.csv").ids
+    assert set(validation) == set(read_labels(labels).split(0.3, 42)[1].ids)
+    assert not np.isin(validation, read_labels(labels).split(0.3, 42)[0].ids).any()

@@ -1,0 +1,173 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.errors import CheckpointError, OptionError
+from cxrlt_cli.labels import CXR_LT_2026
+from cxrlt_cli.nets.checkpoints import Architecture
+from cxrlt_cli.nets.classifier import Classifier, check_backbone, load, parameter_groups
+
+FINDINGS = ("Normal", "Mass", "Hernia")
+
+
+def classifier(backbone: str = "test_convnext", head: str = "csra", size: int = 64, **settings: int) -> Classifier:
+    return Classifier(Architecture(backbone, head, **settings), FINDINGS, Preprocessing(size)).eval()
+
+
+@pytest.mark.parametrize("backbone", ["test_convnext", "test_vit", "test_resnet", "test_efficientnet", "test_nfnet"])
+@pytest.mark.parametrize("head", ["linear", "csra"])
+def test_any_backbone_goes_with_a_head(backbone: str, head: str) -> None:
+    model = classifier(backbone, head, size=96)
+    films = torch.randint(0, 255, (2, 1, 96, 96), dtype=torch.uint8)
+    features = model.feature_map(model.normalize(films))
+    assert features.shape[:2] == (2, model.backbone.num_features)
+    assert features.ndim == 4
+    assert model(model.normalize(films)).shape == (2, 3)
+
+
+def test_a_map_with_channels_last_is_turned() -> None:
+    model = classifier("swin_tiny_patch4_window7_224", size=96)
+    assert model.feature_map(torch.zeros(1, 3, 96, 96)).shape == (1, 768, 3, 3)
+
+
+def test_tokens_become_a_map_without_the_class_token() -> None:
+    model = classifier("test_vit", size=96)
+    images = torch.randn(1, 3, 96, 96)
+    tokens = model.backbone(images)
+    features = model.feature_map(images)
+    assert tokens.shape[1] == 1 + 36
+    torch.testing.assert_close(features[0, :, 1, 2], tokens[0, 1 + 6 + 2])
+
+
+def test_normalize_is_the_backbones() -> None:
+    model = classifier("convnextv2_atto")
+    films = torch.tensor([[[[0, 255], [128, 7]]]], dtype=torch.uint8)
+    assert model.mean == (0.485, 0.456, 0.406)
+    for channel in range(3):
+        expected = (films[0, 0] / 255 - model.mean[channel]) / model.std[channel]
+        torch.testing.assert_close(model.normalize(films)[0, channel], expected)
+
+
+def test_a_checkpoint_gives_the_same_logits(tmp_path: Path) -> None:
+    model = classifier(csra_heads=2)
+    model.checkpoint(val_ap=0.5).write(tmp_path / "best.safetensors")
+    again = load(tmp_path / "best.safetensors")
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(model(images), again(images))
+    assert again.findings == FINDINGS
+    assert (again.image_size, again.mean, again.std) == (64, model.mean, model.std)
+    assert not again.training
+
+
+class Winner(nn.Module):
+    """The winner's network, from its description."""
+
+    def __init__(self, num_findings: int) -> None:
+        super().__init__()
+        self.backbone = timm.create_model("convnextv2_atto", num_classes=0, global_pool="")
+        self.bn = nn.BatchNorm2d(320)
+        self.head = nn.Module()
+        self.head.classifier = nn.Linear(320, num_findings)
+        self.head.conv_att = nn.Conv2d(320, num_findings, 1, bias=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        maps = self.bn(self.backbone(images)).flatten(2)
+        attention = self.head.conv_att.weight.flatten(1) @ maps  # type: ignore[union-attr, operator]
+        pooled = (attention.softmax(2)[:, :, None] * maps[:, None]).sum(3)
+        weight, bias = self.head.classifier.weight, self.head.classifier.bias  # type: ignore[union-attr]
+        attended = (pooled * weight).sum(2) + bias
+        logits: torch.Tensor = self.head.classifier(maps.mean(2)) + 0.1 * attended  # type: ignore[operator]
+        return logits
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "bare.pth"])
+def test_the_winners_layout_loads(tmp_path: Path, kind: str) -> None:
+    torch.manual_seed(0)
+    winner = Winner(30).eval()
+    winner.bn.running_mean.uniform_()  # type: ignore[union-attr]
+    winner.head.conv_att.weight.data.mul_(20)  # type: ignore[union-attr, operator]
+    path = tmp_path / f"winner.{kind}"
+    if kind == "safetensors":
+        save_file(winner.state_dict(), path)
+    else:
+        torch.save(
+            winner.state_dict() if "bare" in kind else {"epoch": 3, "model_state_dict": winner.state_dict()}, path
+        )
+    model = load(path)
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), winner(images), rtol=1e-4, atol=1e-5)
+    assert model.findings == CXR_LT_2026
+    assert model.architecture.backbone == "convnextv2_atto"
+    assert model.image_size == 512
+    assert model.preprocessing.interpolation == "linear"
+
+
+@pytest.mark.skipif("CXRLT_GOLDEN" not in os.environ, reason="CXRLT_GOLDEN names no folder of golden files")
+def test_the_winners_layout_gives_the_golden_logits() -> None:
+    name = Path(os.environ.get("CXRLT_GOLDEN", "")) / "winner_layout_convnextv2_atto"
+    data = np.load(name.with_suffix(".npz"))
+    with torch.inference_mode():
+        logits = load(name.with_suffix(".safetensors"))(torch.from_numpy(data["x"]))
+    np.testing.assert_allclose(logits.numpy(), data["logits"], atol=1e-4)
+
+
+def test_findings_are_carried_over_by_name() -> None:
+    source = classifier(csra_heads=2)
+    target = Classifier(source.architecture, ("Hernia", "goiter", "Normal"), Preprocessing(96))
+    fresh = target.head.weight.detach().clone()
+    assert target.carry_over(source.checkpoint()) == ("goiter",)
+    weight = source.head.weight
+    assert torch.equal(target.head.weight[:, 0], weight[:, 2])
+    assert torch.equal(target.head.weight[:, 2], weight[:, 0])
+    assert torch.equal(target.head.weight[:, 1], fresh[:, 1])
+    state = source.backbone.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in target.backbone.state_dict().items())
+
+
+def test_another_head_starts_afresh_on_the_old_backbone() -> None:
+    source = classifier()
+    target = Classifier(Architecture("test_convnext", "mlp"), FINDINGS, Preprocessing(64))
+    assert target.carry_over(source.checkpoint()) == FINDINGS
+    state = source.backbone.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in target.backbone.state_dict().items())
+
+
+def test_parameters_learn_at_the_rate_of_their_part() -> None:
+    model = classifier(head="csra-winner")
+    groups = parameter_groups(model, 1.0, 0.1, 0.05)
+    rates = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
+    decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == (0.1 if name.startswith("backbone.") else 1.0)
+        assert decays[id(parameter)] == (0.05 if parameter.ndim > 1 else 0)
+    model.backbone.requires_grad_(False)
+    assert {group["part"] for group in parameter_groups(model, 1.0, 0.1, 0.05)} == {"head"}
+
+
+def test_a_backbone_that_does_not_exist_is_told_with_its_neighbours() -> None:
+    with pytest.raises(OptionError, match=r"(?s)convnextv2_bas.*Meant:.*convnextv2_base") as caught:
+        check_backbone("convnextv2_bas")
+    assert caught.value.exit_code == 2
+
+
+def test_an_image_size_that_does_not_suit_is_told() -> None:
+    with pytest.raises(OptionError, match="--image-size 100"):
+        classifier("test_vit", size=100)
+
+
+def test_tensors_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    model = classifier()
+    tensors = {name: value for name, value in model.state_dict().items() if "stem" not in name}
+    broken = model.checkpoint()
+    path = tmp_path / "broken.safetensors"
+    type(broken)(**{**vars(broken), "tensors": tensors}).write(path)
+    with pytest.raises(CheckpointError, match=r"broken\.safetensors.*stem"):
+        load(path)

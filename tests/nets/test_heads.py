@@ -1,0 +1,86 @@
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+
+from cxrlt_cli.config import TrainOptions
+from cxrlt_cli.nets import heads
+from tests.helpers import golden
+
+
+@pytest.mark.parametrize("case", golden()["csra"], ids=lambda case: f"{case['num_heads']} heads")
+def test_csra_equals_the_published_reference(case: dict[str, object]) -> None:
+    weights = torch.tensor(case["weights"], dtype=torch.float64)
+    features = torch.tensor(case["x"], dtype=torch.float64, requires_grad=True)
+    head = heads.create("csra", weights.shape[2], weights.shape[1], csra_heads=len(weights), csra_lambda=case["lam"])  # type: ignore[arg-type]
+    head.double().load_state_dict({"weight": weights})
+    logits = head(features)
+    (logits**2).sum().backward()
+    torch.testing.assert_close(logits, torch.tensor(case["logits"], dtype=torch.float64))
+    expected = torch.tensor(case["input_grad_of_sum_of_squares"], dtype=torch.float64)
+    torch.testing.assert_close(features.grad, expected)
+
+
+def test_the_winners_csra_equals_its_reference() -> None:
+    case = golden()["csra_winner"]
+    head = heads.create("csra-winner", 6, 4, csra_lambda=case["lam"]).double()
+    head.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in case["state"].items()})
+    logits = head(torch.tensor(case["x"], dtype=torch.float64))
+    torch.testing.assert_close(logits, torch.tensor(case["logits"], dtype=torch.float64))
+
+
+def test_csra_equals_a_naive_loop() -> None:
+    torch.manual_seed(0)
+    head: Any = heads.create("csra", 5, 3, csra_heads=4, csra_lambda=0.3).double()
+    features = torch.randn(2, 5, 2, 3, dtype=torch.float64)
+    logits = head(features)
+    for n in range(2):
+        for c in range(3):
+            total = 0.0
+            for a, temperature in enumerate((1, 2, 4, None)):
+                w = head.weight[a, c].detach().numpy()
+                maps = features[n].reshape(5, 6).numpy()
+                s = w @ maps / np.linalg.norm(w)
+                e = np.exp(temperature * s) if temperature else (s == s.max()).astype(float)
+                total += s.mean() + 0.3 * (e / e.sum() * s).sum()
+            assert logits[n, c].item() == pytest.approx(total)
+
+
+@pytest.mark.parametrize("name", heads.HEADS)
+@pytest.mark.parametrize("shape", [(2, 16, 4, 4), (3, 16, 1, 1), (2, 16, 3, 7)])
+def test_every_head_gives_logits_that_can_learn(name: str, shape: tuple[int, ...]) -> None:
+    head = heads.create(name, 16, 5)
+    logits = head(torch.randn(shape))
+    assert logits.shape == (shape[0], 5)
+    logits.square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in head.parameters())
+
+
+@pytest.mark.parametrize("name", heads.HEADS)
+def test_the_finding_axis_is_told_rightly(name: str) -> None:
+    head = heads.create(name, 16, 5)
+    state = head.state_dict()
+    assert all(state[tensor].shape[axis] == 5 for tensor, axis in head.finding_axis.items())  # type: ignore[operator, union-attr]
+    others = {tensor: value for tensor, value in state.items() if tensor not in head.finding_axis}  # type: ignore[operator]
+    assert all(5 not in value.shape for value in others.values())
+
+
+@pytest.mark.parametrize("name", ["csra", "csra-winner"])
+def test_attention_is_computed_in_float32_under_autocast(name: str) -> None:
+    head = heads.create(name, 16, 5)
+    features = torch.randn(2, 16, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = head(features)
+    torch.testing.assert_close(logits, head(features))
+
+
+def test_a_weight_row_of_zeros_scores_zero() -> None:
+    head = heads.create("csra", 4, 2)
+    head.load_state_dict({"weight": torch.zeros(1, 2, 4)})
+    assert (head(torch.randn(3, 4, 2, 2)) == 0).all()
+
+
+def test_the_options_offer_what_there_is() -> None:
+    assert set(get_args(TrainOptions.model_fields["head"].annotation)) == set(heads.HEADS)
+    assert get_args(TrainOptions.model_fields["csra_heads"].annotation) == tuple(heads.TEMPERATURES)

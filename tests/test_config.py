@@ -1,0 +1,68 @@
+import inspect
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from cxrlt_cli import config
+from cxrlt_cli.config import Options, TrainOptions, about, flag, refuse_unbuilt, to_yaml
+from cxrlt_cli.errors import OptionError
+
+MODELS = [m for m in vars(config).values() if inspect.isclass(m) and issubclass(m, Options)]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_option_has_help_and_a_panel(model: type[Options]) -> None:
+    for name, field in model.model_fields.items():
+        assert field.description, name
+        assert set(about(model, name)) == {"panel", "built", "argument"}
+
+
+def test_options_are_frozen_and_closed() -> None:
+    options = TrainOptions()
+    with pytest.raises(ValidationError):
+        options.loss = "bce"
+    with pytest.raises(ValidationError):
+        TrainOptions.model_validate({"los": "bce"})
+
+
+def test_the_default_is_the_winners_recipe() -> None:
+    """challenge: ConvNeXtV2-Base, 512 px, CSRA, db, cas, 10 + 60 epochs, 1e-3, then 1.5e-4 and 1.5e-5, EMA, clip 1."""
+    options = TrainOptions().resolved()
+    assert (options.preset, options.backbone, options.image_size) == ("challenge", "convnextv2_base", 512)
+    assert (options.head, options.csra_lambda, options.loss, options.sampler) == ("csra", 0.1, "db", "cas")
+    assert (options.warmup_epochs, options.epochs, options.batch_size) == (10, 60, 64)
+    assert (options.lr_warmup, options.lr_head, options.lr_backbone) == (1e-3, 1.5e-4, 1.5e-5)
+    assert (options.ema_decay, options.clip_grad, options.drop_path, options.weight_decay) == (0.9999, 1.0, 0.2, 0.01)
+
+
+def test_from_scratch_the_backbone_learns_as_fast_as_the_head() -> None:
+    options = TrainOptions(weights="none").resolved()
+    assert (options.lr_head, options.lr_backbone) == (1e-3, 1e-3)
+    assert TrainOptions(weights="none", lr_backbone=2e-4).resolved().lr_backbone == 2e-4
+
+
+def test_lists_are_separated_by_commas() -> None:
+    assert TrainOptions.model_validate({"findings": "No Finding, Mass"}).findings == ("No Finding", "Mass")
+    assert TrainOptions.model_validate({"findings": ["a,b"]}).findings == ("a,b",)
+
+
+def test_yaml_asks_for_the_same_again() -> None:
+    options = TrainOptions.model_validate(
+        {"csv": "a.csv", "findings": "a,b", "exclude": ["x.csv"], "out": "runs/a"}
+    ).resolved()
+    content = yaml.safe_load(yaml.safe_dump(to_yaml(options)))
+    assert "out" not in content
+    assert TrainOptions.model_validate(content).resolved() == options.model_copy(update={"out": None})
+
+
+def test_options_of_a_later_version_are_refused_when_used() -> None:
+    refuse_unbuilt(TrainOptions(resume=False))
+    with pytest.raises(OptionError, match="--resume is not built yet"):
+        refuse_unbuilt(TrainOptions(resume=True))
+
+
+def test_flags() -> None:
+    assert flag(TrainOptions, "image_dir") == "--image-dir"
+    assert flag(config.EvaluateOptions, "json_path") == "--json"
+    assert flag(config.InferOptions, "checkpoint") == "CHECKPOINT"

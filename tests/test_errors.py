@@ -1,0 +1,51 @@
+import errno
+import pickle
+from pathlib import Path
+
+import pytest
+
+from cxrlt_cli import errors
+from cxrlt_cli.errors import CxrltError, DataError, FilmError, explain, listed
+
+
+@pytest.mark.parametrize(("name", "code"), [
+    ("OptionError", 2), ("DataError", 3), ("CheckpointError", 4), ("ModelError", 4), ("WorkerError", 5),
+])  # fmt: skip
+def test_exit_codes_are_the_contracts(name: str, code: int) -> None:
+    assert getattr(errors, name)("what").exit_code == code
+
+
+def test_the_hint_follows_the_message() -> None:
+    assert str(DataError("What is wrong.", "What to do.")) == "What is wrong.\nWhat to do."
+
+
+def test_a_film_error_comes_home_from_another_process() -> None:
+    error = pickle.loads(pickle.dumps(FilmError(Path("a.png"), "is empty")))
+    assert (error.path, error.reason, error.exit_code) == (Path("a.png"), "is empty", 3)
+
+
+def test_a_missing_libgl_is_told_with_its_remedy() -> None:
+    known = explain(ImportError("libGL.so.1: cannot open shared object file: No such file or directory"))
+    assert known is not None
+    assert "libgl1" in known.hint
+    assert "opencv-python-headless" in known.hint
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_a_full_or_closed_disk_is_the_users_matter(number: int) -> None:
+    known = explain(OSError(number, "no", "/out/best.safetensors"))
+    assert known is not None
+    assert "/out/best.safetensors" in known.message
+    assert known.exit_code == 2
+
+
+def test_what_is_not_known_is_a_bug() -> None:
+    assert explain(ValueError("x")) is None
+    assert explain(ImportError("No module named 'nothing'")) is None
+    own = CxrltError("x")
+    assert explain(own) is own
+
+
+def test_lists_are_cut() -> None:
+    assert listed(range(3)) == "0, 1, 2"
+    assert listed(range(9)) == "0, 1, 2, 3, 4 and 4 more"

@@ -1,0 +1,124 @@
+"""Who may import whom, held against the syntax tree."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "cxrlt_cli"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+LAYERS = {
+    1: ("__init__", "errors", "labels", "config", "files"),
+    2: ("metrics", "predictions", "data.table", "data.__init__"),
+    3: ("losses", "data.image", "data.augment", "data.sampling", "data.loading", "nets"),
+    4: ("engine",),
+    5: ("cli", "__main__"),
+}
+LIBRARIES = {
+    1: {"pydantic"},
+    2: {"pydantic", "numpy", "pandas", "sklearn"},
+    3: {"numpy", "torch", "timm", "cv2", "albumentations", "pydicom", "safetensors", "huggingface_hub"},
+    4: {"numpy", "torch", "timm", "yaml"},
+    5: {"typer", "rich", "pydantic", "yaml"},
+}
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def layer(module: str) -> int:
+    for number, names in LAYERS.items():
+        if any(module == name or module.startswith(f"{name}.") for name in names):
+            return number
+    raise AssertionError(f"{module} stands in no layer")
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Modules that a file imports, and whether inside a function or for types alone."""
+    found = []
+    tree = ast.parse(path.read_text())
+    late: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        types_alone = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if isinstance(node, ast.FunctionDef) or types_alone:
+            late.update(ast.walk(node))
+        if isinstance(node, ast.Import):
+            found += [(alias.name, node in late) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            own = [name for name in names if (PACKAGE.parent / (name.replace(".", "/") + ".py")).exists()]
+            found += [(name, node in late) for name in own or [str(node.module)]]
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_go_down_the_house(path: Path) -> None:
+    mine = layer(name_of(path))
+    for module, is_late in imports(path):
+        if module.split(".")[0] == "cxrlt_cli":
+            theirs = layer(module.removeprefix("cxrlt_cli").removeprefix(".") or "__init__")
+            assert theirs <= mine, f"{name_of(path)} imports {module}"
+            if mine == 5 and theirs not in (1, 5):
+                assert is_late or name_of(path) == "cli.display", f"{name_of(path)} imports {module} at module level"
+        elif module.split(".")[0] not in sys.stdlib_module_names:
+            assert module.split(".")[0] in LIBRARIES[mine], f"{name_of(path)} imports {module}"
+
+
+def test_verbs_do_not_import_each_other() -> None:
+    verbs = {"train", "infer", "evaluate"}
+    allowed = {("train", "infer")}  # training scores its validation films with infer's predict
+    for verb in verbs:
+        found = {
+            module.split(".")[-1] for module, _ in imports(PACKAGE / "engine" / f"{verb}.py") if "engine" in module
+        }
+        assert {(verb, other) for other in found & verbs} <= allowed
+
+
+def test_modules_are_read_in_one_sitting() -> None:
+    lengths = {name_of(path): len(path.read_text().splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > 380} == {}
+
+
+def loaded_by(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return {name.split(".")[0] for name in done.stdout.splitlines()[-1].split()}
+
+
+HEAVY = {"torch", "timm", "pandas", "numpy", "cv2", "sklearn", "albumentations", "open_clip", "pydicom"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["ensemble", "a", "b"], ["data"]])
+def test_help_and_errors_are_light(arguments: list[str]) -> None:
+    code = (
+        f"import sys; sys.argv = ['cxrlt', *{arguments}]\n"
+        "from cxrlt_cli.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass"
+    )
+    assert not loaded_by(code) & HEAVY
+
+
+def test_completion_is_light() -> None:
+    code = (
+        "import os, sys; sys.argv = ['cxrlt']\n"
+        "os.environ |= {'_CXRLT_COMPLETE': 'complete_bash', 'COMP_WORDS': 'cxrlt train --loss ', 'COMP_CWORD': '3'}\n"
+        "from cxrlt_cli.cli.app import main\n"
+        "try: main()\n"
+        "except SystemExit: pass"
+    )
+    assert not loaded_by(code) & HEAVY
+
+
+def test_evaluate_needs_no_torch() -> None:
+    assert "torch" not in loaded_by("import cxrlt_cli.engine.evaluate")
+
+
+def test_importing_the_package_does_nothing() -> None:
+    assert loaded_by("import cxrlt_cli") & (HEAVY | {"typer", "rich", "pydantic"}) == set()
