@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from cxrlt_cli.engine.reporting import Advance, EpochSummary, duration
+from cxrlt_cli.engine.reporting import Advance, EpochSummary, counted, duration
 from cxrlt_cli.errors import CxrltError
 from cxrlt_cli.labels import Band
 
@@ -137,7 +137,9 @@ def show_error(console: Console, error: CxrltError) -> None:
 
 
 def _score_table(title: str, scores: "Scores") -> Table:
-    films = f"{scores.num_films:,} films" + (f" of {scores.num_patients:,} patients" if scores.num_patients else "")
+    films = counted(scores.num_films, "film")
+    if scores.num_patients:
+        films += f" of {counted(scores.num_patients, 'patient')}"
     table = Table(title=f"{escape(title)} ({films})", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
     table.add_column("finding", no_wrap=True, max_width=34)
     table.add_column("band")
@@ -149,10 +151,10 @@ def _score_table(title: str, scores: "Scores") -> Table:
             table.add_row(*_finding_row(finding, band), style="dim" if finding.ap is None else "")
         if findings:
             scored = sum(finding.ap is not None for finding in findings)
-            name = f"mean of {scored} {band} finding{'s' if scored != 1 else ''}"
+            name = f"mean of {counted(scored, f'{band} finding')}"
             table.add_row(name, "", "", "", *_numbers(means[band]), style="italic", end_section=True)
     number = sum(finding.ap is not None for finding in scores.findings)
-    table.add_row(f"macro mean of {number} findings", "", "", "", *_numbers(scores.macro()), style="bold")
+    table.add_row(f"macro mean of {counted(number, 'finding')}", "", "", "", *_numbers(scores.macro()), style="bold")
     return table
 
 

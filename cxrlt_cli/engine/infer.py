@@ -13,7 +13,7 @@ from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.films import film_paths, image_folder, require_films
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Advance, Reporter, duration
+from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
 from cxrlt_cli.nets.classifier import Classifier, load
 from cxrlt_cli.predictions import Predictions
@@ -55,7 +55,7 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     predictions = Predictions(ids, model.findings, torch.sigmoid(logits.double()).numpy()).select(findings)
     written = "Replaced" if options.out.exists() else "Wrote"
     predictions.write(options.out, options.id_column)
-    reporter.result(f"{written} {options.out}: {len(ids):,} films, {len(findings)} findings.")
+    reporter.result(f"{written} {options.out}: {counted(len(ids), 'film')}, {counted(len(findings), 'finding')}.")
     return predictions
 
 

@@ -56,6 +56,11 @@ class Reporter(Protocol):
         """One line of result: what was written, and where."""
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """``1 epoch``, ``1,200 films``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def duration(seconds: float) -> str:
     """``45 s``, ``12 min``, ``3 h 05 min``."""
     if seconds < 90:

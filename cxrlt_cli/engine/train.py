@@ -19,7 +19,7 @@ from cxrlt_cli.engine.films import Films, check_films, find_films
 from cxrlt_cli.engine.infer import predict
 from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import EpochSummary, Reporter, duration
+from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, two_phases
 from cxrlt_cli.errors import OptionError, listed
@@ -238,8 +238,8 @@ def _plan(
 ) -> dict[str, str]:
     bands = Counter(band(frequency) for frequency in prevalence(training.table.targets))
     stretches = {
-        "head": "{0.num_epochs} epochs of the head at {0.lr_head:g}",
-        "all": "{0.num_epochs} epochs of everything at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
+        "head": "{1} of the head at {0.lr_head:g}",
+        "all": "{1} of everything at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
     }
     return {
         "films": f"{len(training.paths):,} to train on, {len(validation.paths):,} to validate on, of "
@@ -248,8 +248,10 @@ def _plan(
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
         "method": f"loss {options.loss}, sampler {options.sampler}",
-        "schedule": ", then ".join(stretches[phase.trains].format(phase) for phase in phases)
-        + f"; {num_batches:,} batches of {options.batch_size} films an epoch",
+        "schedule": ", then ".join(
+            stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
+        )
+        + f"; {counted(num_batches, 'batch', 'batches')} of {options.batch_size} films an epoch",
         "process": str(process),
         "out": str(folder.path),
     }

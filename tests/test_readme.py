@@ -1,0 +1,42 @@
+"""The README's commands are real ones."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import typer
+
+from cxrlt_cli.cli.app import app
+from cxrlt_cli.config import TrainOptions
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+         for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
+COMMANDS = [line for line in SHELL if line.startswith("cxrlt ")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_parses(line: str) -> None:
+    _, verb, *arguments = shlex.split(line)
+    group: object = typer.main.get_command(app)
+    command = group.commands[verb]  # type: ignore[attr-defined]
+    context = command.make_context(verb, arguments)
+    assert not context.args
+
+
+def test_ci_runs_what_the_readme_says() -> None:
+    script = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert 'pip install -e ".[dev]"' in SHELL
+    assert 'pip install -q -e ".[dev]"' in script
+    assert script[-1] in SHELL
+
+
+@pytest.mark.parametrize("name", ["head", "loss", "sampler"])
+def test_every_choice_is_explained(name: str) -> None:
+    for choice in get_args(TrainOptions.model_fields[name].annotation):
+        assert f"| `{choice}` |" in README
+        if name != "head" or "csra" not in choice:
+            assert f"{choice}:" in str(TrainOptions.model_fields[name].description)
