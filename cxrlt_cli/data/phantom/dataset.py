@@ -1,0 +1,156 @@
+"""A folder of phantom films in the challenge's own layout, drawn on all cores, kept until the version changes.
+
+``images/``, ``train.csv``, ``Removal.csv``, ``test_task1.csv`` and ``test_task2.csv`` with the truth in files of their
+own, and ``records.jsonl`` with every finding's side, severity and box.
+"""
+
+import csv
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cxrlt_cli.data.phantom import draw
+from cxrlt_cli.data.phantom.cohort import Film, prevalences, sample, task1_labels, task2_labels, unseen_prevalences
+from cxrlt_cli.files import replacing, write_text
+from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
+
+VERSION = 1  # of what is drawn: a cached folder of another version is drawn again
+RECIPE = "phantom.json"
+TEST_SHARE = 0.15  # of the films, for each of the two tasks
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides every byte of a folder of phantoms."""
+
+    films: int
+    size: int = 256
+    seed: int = 42
+    imbalance: float | None = None
+
+    def to_json(self) -> str:
+        return json.dumps({"version": VERSION, **vars(self)}, indent=2) + "\n"
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    name: str
+    film: Film
+    patient_seed: int
+    film_seed: int
+    spoiled: bool
+
+
+def cache_folder(recipe: Recipe) -> Path:
+    """Where phantoms are kept: below the user's cache folder."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    tail = f"-r{recipe.imbalance:g}" if recipe.imbalance else ""
+    return root / "cxrlt" / f"phantom-v{VERSION}-{recipe.films}x{recipe.size}-s{recipe.seed}{tail}"
+
+
+def is_complete(folder: Path, recipe: Recipe) -> bool:
+    """Whether a folder holds all films of this recipe and version."""
+    path = folder / RECIPE
+    return path.is_file() and path.read_text() == recipe.to_json()
+
+
+def write(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[int], None]) -> None:
+    """Draw all films into ``folder``; the recipe is written last, when everything else stands."""
+    images = folder / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(recipe.seed)
+    num_test = max(1, round(TEST_SHARE * recipe.films))
+    num_train = max(1, recipe.films - 2 * num_test)
+    usual = prevalences(num_train, recipe.imbalance)
+    parts = {
+        "train": sample(num_train, usual, rng),
+        "test_task1": sample(num_test, usual, rng),
+        "test_task2": sample(num_test, unseen_prevalences(num_test), rng),
+    }
+    drawings = {part: _drawings(films, recipe.seed, number) for number, (part, films) in enumerate(parts.items())}
+    everything = [drawing for part in drawings.values() for drawing in part]
+    paint = partial(_paint, images=images, size=recipe.size)
+    records = []
+    with ProcessPoolExecutor(num_processes) as pool:
+        for record in pool.map(paint, everything, chunksize=8):
+            records.append(json.dumps(record) + "\n")
+            advance(1)
+    write_text(folder / "records.jsonl", "".join(records))
+    days = np.random.default_rng([recipe.seed, 9]).integers(0, 3285, num_train)
+    dates = [(date(2009, 1, 1) + timedelta(int(day))).strftime("%Y%m%d") for day in days]
+    _write_csv(
+        folder / "train.csv",
+        ["ImageID", "StudyDate_DICOM", "PatientID", *CXR_LT_2026],
+        [(d.name, day, d.patient_seed, *task1_labels(d.film)) for d, day in zip(drawings["train"], dates, strict=True)],
+    )
+    _write_csv(folder / "Removal.csv", ["ImageID"], [(d.name,) for d in drawings["train"] if d.spoiled])
+    for part, names, labels in (
+        ("test_task1", CXR_LT_2026, task1_labels),
+        ("test_task2", UNSEEN, task2_labels),
+    ):
+        _write_csv(folder / f"{part}.csv", ["ImageID"], [(d.name,) for d in drawings[part]])
+        rows = [(d.name, d.patient_seed, *labels(d.film)) for d in drawings[part]]
+        _write_csv(folder / f"{part}_truth.csv", ["ImageID", "PatientID", *names], rows)
+    write_text(folder / RECIPE, recipe.to_json())
+
+
+def cached(recipe: Recipe, num_processes: int, advance: Callable[[int], None]) -> Path:
+    """The folder of this recipe in the cache, drawn if it is not there; it appears whole or not at all."""
+    folder = cache_folder(recipe)
+    if is_complete(folder, recipe):
+        return folder
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        write(temporary, recipe, num_processes, advance)
+        if folder.exists() and not is_complete(folder, recipe):
+            shutil.rmtree(folder)
+        if not folder.exists():  # another command may have drawn it meanwhile
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def _drawings(films: Sequence[Film], seed: int, part: int) -> list[_Drawing]:
+    """Names and seeds: patients have numbers of 39 digits and films long names, as in PadChest."""
+    drawings = []
+    for number, film in enumerate(films):
+        rng = np.random.default_rng([seed, part, film.patient, 7])
+        patient = int("".join(map(str, [int(rng.integers(1, 10)), *rng.integers(0, 10, 38)])))
+        name = f"{patient % 10**30}{part}{number:07d}_{part + 1:02d}-{film.patient % 1000:03d}-{number % 1000:03d}.png"
+        drawings.append(
+            _Drawing(name, film, patient, (seed * 10 + part) * 10**7 + number, part == 0 and number % 100 == 50)
+        )
+    return drawings
+
+
+def _paint(drawing: _Drawing, images: Path, size: int) -> dict[str, object]:
+    cv2.setNumThreads(1)
+    film, findings = draw(
+        drawing.film.findings,
+        patient_seed=drawing.patient_seed,
+        film_seed=drawing.film_seed,
+        size=size,
+        from_front=drawing.film.from_front,
+    )
+    if drawing.spoiled:  # fogged: for Removal.csv
+        film = (film // 16 + 3700).astype(np.uint16)
+    data = cv2.imencode(".png", film, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+    (images / drawing.name).write_bytes(data)
+    view = "AP" if drawing.film.from_front else "PA"
+    return {"ImageID": drawing.name, "view": view, "findings": [finding.to_json() for finding in findings]}
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
