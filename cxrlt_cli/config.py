@@ -7,7 +7,7 @@ option of the same name with dashes; ``option`` gives it its default, its help a
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cxrlt_cli.errors import OptionError
 
@@ -26,10 +26,29 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("names must be given, each once")
+    return names
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Threshold = Annotated[Literal["0.5", "best"], BeforeValidator(str)]
 OptionsT = TypeVar("OptionsT", bound="Options")
+
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "challenge": {},
+    "phantom": {
+        "backbone": "convnextv2_atto",
+        "weights": "none",
+        "image_size": 128,
+        "drop_path": 0.0,
+        "warmup_epochs": 0,
+        "epochs": 4,
+        "batch_size": 32,
+    },
+}
 
 
 def option(
@@ -151,8 +170,11 @@ class FitOptions(ComputeOptions):
 
 
 class TrainOptions(FitOptions):
-    preset: Preset = option(
-        "challenge", "challenge: the winner's recipe; phantom: small, for digital phantoms.", panel="Model"
+    preset: Preset | None = option(
+        None,
+        "challenge: the winner's recipe, as the defaults say it; phantom: a small network for digital phantoms "
+        "(default: challenge with --csv, phantom without).",
+        panel="Model",
     )
     backbone: str = option("convnextv2_base", "Any image model of timm.", panel="Model")
     head: Head = option(
@@ -166,16 +188,14 @@ class TrainOptions(FitOptions):
     image_size: int = option(512, "Side of the square that a film is resized to, in pixels.", panel="Model", ge=32)
     weights: str = option("pretrained", "pretrained (timm's hub), none, or a file or folder of weights.", panel="Model")
 
-    @model_validator(mode="after")
-    def _check_batch(self) -> Self:
-        if self.head == "mlp" and self.batch_size == 1:
-            raise ValueError("--head mlp needs --batch-size 2 or more, for its batch norm")
-        return self
-
     def resolved(self) -> "TrainOptions":
-        """These options with every default that depends on another one filled in."""
-        rates = (1e-3, 1e-3) if self.weights == "none" else (1.5e-4, 1.5e-5)
-        return _fill(self, lr_head=rates[0], lr_backbone=rates[1])
+        """These options with the preset's values where none was given, and every dependent default filled in."""
+        preset = self.preset or ("phantom" if self.csv is None else "challenge")
+        given = self.model_fields_set | {"preset"}
+        chosen = {name: value for name, value in PRESETS[preset].items() if name not in given}
+        options = self.model_copy(update={"preset": preset, **chosen})
+        rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
+        return _fill(options, lr_head=rates[0], lr_backbone=rates[1])
 
 
 class FinetuneOptions(FitOptions):
@@ -279,7 +299,8 @@ class DataCacheOptions(FilmOptions):
 
 class DataPhantomOptions(Options):
     directory: Path = option(..., "Folder for the films.", argument=True)
-    films: int = option(1000, "Number of films.", ge=1)
+    films: int = option(1000, "Number of films, those of the two tests included.", ge=10)
+    size: int = option(256, "Side of a film in pixels.", ge=64, le=4096)
     imbalance: float | None = option(None, "Ratio of the most to the least frequent finding.", ge=1)
     sheet: Path | None = option(None, "PNG for a contact sheet.")
 

@@ -91,4 +91,16 @@ def explain(error: BaseException) -> CxrltError | None:
         )
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OptionError(f"{error.filename}: {error.strerror}.", "Check its permissions, or pass another path.")
+    if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
+        return OptionError(f"{error.filename2 or error.filename}: {error.strerror}.", "Pass another path.")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's; it is not imported for a message
+        return WorkerError(
+            "The GPU has too little memory for this batch.",
+            "Halve --batch-size and double --accumulate: a step then sees as many films. Or lower --image-size.",
+        )
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return WorkerError(
+            "A process that reads films was ended from outside, most likely for lack of memory.",
+            "Pass fewer --workers. In a container, give it more shared memory (docker run --shm-size).",
+        )
     return None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrlt_cli.errors import explain
+from cxrlt_cli.errors import OptionError, explain
 
 
 @contextmanager
@@ -28,6 +28,19 @@ def replacing(path: Path) -> Iterator[Path]:
         raise known from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_file(path: Path, flag: str) -> None:
+    """Raise OptionError, before any work is done, where no file can be written at ``path``."""
+    if path.is_dir():
+        raise OptionError(f"{flag} {path} is a folder; it names a file.")
+    for folder in path.parents:
+        if folder.exists():
+            if not folder.is_dir():
+                raise OptionError(f"{flag} {path}: {folder} is a file, not a folder.")
+            if not os.access(folder, os.W_OK):
+                raise OptionError(f"{flag} {path}: {folder} cannot be written to.", "Pass another path.")
+            return
 
 
 def write_text(path: Path, text: str) -> None:

@@ -178,7 +178,7 @@ def _finding(
         if positives < len(targets):
             auroc = float(roc_auc_score(targets, probabilities))
     elif empty == "zero":
-        ap = f1 = 0.0
+        ap = 0.0
     return FindingScore(
         name=name,
         positives=positives,

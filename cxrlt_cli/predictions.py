@@ -67,11 +67,11 @@ class Predictions:
             raise DataError(f"{path}: {error.message}") from error
 
     def write(self, path: Path | str, id_column: str = "ImageID") -> None:
-        """A CSV with 10 significant digits, one row a film; the file appears whole or not at all."""
+        """A CSV whose numbers read back exactly, one row a film; the file appears whole or not at all."""
         frame = pd.DataFrame(self.probabilities, columns=pd.Index(self.findings))
         frame.insert(0, id_column, self.ids)
         with replacing(Path(path)) as temporary:
-            frame.to_csv(temporary, index=False, float_format="%.10g", lineterminator="\n")
+            frame.to_csv(temporary, index=False, lineterminator="\n")
 
     def select(self, findings: Sequence[str]) -> "Predictions":
         """These findings, in this order."""

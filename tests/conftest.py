@@ -50,6 +50,7 @@ def run_options(labels: Path, out: Path | None, **changes: object) -> TrainOptio
         "batch_size": 8,
         "val_fraction": 0.3,
         "workers": 0,
+        "device": "cpu",
         **changes,
     }
     return TrainOptions.model_validate(options)

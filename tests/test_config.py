@@ -1,4 +1,5 @@
 import inspect
+from pathlib import Path
 
 import pytest
 import yaml
@@ -28,12 +29,19 @@ def test_options_are_frozen_and_closed() -> None:
 
 def test_the_default_is_the_winners_recipe() -> None:
     """challenge: ConvNeXtV2-Base, 512 px, CSRA, db, cas, 10 + 60 epochs, 1e-3, then 1.5e-4 and 1.5e-5, EMA, clip 1."""
-    options = TrainOptions().resolved()
+    options = TrainOptions(csv=Path("labels.csv")).resolved()
     assert (options.preset, options.backbone, options.image_size) == ("challenge", "convnextv2_base", 512)
     assert (options.head, options.csra_lambda, options.loss, options.sampler) == ("csra", 0.1, "db", "cas")
     assert (options.warmup_epochs, options.epochs, options.batch_size) == (10, 60, 64)
     assert (options.lr_warmup, options.lr_head, options.lr_backbone) == (1e-3, 1.5e-4, 1.5e-5)
     assert (options.ema_decay, options.clip_grad, options.drop_path, options.weight_decay) == (0.9999, 1.0, 0.2, 0.01)
+
+
+def test_without_films_the_preset_is_the_phantoms() -> None:
+    assert TrainOptions().resolved().preset == "phantom"
+    small = TrainOptions(epochs=9).resolved()
+    assert (small.backbone, small.weights, small.epochs, small.lr_backbone) == ("convnextv2_atto", "none", 9, 1e-3)
+    assert TrainOptions(csv=Path("labels.csv"), preset="phantom").resolved().image_size == small.image_size
 
 
 def test_from_scratch_the_backbone_learns_as_fast_as_the_head() -> None:
@@ -45,6 +53,9 @@ def test_from_scratch_the_backbone_learns_as_fast_as_the_head() -> None:
 def test_lists_are_separated_by_commas() -> None:
     assert TrainOptions.model_validate({"findings": "No Finding, Mass"}).findings == ("No Finding", "Mass")
     assert TrainOptions.model_validate({"findings": ["a,b"]}).findings == ("a,b",)
+    for wrong in ("a,b,a", "", ","):
+        with pytest.raises(ValidationError, match="each once"):
+            TrainOptions.model_validate({"findings": wrong})
 
 
 def test_yaml_asks_for_the_same_again() -> None:

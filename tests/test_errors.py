@@ -39,6 +39,16 @@ def test_a_full_or_closed_disk_is_the_users_matter(number: int) -> None:
     assert known.exit_code == 2
 
 
+def test_memory_is_the_users_matter() -> None:
+    gpu = explain(type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory"))
+    worker = explain(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."))
+    assert gpu is not None
+    assert worker is not None
+    assert (gpu.exit_code, worker.exit_code) == (5, 5)
+    assert "--batch-size" in gpu.hint
+    assert "--workers" in worker.hint
+
+
 def test_what_is_not_known_is_a_bug() -> None:
     assert explain(ValueError("x")) is None
     assert explain(ImportError("No module named 'nothing'")) is None

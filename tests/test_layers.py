@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     1: ("__init__", "errors", "labels", "config", "files"),
     2: ("metrics", "predictions", "data.table", "data.__init__"),
-    3: ("losses", "data.image", "data.augment", "data.sampling", "data.loading", "nets"),
+    3: ("losses", "data.image", "data.augment", "data.sampling", "data.loading", "data.phantom", "nets"),
     4: ("engine",),
     5: ("cli", "__main__"),
 }

@@ -22,6 +22,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert (tmp_path / "p.csv").read_text().splitlines()[0] == 'ImageID,Normal,"Mass, large"'
 
 
+def test_neighbours_stay_apart(tmp_path: Path) -> None:
+    """Ten digits would tie these, and the scores of the file would not be those of the model."""
+    logits = np.array([9.5, 9.500001, 12, 12.000001, 20, 20.00001])
+    near = Predictions(np.arange(6).astype(str).astype(object), ("x",), 1 / (1 + np.exp(-logits))[:, None])
+    near.write(tmp_path / "p.csv")
+    np.testing.assert_array_equal(Predictions.read(tmp_path / "p.csv").probabilities, near.probabilities)
+
+
 def test_small_probabilities_keep_their_digits(tmp_path: Path) -> None:
     tiny = Predictions(np.array(["a"], object), ("x",), np.array([[1.23456789e-7]]))
     tiny.write(tmp_path / "p.csv", "dicom_id")

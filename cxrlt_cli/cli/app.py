@@ -42,8 +42,10 @@ def command(
             from cxrlt_cli.cli.display import RichReporter, consoles, show_error
 
             out, err = consoles()
+            debug = ctx.params["debug"]
             try:
                 options = resolve(model, ctx)
+                debug = options.debug
                 c.refuse_unbuilt(options)
                 run(options, RichReporter(out, err, options.quiet))
             except KeyboardInterrupt:
@@ -53,7 +55,7 @@ def command(
                 known = explain(error)
                 if known is None:
                     raise
-                if ctx.params["debug"]:
+                if debug:
                     traceback.print_exc()
                 show_error(err, known)
                 raise typer.Exit(known.exit_code) from None
@@ -145,8 +147,10 @@ def data_cache(options: c.DataCacheOptions, reporter: "Reporter") -> None:
 
 @command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")
 def data_phantom(options: c.DataPhantomOptions, reporter: "Reporter") -> None:
-    """Draw digital phantoms: films whose findings are known. (Not built yet.)"""
-    raise _not_built("data phantom")
+    """Draw digital phantoms: films whose findings are known."""
+    from cxrlt_cli.engine.phantom import draw_phantoms
+
+    draw_phantoms(options, reporter)
 
 
 @command(c.ModelsListOptions, panel="Models", parent=models_app, name="list")

@@ -9,7 +9,6 @@ over (a JPEG cut short is filled with grey) is an error: a film is never replace
 import hashlib
 import json
 import struct
-import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,9 @@ MAX_PIXELS = 100_000_000
 PERCENTILES = (0.5, 99.5)
 
 Film = NDArray[np.uint8]
+
+# Text in a header that breaks the standard is common and no matter of ours; pydicom would warn of it, film by film.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _PNG, _JPEG, _DICOM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"DICM"
 
@@ -153,7 +155,7 @@ def _read_jpeg(data: bytes, max_pixels: int) -> Film:
         if marker == 0xDA:  # start of scan: entropy-coded bytes up to the end
             break
         position += 1 if marker == 0xFF else 2 + length
-    if b"\xff\xd9" not in data[max(position, len(data) - 4096) :]:
+    if data.find(b"\xff\xd9", position) < 0:  # the end marker, which entropy-coded bytes cannot hold
         raise _UnreadableError("is a JPEG cut short")
     return _to_8_bit(_grey(_decode(data, "JPEG")))
 
@@ -196,15 +198,14 @@ def _stretch(levels: NDArray[Any], low: float, high: float) -> Film:
 
 def _read_dicom(data: bytes, max_pixels: int) -> Film:
     try:
-        with pydicom.config.disable_value_validation(), warnings.catch_warnings(record=True):
-            dataset = pydicom.dcmread(BytesIO(data), force=True)
-            if "PixelData" not in dataset:
-                raise _UnreadableError("is a DICOM without pixels")
-            frames = int(dataset.get("NumberOfFrames") or 1)
-            if frames > 1:
-                raise _UnreadableError(f"is a DICOM of {frames} frames, not one film")
-            _check_pixels(int(dataset.Rows) * int(dataset.Columns), max_pixels)
-            return _window_dicom(dataset)
+        dataset = pydicom.dcmread(BytesIO(data), force=True)
+        if "PixelData" not in dataset:
+            raise _UnreadableError("is a DICOM without pixels")
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        if frames > 1:
+            raise _UnreadableError(f"is a DICOM of {frames} frames, not one film")
+        _check_pixels(int(dataset.Rows) * int(dataset.Columns), max_pixels)
+        return _window_dicom(dataset)
     except _UnreadableError:
         raise
     except (pydicom.errors.InvalidDicomError, *_DICOM_FAULTS) as error:
@@ -230,6 +231,16 @@ def _window_dicom(dataset: pydicom.Dataset) -> Film:
     stored = dataset.pixel_array
     if stored.ndim == 3:
         stored = cv2.cvtColor(stored, cv2.COLOR_RGB2GRAY)
+    for name in (
+        "RescaleSlope",
+        "RescaleIntercept",
+        "WindowCenter",
+        "WindowWidth",
+        "VOILUTSequence",
+        "PixelPaddingValue",
+    ):
+        if name in dataset and dataset[name].is_empty:
+            del dataset[name]
     padding = stored == dataset.PixelPaddingValue if "PixelPaddingValue" in dataset else np.zeros(stored.shape, bool)
     levels = apply_modality_lut(stored, dataset)
     if "VOILUTSequence" in dataset:

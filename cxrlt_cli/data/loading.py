@@ -104,6 +104,7 @@ def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) 
         pin_memory=pin,
         persistent_workers=num_workers > 0,
         worker_init_fn=_one_thread,
+        generator=torch.Generator(),  # its own: the global one would be drawn from more or less often with workers
     )
 
 

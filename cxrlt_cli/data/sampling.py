@@ -37,7 +37,7 @@ def class_aware_stream(targets: NDArray[Any], num_per_class: int = 3, reduce: in
         films.tolist() for films in (np.flatnonzero(column == 1) for column in np.asarray(targets).T) if len(films)
     ]
     assert having, "no film has a finding"
-    length = int(max(len(films) for films in having) * len(having) / reduce)
+    length = max(1, int(max(len(films) for films in having) * len(having) / reduce))
     rounds = [_rounds(films, rng) for films in having]
     findings = _rounds(range(len(having)), rng)
 

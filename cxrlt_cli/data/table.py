@@ -8,7 +8,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,20 +103,21 @@ def read_labels(
     path: Path,
     *,
     id_column: str = "ImageID",
-    patient_column: str | None = "PatientID",
+    patient_column: str = "PatientID",
     findings: Sequence[str] | None = None,
+    needs_patients: bool = True,
 ) -> LabelTable:
     """The label table of a CSV.
 
     ``findings``: the columns to read; None takes every column whose values are only 0, 1 and empty. Empty means not
-    labelled. ``patient_column=None``: every film is its own patient.
+    labelled. Without a ``patient_column``, where ``needs_patients`` is False, every film is its own patient.
 
     Raises DataError that names file, column and row: a column that is missing or doubled, an id that is empty,
     doubled or leaves the image folder, a patient that is empty, a value that is neither 0, 1 nor empty.
     """
     frame = read_csv(path)
     ids = _ids(frame, path, id_column)
-    if patient_column is None:
+    if patient_column not in frame.columns and not needs_patients:
         patients = ids
     else:
         hint = f"Pass --patient-column. Where every film is of another patient, --patient-column {id_column} will do."
@@ -221,8 +222,9 @@ def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
 
 
 def _leaves_folder(film: str) -> bool:
-    windows, posix = PureWindowsPath(film), PurePosixPath(film)
-    return bool(windows.anchor or posix.is_absolute() or ".." in windows.parts or "\0" in film)
+    """Absolute or upward on any system: a CSV made on Windows is as dangerous as one made here."""
+    parts = film.replace("\\", "/").split("/")
+    return parts[0] == "" or ".." in parts or parts[0][1:2] == ":" or "\0" in film
 
 
 def _is_finding(column: "pd.Series[Any]", name: str, path: Path) -> bool:

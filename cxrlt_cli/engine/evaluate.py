@@ -9,7 +9,7 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_labels
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import write_text
+from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.metrics import Floats, Scores, prevalence, score
 from cxrlt_cli.predictions import Predictions
 
@@ -19,6 +19,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     if len(options.predictions) > 1:
         raise OptionError("The comparison of two prediction files is not built yet in this version of cxrlt.")
     (path,) = options.predictions
+    if options.json_path is not None:
+        require_file(options.json_path, "--json")
     predictions = Predictions.read(path, options.id_column)
     truth, has_patients = _read_truth(options, options.csv, predictions)
     predictions, truth = _align(predictions, truth, options, path, reporter)
@@ -52,9 +54,10 @@ def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) 
             f"{path} has none of the findings that were predicted ({listed(wanted)}).",
             f"Its columns are {listed(list(columns), 40)}.",
         )
-    has_patients = options.patient_column in columns
-    patients = options.patient_column if has_patients else None
-    return read_labels(path, id_column=options.id_column, patient_column=patients, findings=shared), has_patients
+    table = read_labels(
+        path, id_column=options.id_column, patient_column=options.patient_column, findings=shared, needs_patients=False
+    )
+    return table, options.patient_column in columns
 
 
 def _align(

@@ -91,7 +91,13 @@ def check_films(training: Films, validation: Films, options: FitOptions, reporte
 
 
 def _read_table(options: FitOptions, csv: Path, findings: tuple[str, ...] | None) -> LabelTable:
-    return read_labels(csv, id_column=options.id_column, patient_column=options.patient_column, findings=findings)
+    return read_labels(
+        csv,
+        id_column=options.id_column,
+        patient_column=options.patient_column,
+        findings=findings,
+        needs_patients=options.val_csv is None,
+    )
 
 
 def _check_labels(training: LabelTable, validation: LabelTable, options: FitOptions, reporter: Reporter) -> None:

@@ -12,18 +12,26 @@ from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.films import film_paths, image_folder, require_films
+from cxrlt_cli.engine.phantom import test_split
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
-from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
-from cxrlt_cli.nets.classifier import Classifier, load
+from cxrlt_cli.errors import DataError, FilmError, OptionError, WorkerError, listed
+from cxrlt_cli.files import require_file
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.predictions import Predictions
 
 
 def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     """Write the probabilities of every film of ``--csv``, in its order; None after a dry run."""
     process = Process.of(options)
-    ids, paths = _find_films(options)
-    model = load(options.checkpoint).to(process.device)
+    require_file(options.out, "--out")
+    checkpoint = Checkpoint.read(options.checkpoint)
+    csv = options.csv or test_split(checkpoint.training.get("options", {}).get("csv"))
+    if csv is None:
+        raise OptionError("--csv is missing.", "It names the films to predict, one row each.")
+    ids, paths = _find_films(options, csv)
+    model = from_checkpoint(checkpoint, options.checkpoint).to(process.device)
     findings = options.findings or model.findings
     unknown = [name for name in findings if name not in model.findings]
     if unknown:
@@ -35,7 +43,7 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     reporter.plan(
         "Prediction",
         {
-            "films": f"{len(paths):,} of {options.csv}",
+            "films": f"{len(paths):,} of {csv}",
             "model": f"{options.checkpoint}: {model.architecture.backbone}, {model.architecture.head}, "
             f"{len(model.findings)} findings, {model.image_size} px",
             "process": str(process),
@@ -62,7 +70,8 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
 def predict(model: Classifier, batches: Iterable[Batch], process: Process, advance: Advance) -> torch.Tensor:
     """Logits ``[N, C]`` in float32 on the CPU, in the order of the films.
 
-    Raises DataError with every film that could not be read: none is left out, none is made up.
+    Raises DataError with every film that could not be read: none is left out, none is made up. Raises WorkerError where
+    a logit is not finite.
     """
     model.eval()
     logits: list[torch.Tensor] = []
@@ -79,17 +88,21 @@ def predict(model: Classifier, batches: Iterable[Batch], process: Process, advan
             advance(len(batch.indices) + len(batch.faults))
     if faults:
         raise report_faults(faults, num_films)
-    return torch.cat(logits).cpu()
+    everything = torch.cat(logits).cpu()
+    if not torch.isfinite(everything).all():
+        raise WorkerError(
+            f"The model gives {int((~torch.isfinite(everything)).sum())} logits that are no finite numbers.",
+            "Its training diverged, or the precision is too low: lower the learning rates, or pass --precision fp32.",
+        )
+    return everything
 
 
-def _find_films(options: InferOptions) -> tuple[Texts, list[Path]]:
-    if options.csv is None:
-        raise OptionError("--csv is missing.", "It names the films to predict, one row each.")
-    ids = read_ids(options.csv, options.id_column)
+def _find_films(options: InferOptions, csv: Path) -> tuple[Texts, list[Path]]:
+    ids = read_ids(csv, options.id_column)
     excluded = read_exclusions(options.exclude, options.id_column)
     ids = ids[[film not in excluded for film in ids]]
     if len(ids) == 0:
-        raise DataError(f"--exclude leaves no film of {options.csv}.")
-    paths = film_paths(image_folder(options.csv, options.image_dir, ids), ids)
+        raise DataError(f"--exclude leaves no film of {csv}.")
+    paths = film_paths(image_folder(csv, options.image_dir, ids), ids)
     require_films(paths)
     return ids, paths

@@ -11,10 +11,12 @@ from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance
-from cxrlt_cli.engine.schedule import Phase, rate
+from cxrlt_cli.engine.schedule import Phase, lr_factor
 from cxrlt_cli.errors import WorkerError, listed
 from cxrlt_cli.losses import Criterion
 from cxrlt_cli.nets.classifier import Classifier, parameter_groups
+
+UNIT = 1024.0  # labelled entries; keeps summed losses in a range that fp16 can hold
 
 
 class Learner:
@@ -60,7 +62,7 @@ class Learner:
         return model
 
     @property
-    def weights(self) -> str:
+    def weights_kind(self) -> str:
         """Which weights ``evaluated`` are: ``ema`` or ``raw``."""
         return "raw" if self._ema is None else "ema"
 
@@ -69,8 +71,10 @@ class Learner:
         """The learning rates of the last step, for ``head`` and, where it learns, ``backbone``."""
         return {group["part"]: group["lr"] for group in self._optimizer.param_groups}
 
-    def epoch(self, batches: Iterable[Batch], targets: Tensor, ids: Sequence[str], advance: Advance) -> float:
-        """Learn from batches; give the mean loss of the films.
+    def epoch(
+        self, batches: Iterable[Batch], targets: Tensor, ids: Sequence[str], advance: Advance
+    ) -> tuple[float, int]:
+        """Learn from batches; give the mean loss of the films, and their number.
 
         ``targets [N, C]`` and ``ids [N]`` are those of all training films. Raises DataError where a film cannot be read
         any more, WorkerError with the films of the batch where the loss is not finite.
@@ -79,44 +83,47 @@ class Learner:
         if self._phase.trains == "head":
             self._model.backbone.eval()
         total, num_films = 0.0, 0
-        group: list[Batch] = []
-        previous: tuple[Tensor, Tensor] | None = None
+        num_batches, num_labels = 0, 0
+        previous: tuple[Tensor, Batch, int] | None = None
         for batch in batches:
             if batch.faults:
                 raise report_faults(batch.faults, len(ids))
-            group.append(batch)
-            loss = self._accumulate_gradient(batch, targets)
-            if len(group) == self._accumulate:
-                self._update(len(group))
-                group = []
-            if previous is not None:
-                total += self._checked(previous, ids)
-            previous = loss, batch.indices
+            labels = targets[batch.indices]
+            loss, labelled = self._add_gradient(batch, labels)
+            num_batches, num_labels = num_batches + 1, num_labels + labelled
+            if previous is not None:  # read a batch late, so that the device need not wait for it
+                total += self._checked(*previous, ids)
+            previous = loss, batch, self._step + 1
+            if num_batches == self._accumulate:
+                self._update(num_labels)
+                num_batches, num_labels = 0, 0
             num_films += len(batch.indices)
             advance(len(batch.indices))
-        if group:
-            self._update(len(group))
+        if num_batches:
+            self._update(num_labels)
         if previous is not None:
-            total += self._checked(previous, ids)
-        return total / max(1, num_films)
+            total += self._checked(*previous, ids)
+        return total / max(1, num_films), num_films
 
-    def _accumulate_gradient(self, batch: Batch, targets: Tensor) -> Tensor:
+    def _add_gradient(self, batch: Batch, labels: Tensor) -> tuple[Tensor, int]:
+        """Add the gradient of the loss summed over the labelled entries, in units of ``UNIT``; give mean and number."""
         device = self._process.device
         images = self._model.normalize(batch.films.to(device, non_blocking=True))
         with self._process.autocast():
             logits = self._model(images)
-        loss: Tensor = self._criterion(logits, targets[batch.indices].to(device, non_blocking=True))
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+        loss: Tensor = self._criterion(logits, labels.to(device, non_blocking=True))
+        labelled = int((~torch.isnan(labels)).sum())
+        self._scaler.scale(loss * (labelled / UNIT)).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), labelled
 
-    def _update(self, num_batches: int) -> None:
-        factor = rate(self._phase, self._step, self._num_steps)
+    def _update(self, num_labels: int) -> None:
+        """A step down the mean loss of all entries that were labelled since the last one."""
+        factor = lr_factor(self._phase, self._step, self._num_steps)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self._scaler.unscale_(self._optimizer)
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        if num_batches > 1:
-            torch._foreach_div_([p.grad for p in parameters if p.grad is not None], float(num_batches))
+        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], UNIT / max(1, num_labels))
         torch.nn.utils.clip_grad_norm_(parameters, self._clip_grad)
         self._scaler.step(self._optimizer)
         self._scaler.update()
@@ -125,13 +132,14 @@ class Learner:
         if self._ema is not None:
             self._ema.update(self._model, step=self._step)
 
-    def _checked(self, loss: tuple[Tensor, Tensor], ids: Sequence[str]) -> float:
-        """The loss of a batch times its films; read a batch late, so that the device need not wait for it."""
-        value, indices = loss[0].item(), loss[1]
+    def _checked(self, loss: Tensor, batch: Batch, step: int, ids: Sequence[str]) -> float:
+        """The loss of a batch times its films."""
+        value = loss.item()
         if not math.isfinite(value):
-            films = listed([ids[index] for index in indices.tolist()], 8)
+            films = listed([ids[index] for index in batch.indices.tolist()], 8)
+            flags = "--lr-warmup" if self._phase.trains == "head" else "--lr-head and --lr-backbone"
             raise WorkerError(
-                f"The loss is {value} in phase '{self._phase.name}', step {self._step}; films {films}.",
-                "Lower --lr-head and --lr-backbone, or pass --precision fp32.",
+                f"The loss is {value} in phase '{self._phase.name}', step {step}; films {films}.",
+                f"Lower {flags}, or pass --precision fp32.",
             )
-        return value * len(indices)
+        return value * len(batch.indices)

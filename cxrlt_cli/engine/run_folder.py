@@ -34,7 +34,7 @@ class RunFolder:
             return cls(Path("runs") / f"{command}-{number}", id_column)
         if out.exists() and not out.is_dir():
             raise OptionError(f"--out {out} is a file; a run needs a folder.")
-        if (out / "run.yaml").exists():
+        if (out / "history.jsonl").exists():
             raise OptionError(f"--out {out} holds a run already.", "Pass another folder, or remove that one first.")
         return cls(out, id_column)
 

@@ -20,7 +20,7 @@ class Phase:
     lr_head: float
     lr_backbone: float
     warmup_share: float  # of its steps
-    anneals: bool
+    cosine: bool
     ema_decay: float  # 0: no averaged weights
 
 
@@ -38,7 +38,7 @@ def two_phases(options: FitOptions) -> tuple[Phase, ...]:
     return tuple(phase for phase in (warmup, whole) if phase.num_epochs)
 
 
-def rate(phase: Phase, step: int, num_steps: int) -> float:
+def lr_factor(phase: Phase, step: int, num_steps: int) -> float:
     """Factor of the peak learning rates at ``step`` (from 0) of a phase's ``num_steps``.
 
     A linear ramp from ``1 / ramp`` to 1, then a cosine from 1 to 0.01 at the last step.
@@ -46,7 +46,7 @@ def rate(phase: Phase, step: int, num_steps: int) -> float:
     ramp = round(phase.warmup_share * num_steps)
     if step < ramp:
         return (step + 1) / ramp
-    if not phase.anneals:
+    if not phase.cosine:
         return 1.0
     progress = (step - ramp) / max(1, num_steps - 1 - ramp)
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

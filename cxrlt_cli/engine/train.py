@@ -18,6 +18,7 @@ from cxrlt_cli.data.sampling import SAMPLERS
 from cxrlt_cli.engine.films import Films, check_films, find_films
 from cxrlt_cli.engine.infer import predict
 from cxrlt_cli.engine.learner import Learner
+from cxrlt_cli.engine.phantom import with_phantoms
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
@@ -34,12 +35,11 @@ from cxrlt_cli.predictions import Predictions
 def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     """Train a classifier from a backbone; the scores of its best epoch, or None after a dry run."""
     options = options.resolved()
-    if options.csv is None or options.preset == "phantom":
-        raise OptionError(
-            "The digital phantom is not built yet in this version of cxrlt.", "Pass your films with --csv."
-        )
     process = Process.of(options)
     check_backbone(options.backbone)
+    if options.csv is None:
+        options = with_phantoms(options, reporter)
+    assert options.csv is not None, "films were given, or drawn"
     folder = RunFolder.choose(options.out, "train", options.id_column)
     training, validation = find_films(options, options.csv, reporter)
     weights = starting_weights(options.backbone, options.weights)
@@ -96,6 +96,8 @@ def fit(
     reporter: Reporter,
 ) -> Scores | None:
     """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run."""
+    if model.architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
+        raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
     command = "finetune" if isinstance(options, FinetuneOptions) else "train"
     model.to(process.device)
     criterion = losses.create(options.loss, training.table.counts, training.table.num_labelled).to(process.device)
@@ -124,9 +126,9 @@ def fit(
         for epoch in range(1, math.ceil(num_steps / steps_per_epoch) + 1):
             start = time.perf_counter()
             num_batches = min(len(batches), (num_steps - (epoch - 1) * steps_per_epoch) * options.accumulate)
-            num_films = num_batches * options.batch_size
-            with reporter.progress(f"{phase.name} {epoch}/{phase.num_epochs}", num_films) as advance:
-                loss = learner.epoch(islice(batches, num_batches), targets, ids, advance)
+            title = f"{phase.name} {epoch}/{phase.num_epochs}"
+            with reporter.progress(title, num_batches * options.batch_size) as advance:
+                loss, num_films = learner.epoch(islice(batches, num_batches), targets, ids, advance)
             seconds = time.perf_counter() - start
             predictions, scores = _validate(learner.evaluated, training, validation, val_batches, process, reporter)
             means = scores.macro()
@@ -144,7 +146,7 @@ def fit(
                 seconds=time.perf_counter() - start,
                 best=improved,
             )
-            where = {"phase": phase.name, "epoch": epoch, "weights": learner.weights, "val_ap": means["ap"]}
+            where = {"phase": phase.name, "epoch": epoch, "weights": learner.weights_kind, "val_ap": means["ap"]}
             checkpoint = learner.evaluated.checkpoint(**where, **_origin(training, options))
             if improved:
                 best = scores

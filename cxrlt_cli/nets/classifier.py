@@ -5,6 +5,7 @@ Letters: N films, C findings, D features, S side of a film, H x W feature map.
 
 import difflib
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,10 @@ class Classifier(nn.Module):
         self.architecture = architecture
         self.findings = tuple(findings)
         self.preprocessing = preprocessing
-        self.backbone = _backbone(architecture.backbone, preprocessing.image_size, drop_path, weights)
-        num_features = self.backbone.num_features
+        self.backbone = _create_backbone(architecture.backbone, preprocessing.image_size, drop_path)
+        if weights is not None:
+            _load_backbone(self.backbone, architecture.backbone, weights)
+        num_features = _num_features(self.backbone, architecture.backbone, preprocessing.image_size)
         self.bn = nn.BatchNorm2d(num_features) if architecture.head == "csra-winner" else nn.Identity()
         self.head: Any = heads.create(
             architecture.head,
@@ -68,12 +71,19 @@ class Classifier(nn.Module):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """``[N, 3, S, S]`` to ``[N, D, H, W]``; class and register tokens are dropped."""
-        return _as_map(self.backbone(images.to(self._mean.dtype)), self.backbone)
+        features = _as_map(self.backbone(images.to(self._mean.dtype)), self.backbone)
+        assert features is not None, "the backbone was looked at when it was made"
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """``[N, 3, S, S]`` to logits ``[N, C]`` in float32."""
-        logits: Tensor = self.head(self.bn(self.feature_map(images)))
-        return logits.float()
+        """``[N, 3, S, S]`` to logits ``[N, C]``; whatever the precision of the backbone, the head's is float32.
+
+        In bf16 a head has a hundred different logits for a thousand films, and ties cost AP.
+        """
+        features = self.feature_map(images)
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.head(self.bn(features.to(self._mean.dtype)))
+        return logits
 
     def checkpoint(self, **training: Any) -> Checkpoint:
         """This classifier as a value, with what its training was."""
@@ -86,24 +96,29 @@ class Classifier(nn.Module):
 
         Another kind of head starts afresh altogether.
         """
-        tensors = dict(self.state_dict())
+        own = dict(self.state_dict())
+        tensors: dict[str, Tensor] = {}
         new = tuple(name for name in self.findings if name not in checkpoint.findings)
         same_head = (self.architecture.head, self.architecture.csra_heads) == (
             checkpoint.architecture.head,
             checkpoint.architecture.csra_heads,
         )
         shared = [name for name in self.findings if name in checkpoint.findings]
-        here = [self.findings.index(name) for name in shared]
-        there = [checkpoint.findings.index(name) for name in shared]
+        here = torch.tensor([self.findings.index(name) for name in shared], dtype=torch.int64)
+        there = torch.tensor([checkpoint.findings.index(name) for name in shared], dtype=torch.int64)
         for name, source in checkpoint.tensors.items():
-            axis = self.head.finding_axis.get(name.removeprefix("head."))
-            if name.startswith("backbone.") or (same_head and axis is None):
-                tensors[name] = source
-            elif same_head:
-                tensors[name] = tensors[name].index_copy(
-                    axis, torch.tensor(here), source.index_select(axis, torch.tensor(there))
+            if same_head and not name.startswith("backbone."):
+                axis = self.head.finding_axis.get(name.removeprefix("head."))
+                tensors[name] = (
+                    source if axis is None else own[name].index_copy(axis, here, source.index_select(axis, there))
                 )
-        _load(self, tensors, checkpoint.architecture.backbone)
+        self.load_state_dict({**own, **tensors})
+        backbone = {
+            name.removeprefix("backbone."): tensor
+            for name, tensor in checkpoint.tensors.items()
+            if name.startswith("backbone.")
+        }
+        _load_backbone(self.backbone, self.architecture.backbone, backbone)
         self._set_normalization(checkpoint.mean, checkpoint.std)
         return new if same_head else self.findings
 
@@ -113,10 +128,19 @@ class Classifier(nn.Module):
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
 
-def from_checkpoint(checkpoint: Checkpoint) -> Classifier:
-    """The classifier of a checkpoint, in eval mode."""
-    model = Classifier(checkpoint.architecture, checkpoint.findings, checkpoint.preprocessing)
-    _load(model, checkpoint.tensors, checkpoint.architecture.backbone)
+def from_checkpoint(checkpoint: Checkpoint, path: Path) -> Classifier:
+    """The classifier of a checkpoint that was read from ``path``, in eval mode.
+
+    Raises CheckpointError where its tensors do not fit its architecture.
+    """
+    try:
+        model = Classifier(checkpoint.architecture, checkpoint.findings, checkpoint.preprocessing)
+        model.load_state_dict(dict(checkpoint.tensors))
+    except OptionError as error:
+        raise CheckpointError(f"{path}: {error.message}", error.hint) from error
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise CheckpointError(f"{path} does not fit {checkpoint.architecture.backbone}: {reason}") from error
     model._set_normalization(checkpoint.mean, checkpoint.std)
     return model.eval()
 
@@ -126,13 +150,7 @@ def load(path: Path | str) -> Classifier:
 
     Raises CheckpointError where the file cannot be read or does not fit.
     """
-    path = Path(path)
-    try:
-        return from_checkpoint(Checkpoint.read(path))
-    except CheckpointError as error:
-        raise (
-            error if str(path) in error.message else CheckpointError(f"{path}: {error.message}", error.hint)
-        ) from error
+    return from_checkpoint(Checkpoint.read(Path(path)), Path(path))
 
 
 def parameter_groups(
@@ -153,13 +171,16 @@ def parameter_groups(
 
 def check_backbone(name: str) -> None:
     """Raise OptionError where timm has no such model."""
-    if not timm.is_model(name):
-        close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
-        hint = f"Meant: {listed(close)}?" if close else "See timm.list_models()."
+    architecture, _, tag = name.partition(".")
+    known = timm.is_model(architecture) and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
+    if not known:
+        near = timm.list_pretrained(f"{architecture}.*") if timm.is_model(architecture) else timm.list_models()
+        close = difflib.get_close_matches(name, near, n=3)
+        hint = f"Meant: {listed(close)}?" if close else "timm.list_models() names what there is."
         raise OptionError(f"--backbone {name}: timm has no such model.", hint)
 
 
-def _backbone(name: str, image_size: int, drop_path: float, weights: Mapping[str, Tensor] | None) -> Any:
+def _create_backbone(name: str, image_size: int, drop_path: float) -> Any:
     check_backbone(name)
     config = timm.get_pretrained_cfg(name)
     arguments: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
@@ -167,35 +188,59 @@ def _backbone(name: str, image_size: int, drop_path: float, weights: Mapping[str
         arguments["img_size"] = image_size
     if drop_path:
         arguments["drop_path_rate"] = drop_path
-    if weights is not None:
-        arguments |= {"pretrained": True, "pretrained_cfg_overlay": {"state_dict": dict(weights)}}
     try:
-        backbone = timm.create_model(name, **arguments)
-        if "img_size" in arguments:
-            with torch.inference_mode():
-                backbone.eval()(torch.zeros(1, 3, image_size, image_size))
-        return backbone.train()
-    except AssertionError as error:
-        raise OptionError(f"--image-size {image_size} does not suit {name}: {str(error).rstrip('.')}.") from error
+        return timm.create_model(name, **arguments)
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
         raise OptionError(f"--backbone {name} has no stochastic depth.", "Pass --drop-path 0.") from error
-    except (RuntimeError, KeyError) as error:  # timm's own remapping of foreign names fails with either
-        raise CheckpointError(f"The weights do not fit {name}: {str(error).splitlines()[-1].strip()}") from error
+    except AssertionError as error:
+        raise OptionError(f"--backbone {name} cannot be had without its own head: {error}") from error
 
 
-def _as_map(features: Tensor, backbone: Any) -> Tensor:
-    """What a backbone gives without pooling as ``[N, D, H, W]``."""
-    if features.ndim == 4:
-        return features if features.shape[1] == backbone.num_features else features.permute(0, 3, 1, 2)
-    tokens: Any = features[:, backbone.num_prefix_tokens :]
-    side = math.isqrt(tokens.shape[1])
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side)  # type: ignore[no-any-return]
+def _load_backbone(backbone: Any, name: str, weights: Mapping[str, Tensor]) -> None:
+    """Load every tensor of a backbone; a classifier that the weights have besides is left aside.
 
-
-def _load(model: Classifier, tensors: Mapping[str, Tensor], backbone: str) -> None:
+    timm's own loader passes over what is missing: with foreign names it loads nothing, and says nothing. Its remapping
+    of older names and of position embeddings is used.
+    """
+    remap = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     try:
-        model.load_state_dict(dict(tensors))
-    except RuntimeError as error:
-        raise CheckpointError(f"The tensors do not fit {backbone}: {str(error).splitlines()[1].strip()}") from error
+        tensors = dict(weights) if remap is None else remap(dict(weights), backbone)
+        missing, unexpected = backbone.load_state_dict(tensors, strict=False)
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(f"The weights do not fit {name}: {str(error).splitlines()[-1].strip()}") from error
+    classifier = backbone.pretrained_cfg.get("classifier") or ()
+    prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    foreign = [key for key in unexpected if not key.startswith(prefixes)]
+    if missing or foreign:
+        what = f"{listed(missing, 3)} missing" if missing else f"{listed(foreign, 3)} not known"
+        raise CheckpointError(f"The weights do not fit {name}: {what}.", "Names must be timm's, as its hub has them.")
+
+
+def _num_features(backbone: Any, name: str, image_size: int) -> int:
+    """D of the feature map, found by looking at one; raises OptionError where the backbone gives none."""
+    backbone.eval()
+    try:
+        with torch.inference_mode():
+            features = _as_map(backbone(torch.zeros(1, 3, image_size, image_size)), backbone)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise OptionError(f"--image-size {image_size} does not suit {name}: {reason}.") from error
+    if features is None:
+        raise OptionError(f"--backbone {name} gives no feature map that a head could look at.")
+    backbone.train()
+    return features.shape[1]
+
+
+def _as_map(features: Tensor, backbone: Any) -> Tensor | None:
+    """What a backbone gives for a square image as ``[N, D, H, W]``, or None where that is no map."""
+    if features.ndim == 4:
+        if features.shape[2] == features.shape[3]:
+            return features
+        return features.permute(0, 3, 1, 2) if features.shape[1] == features.shape[2] else None
+    if features.ndim != 3:
+        return None
+    tokens = features[:, getattr(backbone, "num_prefix_tokens", 0) :]
+    side = math.isqrt(tokens.shape[1])
+    return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side) if side**2 == tokens.shape[1] else None

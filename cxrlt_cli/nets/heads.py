@@ -1,8 +1,7 @@
 """Heads: from a feature map ``[N, D, H, W]`` to logits ``[N, C]``.
 
-Letters: N films, C findings, D features, H x W map, K = H W positions, A attention heads. Attention is computed in
-float32 whatever the precision around it: its scores grow with the features' norm. ``finding_axis`` of a head names its
-tensors that have a slice for each finding, and along which axis: what can be carried over to other findings.
+Letters: N films, C findings, D features, H x W map, K = H W positions, A attention heads. ``finding_axis`` of a head
+names its tensors that have a slice for each finding, and along which axis: what can be carried over to other findings.
 """
 
 from collections.abc import Callable, Mapping
@@ -83,14 +82,13 @@ class CSRA(nn.Module):
         nn.init.normal_(self.weight, std=in_features**-0.5)
 
     def forward(self, features: Tensor) -> Tensor:
-        with torch.autocast(features.device.type, enabled=False):
-            flat = _wide(features).flatten(2)  # [N, D, K]
-            weight = self.weight / self.weight.norm(dim=2, keepdim=True).clamp(min=1e-12)
-            scores = torch.einsum("acd,ndk->anck", weight, flat)
-            logits = scores.mean(dim=3).sum(dim=0)
-            for score, temperature in zip(scores, self.temperatures, strict=True):
-                logits = logits + self.csra_lambda * _attend(score, temperature)
-            return logits
+        assert features.shape[1] == self.weight.shape[2], "einsum would stretch a map of one feature"
+        weight = self.weight / self.weight.norm(dim=2, keepdim=True).clamp(min=1e-12)
+        scores = torch.einsum("acd,ndk->anck", weight, features.flatten(2))
+        logits = scores.mean(dim=3).sum(dim=0)
+        for score, temperature in zip(scores, self.temperatures, strict=True):
+            logits = logits + self.csra_lambda * _attend(score, temperature)
+        return logits
 
 
 class CSRAWinner(nn.Module):
@@ -113,14 +111,12 @@ class CSRAWinner(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        with torch.autocast(features.device.type, enabled=False):
-            features = _wide(features)
-            scores = torch.einsum("cd,ndk->nck", self.classifier.weight, features.flatten(2))
-            attention = self.conv_att(features).flatten(2).softmax(dim=2)
-            attended = (attention * scores).sum(dim=2)
-            bias = self.classifier.bias
-            logits: Tensor = scores.mean(dim=2) + bias + self.csra_lambda * (attended + bias)
-            return logits
+        scores = torch.einsum("cd,ndk->nck", self.classifier.weight, features.flatten(2))
+        attention = self.conv_att(features).flatten(2).softmax(dim=2)
+        attended = (attention * scores).sum(dim=2)
+        bias = self.classifier.bias
+        logits: Tensor = scores.mean(dim=2) + bias + self.csra_lambda * (attended + bias)
+        return logits
 
 
 def _attend(scores: Tensor, temperature: float) -> Tensor:
@@ -128,10 +124,6 @@ def _attend(scores: Tensor, temperature: float) -> Tensor:
     if temperature == MAX:
         return scores.amax(dim=2)
     return ((temperature * scores).softmax(dim=2) * scores).sum(dim=2)
-
-
-def _wide(features: Tensor) -> Tensor:
-    return features if features.dtype == torch.float64 else features.float()
 
 
 HEADS: dict[str, Callable[[int, int, int, float], nn.Module]] = {

@@ -32,8 +32,8 @@ CONTRACT = {
     "models verify": "config",
     "models export": "config",
 }
-NOT_BUILT = sorted(set(CONTRACT) - {"train", "finetune", "infer", "evaluate"})
-ARGUMENTS = {"ensemble": ["a", "b"], "data phantom": ["out"], "models pull": ["x"], "models verify": ["x"],
+NOT_BUILT = sorted(set(CONTRACT) - {"train", "finetune", "infer", "evaluate", "data phantom"})
+ARGUMENTS = {"ensemble": ["a", "b"], "models pull": ["x"], "models verify": ["x"],
              "models export": ["x"]}  # fmt: skip
 
 runner = CliRunner()
@@ -83,7 +83,7 @@ def test_the_version() -> None:
     (["train", "--resume", "--csv", "x.csv"], 2, "--resume is not built yet"),
     (["train", "--csv", "nothing.csv"], 3, "nothing.csv does not exist"),
     (["train", "--config", "nothing.yaml"], 2, "nothing.yaml"),
-    (["infer", "nothing.safetensors"], 2, "--csv is missing"),
+    (["infer", "nothing.safetensors"], 4, "does not exist"),
     (["evaluate"], 2, "PREDICTIONS is missing"),
     (["evaluate", "nothing.csv", "--csv", "x.csv"], 3, "nothing.csv does not exist"),
     (["finetune", "nothing.safetensors", "--csv", "x.csv"], 4, "nothing.safetensors does not exist"),

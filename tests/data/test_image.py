@@ -143,6 +143,19 @@ def test_signed_and_negative_slope(tmp_path: Path) -> None:
     assert np.abs(film - (255 - expected(levels))).max() <= 2
 
 
+def test_empty_elements_are_as_good_as_none(tmp_path: Path) -> None:
+    levels = np.round(scene() * 4095).astype(np.uint16)
+    plain = read_film(dicom(tmp_path / "a.dcm", levels))
+    empty: dict[str, Any] = {"RescaleSlope": None, "RescaleIntercept": None, "WindowCenter": None, "WindowWidth": None,
+             "VOILUTSequence": [], "PixelPaddingValue": None}  # fmt: skip
+    np.testing.assert_array_equal(read_film(dicom(tmp_path / "b.dcm", levels, **empty)), plain)
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded("jpg", tmp_path) + bytes(9000))
+    assert read_film(tmp_path / "a.jpg").shape == (60, 80)
+
+
 def test_a_dicom_of_several_frames_is_refused(tmp_path: Path) -> None:
     path = dicom(tmp_path / "a.dcm", np.zeros((3, 20, 20), np.uint16), NumberOfFrames=3)
     with pytest.raises(FilmError, match="3 frames"):

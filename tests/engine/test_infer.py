@@ -16,7 +16,15 @@ from tests.helpers import FINDINGS, Recorder, make_films, write_csv
 
 def options(run: Path, csv: Path, out: Path, **changes: object) -> InferOptions:
     return InferOptions.model_validate(
-        {"checkpoint": run / "best.safetensors", "csv": csv, "out": out, "workers": 0, "batch_size": 10, **changes}
+        {
+            "checkpoint": run / "best.safetensors",
+            "csv": csv,
+            "out": out,
+            "workers": 0,
+            "batch_size": 10,
+            "device": "cpu",
+            **changes,
+        }
     )
 
 
@@ -73,6 +81,13 @@ def test_films_that_cannot_be_read_are_all_told_and_nothing_is_written(run: Path
     assert "film004.png" in str(caught.value)
     assert "film021.png" in str(caught.value)
     assert not (tmp_path / "p.csv").exists()
+
+
+def test_where_no_file_can_be_written_is_told_before_any_work(run: Path, labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out, said in ((tmp_path, "is a folder"), (tmp_path / "file" / "p.csv", "is a file, not a folder")):
+        with pytest.raises(OptionError, match=said):
+            infer(options(run, labels, out), Recorder())
 
 
 def test_a_dry_run_writes_nothing(run: Path, labels: Path, tmp_path: Path) -> None:

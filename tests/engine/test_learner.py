@@ -62,8 +62,10 @@ def test_in_the_second_phase_everything_learns() -> None:
 
 
 def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
+    """Also where the batches have different numbers of labels."""
     one, two = classifier("test_convnext"), classifier("test_convnext")
-    targets = TARGETS.nan_to_num()
+    targets = TARGETS.clone()
+    targets[:3] = float("nan")
     learner(one, ALL).epoch(batches(list(range(8))), targets, IDS, lambda _: None)
     learner(two, ALL, accumulate=2).epoch(batches([0, 1, 2, 3], [4, 5, 6, 7]), targets, IDS, lambda _: None)
     for name, value in one.state_dict().items():
@@ -80,7 +82,8 @@ def test_a_group_that_is_not_full_still_makes_a_step() -> None:
 def test_the_mean_loss_is_over_films() -> None:
     model = classifier("test_convnext")
     frozen = Phase("head", 1, "head", 1e-30, 0.0, 0.0, False, 0.0)
-    loss = learner(model, frozen).epoch(batches([0, 1, 2], [3, 4, 5]), TARGETS, IDS, lambda _: None)
+    loss, num_films = learner(model, frozen).epoch(batches([0, 1, 2], [3, 4, 5]), TARGETS, IDS, lambda _: None)
+    assert num_films == 6
     model.eval()
     images = model.normalize(batches([0, 1, 2, 3, 4, 5])[0].films)
     with torch.inference_mode():
@@ -91,11 +94,11 @@ def test_averaged_weights_trail_behind_and_are_what_is_evaluated() -> None:
     model = classifier()
     student = learner(model, ALL)
     student.epoch(batches([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]), TARGETS, IDS, lambda _: None)
-    assert student.weights == "ema"
+    assert student.weights_kind == "ema"
     assert student.evaluated is not model
     assert changed(model, snapshot(student.evaluated))
     plain = learner(model, HEAD)
-    assert plain.weights == "raw"
+    assert plain.weights_kind == "raw"
     assert plain.evaluated is model
 
 
@@ -111,9 +114,10 @@ def test_the_rate_follows_the_schedule() -> None:
 def test_a_loss_that_is_not_finite_stops_with_its_films() -> None:
     model = classifier()
     torch.nn.init.constant_(model.head.classifier.bias, float("inf"))
-    with pytest.raises(WorkerError, match=r"films 2\.png, 3\.png") as caught:
+    with pytest.raises(WorkerError, match=r"step 1; films 2\.png, 3\.png") as caught:
         learner(model, HEAD).epoch(batches([2, 3]), TARGETS, IDS, lambda _: None)
     assert caught.value.exit_code == 5
+    assert "--lr-warmup" in caught.value.hint
 
 
 def test_a_film_that_is_gone_stops_with_its_name() -> None:

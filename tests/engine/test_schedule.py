@@ -4,13 +4,13 @@ from itertools import pairwise
 import pytest
 
 from cxrlt_cli.config import TrainOptions
-from cxrlt_cli.engine.schedule import FLOOR, Phase, rate, two_phases
+from cxrlt_cli.engine.schedule import FLOOR, Phase, lr_factor, two_phases
 
 PHASE = Phase("all", 60, "all", 1.0, 0.1, 5 / 60, True, 0.999)
 
 
 def test_a_ramp_then_a_cosine() -> None:
-    rates = [rate(PHASE, step, 600) for step in range(600)]
+    rates = [lr_factor(PHASE, step, 600) for step in range(600)]
     assert rates[0] == 1 / 50
     assert rates[49] == 1
     assert rates[50] == 1
@@ -18,21 +18,21 @@ def test_a_ramp_then_a_cosine() -> None:
     assert all(later > sooner for sooner, later in pairwise(rates[:50]))
     assert all(later < sooner for sooner, later in pairwise(rates[50:]))
     middle = 50 + 549 / 2
-    assert rate(PHASE, math.floor(middle), 600) == pytest.approx(FLOOR + (1 - FLOOR) / 2, abs=2e-3)
+    assert lr_factor(PHASE, math.floor(middle), 600) == pytest.approx(FLOOR + (1 - FLOOR) / 2, abs=2e-3)
 
 
 @pytest.mark.parametrize("num_steps", [1, 2, 3, 11])
 def test_short_phases_stay_within_bounds(num_steps: int) -> None:
-    assert all(FLOOR <= rate(PHASE, step, num_steps) <= 1 for step in range(num_steps))
+    assert all(FLOOR <= lr_factor(PHASE, step, num_steps) <= 1 for step in range(num_steps))
 
 
 def test_the_head_warms_up_at_a_constant_rate() -> None:
-    head, whole = two_phases(TrainOptions().resolved())
+    head, whole = two_phases(TrainOptions(preset="challenge").resolved())
     assert (head.trains, head.num_epochs, head.lr_head, head.ema_decay) == ("head", 10, 1e-3, 0)
-    assert {rate(head, step, 100) for step in range(100)} == {1.0}
+    assert {lr_factor(head, step, 100) for step in range(100)} == {1.0}
     assert (whole.trains, whole.num_epochs, whole.lr_head, whole.lr_backbone) == ("all", 60, 1.5e-4, 1.5e-5)
 
 
 def test_a_phase_without_epochs_is_left_out() -> None:
-    assert [phase.name for phase in two_phases(TrainOptions(warmup_epochs=0).resolved())] == ["all"]
-    assert [phase.name for phase in two_phases(TrainOptions(epochs=0).resolved())] == ["head"]
+    assert [phase.name for phase in two_phases(TrainOptions(preset="challenge", warmup_epochs=0).resolved())] == ["all"]
+    assert [phase.name for phase in two_phases(TrainOptions(preset="challenge", epochs=0).resolved())] == ["head"]

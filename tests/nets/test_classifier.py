@@ -21,15 +21,35 @@ def classifier(backbone: str = "test_convnext", head: str = "csra", size: int = 
     return Classifier(Architecture(backbone, head, **settings), FINDINGS, Preprocessing(size)).eval()
 
 
-@pytest.mark.parametrize("backbone", ["test_convnext", "test_vit", "test_resnet", "test_efficientnet", "test_nfnet"])
+BACKBONES = ["test_convnext", "test_vit", "test_resnet", "test_efficientnet", "test_nfnet", "mobilenetv4_conv_small",
+             "mixer_s32_224", "hgnetv2_b0"]  # fmt: skip
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("head", ["linear", "csra"])
 def test_any_backbone_goes_with_a_head(backbone: str, head: str) -> None:
     model = classifier(backbone, head, size=96)
     films = torch.randint(0, 255, (2, 1, 96, 96), dtype=torch.uint8)
     features = model.feature_map(model.normalize(films))
-    assert features.shape[:2] == (2, model.backbone.num_features)
     assert features.ndim == 4
+    assert len(features) == 2
     assert model(model.normalize(films)).shape == (2, 3)
+
+
+def test_a_backbone_without_a_map_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"volo_d1_224 gives no feature map"):
+        classifier("volo_d1_224", size=224)
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp", "csra", "csra-winner"])
+def test_the_head_is_in_float32_under_autocast(head: str) -> None:
+    """In bf16 it would have a hundred different logits for hundreds of films: ties, which cost AP."""
+    model = classifier(head=head)
+    images = torch.randn(64, 3, 64, 64)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        logits = model(images)
+    assert logits.dtype == torch.float32
+    assert len(logits[:, 0].unique()) == 64
 
 
 def test_a_map_with_channels_last_is_turned() -> None:
@@ -132,6 +152,21 @@ def test_findings_are_carried_over_by_name() -> None:
     assert all(torch.equal(value, state[name]) for name, value in target.backbone.state_dict().items())
 
 
+@pytest.mark.parametrize("head", ["linear", "mlp", "csra", "csra-winner"])
+def test_findings_with_nothing_in_common_share_the_backbone(head: str) -> None:
+    source = classifier(head=head)
+    target = Classifier(source.architecture, ("goiter", "Bulla"), Preprocessing(64))
+    assert target.carry_over(source.checkpoint()) == ("goiter", "Bulla")
+    state = source.backbone.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in target.backbone.state_dict().items())
+
+
+def test_position_embeddings_follow_the_image_size() -> None:
+    source = classifier("test_vit", size=96)
+    target = Classifier(source.architecture, FINDINGS, Preprocessing(160))
+    assert target.carry_over(source.checkpoint()) == ()
+
+
 def test_another_head_starts_afresh_on_the_old_backbone() -> None:
     source = classifier()
     target = Classifier(Architecture("test_convnext", "mlp"), FINDINGS, Preprocessing(64))
@@ -153,6 +188,9 @@ def test_parameters_learn_at_the_rate_of_their_part() -> None:
 
 
 def test_a_backbone_that_does_not_exist_is_told_with_its_neighbours() -> None:
+    with pytest.raises(OptionError, match=r"(?s)convnextv2_atto\.nonsense.*Meant: convnextv2_atto\."):
+        check_backbone("convnextv2_atto.nonsense")
+    check_backbone("convnextv2_atto.fcmae")
     with pytest.raises(OptionError, match=r"(?s)convnextv2_bas.*Meant:.*convnextv2_base") as caught:
         check_backbone("convnextv2_bas")
     assert caught.value.exit_code == 2

@@ -66,15 +66,6 @@ def test_the_finding_axis_is_told_rightly(name: str) -> None:
     assert all(5 not in value.shape for value in others.values())
 
 
-@pytest.mark.parametrize("name", ["csra", "csra-winner"])
-def test_attention_is_computed_in_float32_under_autocast(name: str) -> None:
-    head = heads.create(name, 16, 5)
-    features = torch.randn(2, 16, 4, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = head(features)
-    torch.testing.assert_close(logits, head(features))
-
-
 def test_a_weight_row_of_zeros_scores_zero() -> None:
     head = heads.create("csra", 4, 2)
     head.load_state_dict({"weight": torch.zeros(1, 2, 4)})

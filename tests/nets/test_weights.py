@@ -1,5 +1,7 @@
 import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,23 @@ def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
         stem(starting_weights("test_convnext", str(tmp_path)))
 
 
+@pytest.mark.parametrize("change", ["prefix", "half", "foreign", "deeper"])
+def test_weights_are_loaded_whole_or_not_at_all(tmp_path: Path, change: str) -> None:
+    """timm's own loader passes over names that it does not know, and trains random weights."""
+    state = timm_state()
+    if change == "prefix":
+        state = {f"encoder.{name}": value for name, value in state.items()}
+    elif change == "half":
+        state = dict(list(state.items())[: len(state) // 2])
+    elif change == "foreign":
+        state = {"foo": torch.zeros(2)}
+    else:
+        state["stages.3.blocks.7.norm.weight"] = torch.ones(64)
+    save_file(state, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match="do not fit test_convnext"):
+        stem(starting_weights("test_convnext", str(tmp_path)))
+
+
 def test_paths_without_weights_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         starting_weights("test_convnext", str(tmp_path))
@@ -95,6 +114,27 @@ def test_a_hub_that_never_answers_is_given_up_within_seconds(
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         refused(8)
+
+
+@pytest.mark.parametrize("status", [503, 404])
+def test_a_hub_that_is_not_itself_is_given_up_within_seconds(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        do_GET = do_HEAD  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        refused(9)
+        server.shutdown()
 
 
 def test_offline_mode_asks_nobody(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
