@@ -163,6 +163,14 @@ class FitOptions(ComputeOptions):
     compile: bool | None = option(None, "Compile the model with torch.compile.", panel="Compute", built=False)
 
     @model_validator(mode="after")
+    def _check_validation(self) -> Self:
+        if self.val_csv is not None and "val_fraction" in self.model_fields_set:
+            raise ValueError(
+                "--val-csv and --val-fraction exclude each other: no film is held out where others are given"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_epochs(self) -> Self:
         if self.warmup_epochs + self.epochs == 0:
             raise ValueError("--warmup-epochs and --epochs are both 0: there is nothing to train")
@@ -193,7 +201,8 @@ class TrainOptions(FitOptions):
         preset = self.preset or ("phantom" if self.csv is None else "challenge")
         given = self.model_fields_set | {"preset"}
         chosen = {name: value for name, value in PRESETS[preset].items() if name not in given}
-        options = self.model_copy(update={"preset": preset, **chosen})
+        weights = str(Path(self.weights).resolve()) if Path(self.weights).exists() else self.weights
+        options = self.model_copy(update={"preset": preset, "weights": weights, **chosen})
         rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
         return _fill(options, lr_head=rates[0], lr_backbone=rates[1])
 
@@ -341,7 +350,17 @@ def to_yaml(options: Options) -> dict[str, Any]:
     """What a ``--config`` file needs to say to ask for the same again, elsewhere."""
     model = type(options)
     left_out = {"out", "quiet", "debug", "dry_run"} | {n for n in model.model_fields if not about(model, n)["built"]}
-    return options.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=left_out)
+    if getattr(options, "val_csv", None) is not None:
+        left_out.add("val_fraction")
+    values = options.model_dump(by_alias=True, exclude_none=True, exclude=left_out)
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _plain(value: object) -> object:
+    """A value as YAML has it; a path as it is from anywhere."""
+    if isinstance(value, Path):
+        return str(value.resolve())
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def refuse_unbuilt(options: Options) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrlt_cli.data.table import FIRST_ROW, Texts, read_csv
+from cxrlt_cli.data.table import Texts, read_csv
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.files import replacing
 
@@ -58,7 +58,7 @@ class Predictions:
             row, column = strange[0]
             name, value = frame.columns[column], frame.iloc[row, column]
             raise DataError(
-                f"{path}, row {row + FIRST_ROW}: column '{name}' holds '{value}', which is no number.",
+                f"{path}, row {frame.index[row]}: column '{name}' holds '{value}', which is no number.",
                 "A prediction CSV has an id column and probabilities, nothing else.",
             )
         try:

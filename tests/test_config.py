@@ -64,7 +64,16 @@ def test_yaml_asks_for_the_same_again() -> None:
     ).resolved()
     content = yaml.safe_load(yaml.safe_dump(to_yaml(options)))
     assert "out" not in content
-    assert TrainOptions.model_validate(content).resolved() == options.model_copy(update={"out": None})
+    again = TrainOptions.model_validate(content).resolved()
+    here = {"out": None, "csv": Path("a.csv").resolve(), "exclude": (Path("x.csv").resolve(),)}
+    assert again == options.model_copy(update=here)
+
+
+def test_films_are_held_out_or_given() -> None:
+    with pytest.raises(ValidationError, match="exclude each other"):
+        TrainOptions(val_csv=Path("a.csv"), val_fraction=0.2)
+    content = to_yaml(TrainOptions(csv=Path("a.csv"), val_csv=Path("b.csv")).resolved())
+    assert TrainOptions.model_validate(content).val_csv == Path("b.csv").resolve()
 
 
 def test_options_of_a_later_version_are_refused_when_used() -> None:

@@ -3,6 +3,7 @@
 Results go to stdout; progress, notes and errors go to stderr.
 """
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cxrlt_cli.metrics import FindingScore, Scores
 
 BAND_STYLES: dict[Band, str] = {"head": "green", "medium": "yellow", "tail": "red"}
+BAND_TITLES: dict[Band, str] = {"head": "head (above 10 %)", "medium": "medium", "tail": "tail (below 1 %)"}
 EPOCH_COLUMNS = (("phase", 8), ("epoch", 8), ("loss", 9), ("lr head", 9), ("lr body", 9), ("val AP", 8), ("AUROC", 7),
                  ("films/s", 8), ("time", 8), ("", 6))  # fmt: skip
 
@@ -117,10 +119,16 @@ class _FilmsPerSecond(ProgressColumn):
         return Text(f"{task.finished_speed or task.speed or 0:.0f} films/s")
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever read the output has gone; that is no failure of the command."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def consoles() -> tuple[Console, Console]:
     """For results and for everything else; 100 columns where there is no terminal to ask."""
     return tuple(
-        Console(stderr=stderr, width=None if stream.isatty() else 100)
+        _Console(stderr=stderr, width=None if stream.isatty() else 100)
         for stderr, stream in ((False, sys.stdout), (True, sys.stderr))
     )  # type: ignore[return-value]
 
@@ -140,28 +148,31 @@ def _score_table(title: str, scores: "Scores") -> Table:
     films = counted(scores.num_films, "film")
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
-    table = Table(title=f"{escape(title)} ({films})", box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    table = Table(title=f"{escape(title)} ({films})", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.title_justify, table.title_style = "left", "bold"
     table.add_column("finding", no_wrap=True, max_width=34)
-    table.add_column("band")
-    for name in ("frequency", "positives", "AP", "AUROC", "F1", "ECE"):
-        table.add_column(name, justify="right")
+    for name, width in (("freq.", 6), ("pos.", 5), ("AP", 5), ("AUROC", 5), ("F1", 5), ("ECE", 5)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
     means = scores.band_means()
     for band, findings in scores.by_band().items():
-        for finding in findings:
-            table.add_row(*_finding_row(finding, band), style="dim" if finding.ap is None else "")
+        scored = sum(finding.ap is not None for finding in findings)
         if findings:
-            scored = sum(finding.ap is not None for finding in findings)
+            table.add_row(Text(BAND_TITLES[band], style=f"bold {BAND_STYLES[band]}"))
+        for number, finding in enumerate(findings, 1):
+            ends = number == len(findings) and not scored
+            table.add_row(*_finding_row(finding), style="dim" if finding.ap is None else "", end_section=ends)
+        if scored:
             name = f"mean of {counted(scored, f'{band} finding')}"
-            table.add_row(name, "", "", "", *_numbers(means[band]), style="italic", end_section=True)
+            table.add_row(name, "", "", *_numbers(means[band]), style="italic", end_section=True)
     number = sum(finding.ap is not None for finding in scores.findings)
-    table.add_row(f"macro mean of {counted(number, 'finding')}", "", "", "", *_numbers(scores.macro()), style="bold")
+    table.add_row(f"macro mean of {counted(number, 'finding')}", "", "", *_numbers(scores.macro()), style="bold")
     return table
 
 
-def _finding_row(finding: "FindingScore", band: Band) -> tuple[str | Text, ...]:
+def _finding_row(finding: "FindingScore") -> tuple[str, ...]:
     values = {"ap": finding.ap, "auroc": finding.auroc, "f1": finding.f1, "ece": finding.ece}
     frequency = f"{100 * finding.frequency:.1f} %"
-    return escape(finding.name), Text(band, BAND_STYLES[band]), frequency, str(finding.positives), *_numbers(values)
+    return "  " + escape(finding.name), frequency, str(finding.positives), *_numbers(values)
 
 
 def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:

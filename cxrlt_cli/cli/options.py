@@ -93,7 +93,8 @@ def build(
                 problems.append(f"{flag(model, name)} is missing.")
             else:
                 where = f"{config}: {name}" if name in configured and name not in typed else flag(model, name)
-                problems.append(f"{where} = {problem['input']}: {problem['msg']}.")
+                reason = problem["msg"].removeprefix("Value error, ")
+                problems.append(f"{where} = {problem['input']}: {reason}.")
         raise OptionError("\n".join(dict.fromkeys(problems))) from error
 
 

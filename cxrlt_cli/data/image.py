@@ -204,6 +204,8 @@ def _read_dicom(data: bytes, max_pixels: int) -> Film:
         frames = int(dataset.get("NumberOfFrames") or 1)
         if frames > 1:
             raise _UnreadableError(f"is a DICOM of {frames} frames, not one film")
+        if not dataset.get("Rows") or not dataset.get("Columns"):
+            raise _UnreadableError("is a DICOM that does not say how large it is")
         _check_pixels(int(dataset.Rows) * int(dataset.Columns), max_pixels)
         return _window_dicom(dataset)
     except _UnreadableError:
@@ -269,7 +271,10 @@ def _apply_window(levels: NDArray[Any], dataset: pydicom.Dataset) -> Film:
         return np.asarray(255 / (1 + np.exp(-4 * (levels - center) / width)) + 0.5, np.uint8)
     if function == "LINEAR" and width > 1:
         center, width = center - 0.5, width - 1
-    return _stretch(levels, center - width / 2, center + width / 2)
+    low, high = center - width / 2, center + width / 2
+    if levels.max() <= low or levels.min() >= high:
+        raise _UnreadableError(f"is a DICOM whose window ({low:g} to {high:g}) shows none of its levels")
+    return _stretch(levels, low, high)
 
 
 def _check_pixels(num_pixels: int, max_pixels: int) -> None:

@@ -32,6 +32,7 @@ class LabelTable:
     patients: Texts  # [N]
     targets: NDArray[np.float32]  # [N, C]
     space: LabelSpace
+    passed_over: tuple[str, ...] = ()  # columns of the CSV that are no findings
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -123,7 +124,7 @@ def read_labels(
         hint = f"Pass --patient-column. Where every film is of another patient, --patient-column {id_column} will do."
         patients = _column(frame, path, patient_column, hint)
         for row in np.flatnonzero(patients == ""):
-            raise DataError(f"{path}, row {row + FIRST_ROW}: column '{patient_column}' is empty.", hint)
+            raise DataError(f"{path}, row {frame.index[int(row)]}: column '{patient_column}' is empty.", hint)
     others = [name for name in frame.columns if name not in (id_column, patient_column, "")]
     if findings is None:
         names = [name for name in others if _is_finding(frame[name], name, path)]
@@ -138,7 +139,8 @@ def read_labels(
             _column(frame, path, name, "Check --findings.")
     columns = [_targets(frame[name], name, path) for name in names]
     targets = np.stack(columns, axis=1) if len(ids) else np.zeros((0, len(names)), np.float32)
-    return LabelTable(ids, patients, targets, LabelSpace.of(names))
+    passed_over = tuple(name for name in others if name not in names)
+    return LabelTable(ids, patients, targets, LabelSpace.of(names), passed_over)
 
 
 def read_ids(path: Path, id_column: str = "ImageID") -> Texts:
@@ -155,7 +157,9 @@ def read_exclusions(paths: Iterable[Path], id_column: str = "ImageID") -> set[st
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A CSV as text, one column a name; cells without the spaces around them.
+    """A CSV as text, one column a name; cells without the spaces around them. The index is the row in a spreadsheet.
+
+    Rows without any text are passed over.
 
     Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, or a row with more or fewer
     cells than the header.
@@ -172,11 +176,14 @@ def read_csv(path: Path) -> pd.DataFrame:
             doubled = [name for name, number in Counter(header).items() if number > 1 and name]
             if doubled:
                 raise DataError(f"{path} has more than one column '{doubled[0]}'.", "Rename or remove the others.")
-            rows = []
-            for row in reader:
+            rows, numbers = [], []
+            for number, row in enumerate(reader, FIRST_ROW):
+                if not any(cell.strip() for cell in row):
+                    continue
                 if len(row) == len(header):
                     rows.append([cell.strip() for cell in row])
-                elif row:
+                    numbers.append(number)
+                else:
                     raise DataError(
                         f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}.",
                         "A cell that holds a comma must stand in quotes.",
@@ -187,13 +194,13 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is a folder, not a CSV.") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).", "Save it as UTF-8."
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).", "Is it a CSV? Then save it as UTF-8."
         ) from error
     except csv.Error as error:
         raise DataError(
             f"{path}, line {reader.line_num}: {error}.", "Is it a CSV with commas and closed quotes?"
         ) from error
-    return pd.DataFrame(rows, columns=pd.Index(header, dtype=object), dtype=object)
+    return pd.DataFrame(rows, index=numbers, columns=pd.Index(header, dtype=object), dtype=object)
 
 
 def _column(frame: pd.DataFrame, path: Path, name: str, hint: str) -> Texts:
@@ -207,7 +214,7 @@ def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
     if len(ids) == 0:
         raise DataError(f"{path} has a header but no row.", "It needs one row a film.")
     seen: dict[str, int] = {}
-    for row, film in enumerate(ids, FIRST_ROW):
+    for row, film in zip(frame.index, ids, strict=True):
         where = f"{path}, row {row}: column '{id_column}'"
         if not film:
             raise DataError(f"{where} is empty.", "Every row needs the name of its film.")
@@ -244,7 +251,7 @@ def _targets(column: "pd.Series[Any]", name: str, path: Path) -> NDArray[np.floa
         row = int(np.flatnonzero(strange)[0])
         more = f" ({int(strange.sum())} such rows)" if strange.sum() > 1 else ""
         raise DataError(
-            f"{path}, row {row + FIRST_ROW}: column '{name}' holds '{column.iloc[row]}'{more}; a label is 0, 1, or "
+            f"{path}, row {column.index[row]}: column '{name}' holds '{column.iloc[row]}'{more}; a label is 0, 1, or "
             "empty for not labelled.",
             "Mend the column, or name the columns that are findings with --findings.",
         )

@@ -7,7 +7,7 @@ import numpy as np
 
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_labels
-from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.metrics import Floats, Scores, prevalence, score
@@ -20,7 +20,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         raise OptionError("The comparison of two prediction files is not built yet in this version of cxrlt.")
     (path,) = options.predictions
     if options.json_path is not None:
-        require_file(options.json_path, "--json")
+        inputs = (path, options.csv, options.train_csv, *options.exclude)
+        require_file(options.json_path, "--json", inputs)
     predictions = Predictions.read(path, options.id_column)
     truth, has_patients = _read_truth(options, options.csv, predictions)
     predictions, truth = _align(predictions, truth, options, path, reporter)
@@ -37,6 +38,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     if scores.skipped:
         verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
         reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")
+    always = [name for name, found in zip(predictions.findings, truth.targets.T, strict=True) if (found != 0).all()]
+    if always:
+        reporter.note(
+            f"Positive on every film: {listed(always, 40)}; AP is 1 whatever the prediction, and there is no AUROC."
+        )
     reporter.scores(f"{path} on {options.csv}", scores)
     if options.json_path is not None:
         write_text(options.json_path, json.dumps(scores.to_json(), indent=2, allow_nan=False) + "\n")
@@ -47,6 +53,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
 def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
+    if "patient_column" in options.model_fields_set and options.patient_column not in columns:
+        raise DataError(f"{path} has no column '{options.patient_column}'.", "Check --patient-column.")
     wanted = options.findings or predictions.findings
     shared = [name for name in wanted if name in columns]
     if not shared:
@@ -67,11 +75,14 @@ def _align(
     not_predicted = [name for name in options.findings or () if name not in predictions.findings]
     if not_predicted:
         raise OptionError(f"--findings: {path} has no column {listed(not_predicted)}.")
-    findings = [name for name in options.findings or predictions.findings if name in truth.space.findings]
-    left_out = [name for name in predictions.findings if name not in findings]
+    wanted = options.findings or predictions.findings
+    findings = [name for name in wanted if name in truth.space.findings]
+    left_out = [name for name in wanted if name not in findings]
     if left_out:
         reporter.warn(f"Not scored, since {options.csv} has no such column: {listed(left_out, 40)}.")
-    truth = truth.without(read_exclusions(options.exclude, options.id_column))
+    excluded = read_exclusions(options.exclude, options.id_column)
+    tell_exclusions(reporter, excluded, truth.ids)
+    truth = truth.without(excluded)
     row = {film: index for index, film in enumerate(truth.ids)}
     ids = [film for film in predictions.ids if film in row]
     if not ids:

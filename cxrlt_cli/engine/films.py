@@ -8,7 +8,7 @@ from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
 from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels
 from cxrlt_cli.engine.process import num_cores
-from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
 
 
@@ -59,9 +59,15 @@ def require_films(paths: Sequence[Path]) -> None:
 def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:
     """Training and validation films, from one CSV disjoint by patient, or from two."""
     excluded = read_exclusions(options.exclude, options.id_column)
-    table = _read_table(options, csv, options.findings).without(excluded)
+    table = _read_table(options, csv, options.findings)
+    tell_exclusions(reporter, excluded, table.ids)
+    if table.passed_over:
+        reporter.note(f"Columns of {csv} that are not read as findings: {listed(table.passed_over, 40)}.")
+    table = table.without(excluded)
     if len(table) == 0:
         raise DataError(f"--exclude leaves no film of {csv}.")
+    if options.val_csv is None and table.num_patients == 1:
+        raise DataError(f"All films of {csv} are of one patient: none can be held out.", "Pass others with --val-csv.")
     if options.val_csv is None:
         training, validation = table.split(options.val_fraction, options.seed)
     else:
@@ -103,7 +109,7 @@ def _read_table(options: FitOptions, csv: Path, findings: tuple[str, ...] | None
 def _check_labels(training: LabelTable, validation: LabelTable, options: FitOptions, reporter: Reporter) -> None:
     """What would make training pointless is an error; what the user may not have meant is a warning."""
     if training.counts.sum() == 0:
-        raise DataError("No training film has a finding.", "Labels are 1 where a film has the finding.")
+        raise DataError("No training film has a finding.", "Labels are 1 where there is one. Or lower --val-fraction.")
     if validation.counts.sum() == 0:
         raise DataError("No validation film has a finding.", "Pass a larger --val-fraction, or films with --val-csv.")
     names = training.space.findings

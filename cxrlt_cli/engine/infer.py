@@ -14,7 +14,7 @@ from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.films import film_paths, image_folder, require_films
 from cxrlt_cli.engine.phantom import test_split
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
+from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, WorkerError, listed
 from cxrlt_cli.files import require_file
 from cxrlt_cli.nets.checkpoints import Checkpoint
@@ -25,12 +25,12 @@ from cxrlt_cli.predictions import Predictions
 def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     """Write the probabilities of every film of ``--csv``, in its order; None after a dry run."""
     process = Process.of(options)
-    require_file(options.out, "--out")
+    require_file(options.out, "--out", (options.checkpoint, options.csv, *options.exclude))
     checkpoint = Checkpoint.read(options.checkpoint)
     csv = options.csv or test_split(checkpoint.training.get("options", {}).get("csv"))
     if csv is None:
         raise OptionError("--csv is missing.", "It names the films to predict, one row each.")
-    ids, paths = _find_films(options, csv)
+    ids, paths = _find_films(options, csv, reporter)
     model = from_checkpoint(checkpoint, options.checkpoint).to(process.device)
     findings = options.findings or model.findings
     unknown = [name for name in findings if name not in model.findings]
@@ -97,9 +97,10 @@ def predict(model: Classifier, batches: Iterable[Batch], process: Process, advan
     return everything
 
 
-def _find_films(options: InferOptions, csv: Path) -> tuple[Texts, list[Path]]:
+def _find_films(options: InferOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
     ids = read_ids(csv, options.id_column)
     excluded = read_exclusions(options.exclude, options.id_column)
+    tell_exclusions(reporter, excluded, ids)
     ids = ids[[film not in excluded for film in ids]]
     if len(ids) == 0:
         raise DataError(f"--exclude leaves no film of {csv}.")

@@ -41,7 +41,8 @@ class Process:
             else f"{torch.get_num_threads()} threads"
         )
         precision = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
-        return f"{self.device.type} ({name}), {precision}, {self.num_workers} workers reading films"
+        workers = f"{self.num_workers} to read films" if self.num_workers else "films read by this process"
+        return f"{self.device.type} ({name}), {precision}, {workers}"
 
 
 def num_cores() -> int:

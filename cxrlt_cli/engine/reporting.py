@@ -1,6 +1,6 @@
 """What the engine says while it works, without knowing who listens."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,6 +54,17 @@ class Reporter(Protocol):
 
     def result(self, message: str) -> None:
         """One line of result: what was written, and where."""
+
+
+def tell_exclusions(reporter: Reporter, excluded: Collection[str], films: Iterable[str]) -> None:
+    """Say how many films are left out, and warn where an id that was to be left out is not among them."""
+    if not excluded:
+        return
+    found = sum(film in excluded for film in films)
+    reporter.note(f"Left out by --exclude: {counted(found, 'film')}.")
+    if found < len(excluded):
+        missing = len(excluded) - found
+        reporter.warn(f"{counted(missing, 'id')} of --exclude {'is' if missing == 1 else 'are'} not among the films.")
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -83,6 +83,9 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     fresh = model.carry_over(checkpoint)
     if fresh:
         reporter.note(f"Starting from scratch in the head: {listed(fresh, 40)}.")
+    dropped = [name for name in checkpoint.findings if name not in model.findings]
+    if dropped:
+        reporter.note(f"Findings of the checkpoint that the CSV does not have: {listed(dropped, 40)}.")
     return fit(model, training, validation, options, folder, process, reporter)
 
 
@@ -96,6 +99,8 @@ def fit(
     reporter: Reporter,
 ) -> Scores | None:
     """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run."""
+    if model.architecture.head != "csra" and model.architecture.csra_heads != 1:
+        raise OptionError(f"--csra-heads is of no use with --head {model.architecture.head}.", "Leave it out.")
     if model.architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
         raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
     command = "finetune" if isinstance(options, FinetuneOptions) else "train"
@@ -239,6 +244,8 @@ def _plan(
     process: Process,
 ) -> dict[str, str]:
     bands = Counter(band(frequency) for frequency in prevalence(training.table.targets))
+    tail = ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name])
+    stop = f"; stops after {counted(options.max_steps, 'step')}" if options.max_steps else ""
     stretches = {
         "head": "{1} of the head at {0.lr_head:g}",
         "all": "{1} of everything at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
@@ -246,14 +253,14 @@ def _plan(
     return {
         "films": f"{len(training.paths):,} to train on, {len(validation.paths):,} to validate on, of "
         f"{training.table.num_patients:,} and {validation.table.num_patients:,} patients",
-        "findings": f"{len(model.findings)}: " + ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name]),
+        "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
         "method": f"loss {options.loss}, sampler {options.sampler}",
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )
-        + f"; {counted(num_batches, 'batch', 'batches')} of {options.batch_size} films an epoch",
+        + f"; {counted(num_batches, 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
         "process": str(process),
         "out": str(folder.path),
     }
@@ -280,8 +287,10 @@ def _rehearse(
     predict(learner.evaluated, islice(val_batches, 1), process, lambda _: None)
     validated = time.perf_counter()
     epoch = (trained - start) * len(batches) + (validated - trained) * len(val_batches)
-    total = epoch * sum(phase.num_epochs for phase in phases)
+    num_epochs = float(sum(phase.num_epochs for phase in phases))
+    if options.max_steps:
+        num_epochs = min(num_epochs, options.max_steps * options.accumulate / len(batches))
     reporter.result(
-        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, all of them {duration(total)} or "
-        "less (the first batch is slow). Nothing was written."
+        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, the whole run "
+        f"{duration(epoch * num_epochs)} or less (the first batch is slow). Nothing was written."
     )

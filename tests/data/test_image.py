@@ -151,6 +151,13 @@ def test_empty_elements_are_as_good_as_none(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_film(dicom(tmp_path / "b.dcm", levels, **empty)), plain)
 
 
+def test_a_window_that_shows_nothing_is_refused(tmp_path: Path) -> None:
+    """It would be scored as a black image."""
+    levels = np.round(scene() * 4095).astype(np.uint16)
+    with pytest.raises(FilmError, match=r"window .* shows none of its levels"):
+        read_film(dicom(tmp_path / "a.dcm", levels, WindowCenter=60000, WindowWidth=10))
+
+
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded("jpg", tmp_path) + bytes(9000))
     assert read_film(tmp_path / "a.jpg").shape == (60, 80)

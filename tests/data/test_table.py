@@ -81,6 +81,18 @@ def test_faults_name_file_column_and_row(tmp_path: Path, text: str, said: list[s
         assert words in str(caught.value)
 
 
+def test_rows_are_those_of_a_spreadsheet(tmp_path: Path) -> None:
+    text = GOOD.replace("b.png,2,0,1", "\n,,,\nb.png,2,0,7")
+    with pytest.raises(DataError, match="row 5: column 'Mass' holds '7'"):
+        read_labels(csv_of(tmp_path, text))
+
+
+def test_columns_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    path = csv_of(tmp_path, "ImageID,PatientID,Age,Edema,Mass\na,1,70,yes,0\nb,2,50,no,1\n")
+    table = read_labels(path)
+    assert (table.space.findings, table.passed_over) == (("Mass",), ("Age", "Edema"))
+
+
 def test_other_files_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.csv does not exist"):
         read_csv(tmp_path / "nothing.csv")

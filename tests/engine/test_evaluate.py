@@ -81,8 +81,28 @@ def test_options_reach_the_scores(files: Path) -> None:
     assert zero.findings[2].ap == 0
     only, _ = run(files, findings="Mass")
     assert [finding.name for finding in only.findings] == ["Mass"]
-    removal = write_csv(files / "removal.csv", ["ImageID"], [[IDS[0]]])
-    assert run(files, exclude=[removal])[0].num_films == 59
+    removal = write_csv(files / "removal.csv", ["ImageID"], [[IDS[0]], ["nothing.png"]])
+    fewer, recorder = run(files, exclude=[removal])
+    assert fewer.num_films == 59
+    assert recorder.notes[0] == "Left out by --exclude: 1 film."
+    assert recorder.warnings[0] == "1 id of --exclude is not among the films."
+
+
+def test_the_truth_is_never_written_over(files: Path) -> None:
+    before = (files / "truth.csv").read_bytes()
+    with pytest.raises(OptionError, match="a file that this command reads"):
+        run(files, json=files / "truth.csv")
+    assert (files / "truth.csv").read_bytes() == before
+
+
+def test_what_says_little_is_said(files: Path) -> None:
+    rows = [(film, 1, row % 2) for row, film in enumerate(IDS)]
+    write_csv(files / "t.csv", ["ImageID", "Normal", "Mass"], rows)
+    scores, recorder = run(files, csv=files / "t.csv")
+    assert "Positive on every film: Normal" in recorder.notes[0]
+    assert scores.findings[0].auroc is None
+    with pytest.raises(DataError, match="no column 'Nope'"):
+        run(files, patient_column="Nope")
 
 
 def test_files_that_do_not_go_together_are_told(files: Path) -> None:

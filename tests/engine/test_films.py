@@ -14,7 +14,9 @@ IDS = np.array(["film000.png", "film001.png"], object)
 
 def find(csv: Path, **changes: Any) -> tuple[Any, Any, Recorder]:
     recorder = Recorder()
-    options = TrainOptions.model_validate({"csv": csv, "val_fraction": 0.3, **changes})
+    options = TrainOptions.model_validate(
+        {"csv": csv, **({} if "val_csv" in changes else {"val_fraction": 0.3}), **changes}
+    )
     training, validation = find_films(options, csv, recorder)
     check_films(training, validation, options, recorder)
     return training, validation, recorder
@@ -77,6 +79,12 @@ def test_a_second_csv_validates_and_shared_patients_are_warned_of(labels: Path, 
     assert (len(training.paths), len(validation.paths)) == (48, 10)
     assert validation.paths[0].parent == other.parent / "images"
     assert "5 patients stand in" in recorder.warnings[0]
+
+
+def test_one_patient_cannot_be_split(tmp_path: Path) -> None:
+    labels = make_films(tmp_path / "set", 6, films_per_patient=6)
+    with pytest.raises(DataError, match="of one patient"):
+        find(labels)
 
 
 def labelled(tmp_path: Path, rows: list[tuple[int, int]]) -> Path:

@@ -83,6 +83,14 @@ def test_films_that_cannot_be_read_are_all_told_and_nothing_is_written(run: Path
     assert not (tmp_path / "p.csv").exists()
 
 
+def test_an_input_is_never_written_over(run: Path, labels: Path) -> None:
+    for out in (labels, run / "best.safetensors"):
+        before = out.read_bytes()
+        with pytest.raises(OptionError, match="a file that this command reads"):
+            infer(options(run, labels, out), Recorder())
+        assert out.read_bytes() == before
+
+
 def test_where_no_file_can_be_written_is_told_before_any_work(run: Path, labels: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for out, said in ((tmp_path, "is a folder"), (tmp_path / "file" / "p.csv", "is a file, not a folder")):

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -80,7 +81,8 @@ def write(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[i
     everything = [drawing for part in drawings.values() for drawing in part]
     paint = partial(_paint, images=images, size=recipe.size)
     records = []
-    with ProcessPoolExecutor(num_processes) as pool:
+    fresh = get_context("spawn")  # a fork of a process whose libraries run threads can hang
+    with ProcessPoolExecutor(num_processes, fresh) as pool:
         for record in pool.map(paint, everything, chunksize=8):
             records.append(json.dumps(record) + "\n")
             advance(1)
