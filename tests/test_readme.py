@@ -10,26 +10,41 @@ import typer
 
 from cxrlt_cli.cli.app import app
 from cxrlt_cli.cli.options import resolve
-from cxrlt_cli.config import EvaluateOptions, FinetuneOptions, InferOptions, Options, TrainOptions, refuse_unbuilt
+from cxrlt_cli.config import (
+    DataPhantomOptions,
+    EvaluateOptions,
+    FinetuneOptions,
+    InferOptions,
+    Options,
+    TrainOptions,
+    refuse_unbuilt,
+)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
          for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
 MODELS: dict[str, type[Options]] = {
-    "train": TrainOptions, "finetune": FinetuneOptions, "infer": InferOptions, "evaluate": EvaluateOptions
-}  # fmt: skip
+    "train": TrainOptions,
+    "finetune": FinetuneOptions,
+    "infer": InferOptions,
+    "evaluate": EvaluateOptions,
+    "data phantom": DataPhantomOptions,
+}
 COMMANDS = [line for line in SHELL if line.startswith("cxrlt ")]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_parses(line: str) -> None:
-    _, verb, *arguments = shlex.split(line.replace("...", ""))
-    group: object = typer.main.get_command(app)
-    command = group.commands[verb]  # type: ignore[attr-defined]
-    context = command.make_context(verb, arguments)
+    words = shlex.split(line.replace("...", ""))[1:]
+    command: object = typer.main.get_command(app)
+    name = ""
+    while hasattr(command, "commands"):
+        name = f"{name} {words[0]}".strip()
+        command = command.commands[words.pop(0)]
+    context = command.make_context(name, words)  # type: ignore[attr-defined]
     assert not context.args
-    refuse_unbuilt(resolve(MODELS[verb], context))
+    refuse_unbuilt(resolve(MODELS[name], context))
 
 
 def test_ci_runs_what_the_readme_says() -> None:

@@ -1,6 +1,5 @@
 """The commands: options in, engine called, exit code out."""
 
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +55,8 @@ def command(
                 if known is None:
                     raise
                 if debug:
+                    import traceback  # late: help and completion need none
+
                     traceback.print_exc()
                 show_error(err, known)
                 raise typer.Exit(known.exit_code) from None
