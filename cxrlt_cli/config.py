@@ -42,10 +42,12 @@ PRESETS: dict[Preset, dict[str, Any]] = {
     "phantom": {
         "backbone": "convnextv2_atto",
         "weights": "none",
-        "image_size": 128,
+        "image_size": 96,
         "drop_path": 0.0,
         "warmup_epochs": 0,
         "epochs": 4,
+        "lr_head": 2e-3,
+        "lr_backbone": 2e-3,
         "batch_size": 32,
     },
 }

@@ -40,7 +40,7 @@ def test_the_default_is_the_winners_recipe() -> None:
 def test_without_films_the_preset_is_the_phantoms() -> None:
     assert TrainOptions().resolved().preset == "phantom"
     small = TrainOptions(epochs=9).resolved()
-    assert (small.backbone, small.weights, small.epochs, small.lr_backbone) == ("convnextv2_atto", "none", 9, 1e-3)
+    assert (small.backbone, small.weights, small.epochs, small.lr_backbone) == ("convnextv2_atto", "none", 9, 2e-3)
     assert TrainOptions(csv=Path("labels.csv"), preset="phantom").resolved().image_size == small.image_size
 
 

@@ -9,7 +9,7 @@ from cxrlt_cli.engine.process import num_cores
 from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import OptionError
 
-DEFAULT = Recipe(films=2400, size=128)
+DEFAULT = Recipe(films=1200, size=128)
 
 
 def draw_phantoms(options: DataPhantomOptions, reporter: Reporter) -> None:
