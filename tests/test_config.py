@@ -45,9 +45,9 @@ def test_without_films_the_preset_is_the_phantoms() -> None:
 
 
 def test_from_scratch_the_backbone_learns_as_fast_as_the_head() -> None:
-    options = TrainOptions(weights="none").resolved()
+    options = TrainOptions(preset="challenge", weights="none").resolved()
     assert (options.lr_head, options.lr_backbone) == (1e-3, 1e-3)
-    assert TrainOptions(weights="none", lr_backbone=2e-4).resolved().lr_backbone == 2e-4
+    assert TrainOptions(preset="challenge", weights="none", lr_backbone=2e-4).resolved().lr_backbone == 2e-4
 
 
 def test_lists_are_separated_by_commas() -> None:

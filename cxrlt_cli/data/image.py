@@ -222,7 +222,7 @@ _DICOM_FAULTS = (
     LookupError,
     MemoryError,
     OSError,
-    RuntimeError,  # NotImplementedError is one
+    RuntimeError,
     TypeError,
     ValueError,
     struct.error,
