@@ -67,12 +67,14 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     check_films(training, validation, options, reporter)
     torch.manual_seed(options.seed)
     before = checkpoint.architecture
+    head = options.head or before.head
+    same = before if head == before.head else Architecture(before.backbone, head)
     model = Classifier(
         Architecture(
             before.backbone,
-            options.head or before.head,
-            before.csra_heads if options.csra_heads is None else options.csra_heads,
-            before.csra_lambda if options.csra_lambda is None else options.csra_lambda,
+            head,
+            same.csra_heads if options.csra_heads is None else options.csra_heads,
+            same.csra_lambda if options.csra_lambda is None else options.csra_lambda,
         ),
         training.table.space.findings,
         Preprocessing(

@@ -156,6 +156,15 @@ def test_finetuning_on_other_findings_keeps_what_is_shared(run: Path, labels: Pa
     assert Checkpoint.read(tmp_path / "three" / "best.safetensors").findings == ("effusion", "opacity")
 
 
+def test_another_head_brings_its_own_settings(labels: Path, tmp_path: Path) -> None:
+    train(run_options(labels, tmp_path / "one", csra_heads=4, max_steps=1), Recorder())
+    options = finetune_options(tmp_path / "one", labels, tmp_path / "two", head="mlp", max_steps=1)
+    finetune(options, Recorder())
+    assert Checkpoint.read(tmp_path / "two" / "best.safetensors").architecture.csra_heads == 1
+    with pytest.raises(OptionError, match="--csra-heads is of no use with --head linear"):
+        train(run_options(labels, tmp_path / "three", head="linear", csra_heads=4), Recorder())
+
+
 def test_a_checkpoint_that_is_not_there_is_told(labels: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="does not exist"):
         finetune(finetune_options(tmp_path, labels, tmp_path / "two"), Recorder())
