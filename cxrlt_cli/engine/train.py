@@ -4,7 +4,9 @@ import math
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -20,7 +22,7 @@ from cxrlt_cli.engine.infer import predict
 from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.phantom import with_phantoms
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
+from cxrlt_cli.engine.reporting import Advance, EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, two_phases
 from cxrlt_cli.errors import OptionError, listed
@@ -106,38 +108,30 @@ def fit(
     if model.architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
         raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
     command = "finetune" if isinstance(options, FinetuneOptions) else "train"
-    model.to(process.device)
-    criterion = losses.create(options.loss, training.table.counts, training.table.num_labelled).to(process.device)
-    batches = _training_batches(model, training, options, process)
-    val_dataset = FilmDataset(validation.paths, model.preprocessing, None, options.max_pixels)
-    val_batches = ordered_loader(
-        val_dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins
-    )
+    run = _set_up(model, training, validation, options, process, reporter)
     phases = two_phases(options)
-    reporter.plan(
-        f"cxrlt {command}", _plan(model, training, validation, phases, len(batches), options, folder, process)
-    )
+    reporter.plan(f"cxrlt {command}", {**_plan(run, phases), "out": str(folder.path)})
     if options.dry_run:
-        _rehearse(model, criterion, training, batches, val_batches, phases, options, process, reporter)
+        _rehearse(run, phases)
         return None
 
     folder.start(options, command)
+    batches = run.batches
     steps_per_epoch = math.ceil(len(batches) / options.accumulate)
     steps_left = options.max_steps or sys.maxsize
-    targets, ids = torch.from_numpy(training.table.targets), list(training.table.ids)
     best: Scores | None = None
     for phase in phases:
         num_steps = min(phase.num_epochs * steps_per_epoch, steps_left)
         steps_left -= num_steps
-        learner = _learner(model, criterion, phase, num_steps, options, process)
+        learner = run.learner(phase, num_steps)
         for epoch in range(1, math.ceil(num_steps / steps_per_epoch) + 1):
             start = time.perf_counter()
             num_batches = min(len(batches), (num_steps - (epoch - 1) * steps_per_epoch) * options.accumulate)
             title = f"{phase.name} {epoch}/{phase.num_epochs}"
             with reporter.progress(title, num_batches * options.batch_size) as advance:
-                loss, num_films = learner.epoch(islice(batches, num_batches), targets, ids, advance)
+                loss, num_films = run.learn(learner, num_batches, advance)
             seconds = time.perf_counter() - start
-            predictions, scores = _validate(learner.evaluated, training, validation, val_batches, process, reporter)
+            predictions, scores = run.validate(learner.evaluated)
             means = scores.macro()
             improved = best is None or _ap(scores) > _ap(best)
             summary = EpochSummary(
@@ -167,54 +161,80 @@ def fit(
     return best
 
 
-def _training_batches(model: Classifier, training: Films, options: FitOptions, process: Process) -> "DataLoader[Batch]":
-    dataset = FilmDataset(training.paths, model.preprocessing, Augmentation(), options.max_pixels)
-    return training_loader(
-        dataset,
-        SAMPLERS[options.sampler](training.table.targets, seed=options.seed),
-        batch_size=options.batch_size,
-        seed=options.seed,
-        num_workers=process.num_workers,
-        pin=process.pins,
+@dataclass(frozen=True)
+class _Run:
+    """What the phases of one run share."""
+
+    model: Classifier
+    training: Films
+    validation: Films
+    criterion: losses.Criterion
+    batches: "DataLoader[Batch]"
+    val_batches: "DataLoader[Batch]"
+    options: FitOptions
+    process: Process
+    reporter: Reporter
+
+    def learner(self, phase: Phase, num_steps: int) -> Learner:
+        return Learner(
+            self.model,
+            self.criterion,
+            phase,
+            num_steps=num_steps,
+            weight_decay=self.options.weight_decay,
+            clip_grad=self.options.clip_grad,
+            accumulate=self.options.accumulate,
+            process=self.process,
+        )
+
+    def learn(self, learner: Learner, num_batches: int, advance: Advance) -> tuple[float, int]:
+        """Mean loss and number of the films of the next batches."""
+        table = self.training.table
+        return learner.epoch(
+            islice(self.batches, num_batches), torch.from_numpy(table.targets), list(table.ids), advance
+        )
+
+    def validate(self, model: Classifier) -> tuple[Predictions, Scores]:
+        table = self.validation.table
+        with self.reporter.progress("validation", len(table)) as advance:
+            logits = predict(model, self.val_batches, self.process, advance)
+        predictions = Predictions(table.ids, model.findings, torch.sigmoid(logits.double()).numpy())
+        scores = score(
+            table.targets,
+            predictions.probabilities,
+            model.findings,
+            frequencies=prevalence(self.training.table.targets),
+            num_patients=table.num_patients,
+        )
+        return predictions, scores
+
+
+def _set_up(
+    model: Classifier, training: Films, validation: Films, options: FitOptions, process: Process, reporter: Reporter
+) -> _Run:
+    """The model on its device, the criterion of the training films' counts, and the loaders."""
+    table = training.table
+    reading: dict[str, Any] = {
+        "num_workers": process.num_workers,
+        "pin": process.pins,
+        "batch_size": options.batch_size,
+    }
+    return _Run(
+        model.to(process.device),
+        training,
+        validation,
+        losses.create(options.loss, table.counts, table.num_labelled).to(process.device),
+        training_loader(
+            FilmDataset(training.paths, model.preprocessing, Augmentation(), options.max_pixels),
+            SAMPLERS[options.sampler](table.targets, seed=options.seed),
+            seed=options.seed,
+            **reading,
+        ),
+        ordered_loader(FilmDataset(validation.paths, model.preprocessing, None, options.max_pixels), **reading),
+        options,
+        process,
+        reporter,
     )
-
-
-def _learner(
-    model: Classifier, criterion: losses.Criterion, phase: Phase, num_steps: int, options: FitOptions, process: Process
-) -> Learner:
-    return Learner(
-        model,
-        criterion,
-        phase,
-        num_steps=num_steps,
-        weight_decay=options.weight_decay,
-        clip_grad=options.clip_grad,
-        accumulate=options.accumulate,
-        process=process,
-    )
-
-
-def _validate(
-    model: Classifier,
-    training: Films,
-    validation: Films,
-    batches: "DataLoader[Batch]",
-    process: Process,
-    reporter: Reporter,
-) -> tuple[Predictions, Scores]:
-    with reporter.progress("validation", len(validation.paths)) as advance:
-        logits = predict(model, batches, process, advance)
-    table = validation.table
-    predictions = Predictions(table.ids, model.findings, torch.sigmoid(logits.double()).numpy())
-    frequencies = prevalence(training.table.targets)
-    scores = score(
-        table.targets,
-        predictions.probabilities,
-        model.findings,
-        frequencies=frequencies,
-        num_patients=table.num_patients,
-    )
-    return predictions, scores
 
 
 def _ap(scores: Scores) -> float:
@@ -235,16 +255,8 @@ def _origin(training: Films, options: FitOptions) -> dict[str, object]:
     }
 
 
-def _plan(
-    model: Classifier,
-    training: Films,
-    validation: Films,
-    phases: tuple[Phase, ...],
-    num_batches: int,
-    options: FitOptions,
-    folder: RunFolder,
-    process: Process,
-) -> dict[str, str]:
+def _plan(run: _Run, phases: tuple[Phase, ...]) -> dict[str, str]:
+    model, training, validation, options = run.model, run.training, run.validation, run.options
     bands = Counter(band(frequency) for frequency in prevalence(training.table.targets))
     tail = ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name])
     stop = f"; stops after {counted(options.max_steps, 'step')}" if options.max_steps else ""
@@ -262,37 +274,24 @@ def _plan(
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )
-        + f"; {counted(num_batches, 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
-        "process": str(process),
-        "out": str(folder.path),
+        + f"; {counted(len(run.batches), 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
+        "process": str(run.process),
     }
 
 
-def _rehearse(
-    model: Classifier,
-    criterion: losses.Criterion,
-    training: Films,
-    batches: "DataLoader[Batch]",
-    val_batches: "DataLoader[Batch]",
-    phases: tuple[Phase, ...],
-    options: FitOptions,
-    process: Process,
-    reporter: Reporter,
-) -> None:
+def _rehearse(run: _Run, phases: tuple[Phase, ...]) -> None:
     """One batch of the last phase and one of validation, timed; nothing is written."""
     start = time.perf_counter()
-    learner = _learner(model, criterion, phases[-1], 1, options, process)
-    learner.epoch(
-        islice(batches, 1), torch.from_numpy(training.table.targets), list(training.table.ids), lambda _: None
-    )
+    learner = run.learner(phases[-1], 1)
+    run.learn(learner, 1, lambda _: None)
     trained = time.perf_counter()
-    predict(learner.evaluated, islice(val_batches, 1), process, lambda _: None)
+    predict(learner.evaluated, islice(run.val_batches, 1), run.process, lambda _: None)
     validated = time.perf_counter()
-    epoch = (trained - start) * len(batches) + (validated - trained) * len(val_batches)
+    epoch = (trained - start) * len(run.batches) + (validated - trained) * len(run.val_batches)
     num_epochs = float(sum(phase.num_epochs for phase in phases))
-    if options.max_steps:
-        num_epochs = min(num_epochs, options.max_steps * options.accumulate / len(batches))
-    reporter.result(
+    if run.options.max_steps:
+        num_epochs = min(num_epochs, run.options.max_steps * run.options.accumulate / len(run.batches))
+    run.reporter.result(
         f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, the whole run "
         f"{duration(epoch * num_epochs)} or less (the first batch is slow). Nothing was written."
     )
