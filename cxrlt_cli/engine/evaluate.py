@@ -38,7 +38,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     if scores.skipped:
         verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
         reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")
-    always = [name for name, found in zip(predictions.findings, truth.targets.T, strict=True) if (found != 0).all()]
+    always = [finding.name for finding in scores.findings if finding.positives and finding.auroc is None]
     if always:
         reporter.note(
             f"Positive on every film: {listed(always, 40)}; AP is 1 whatever the prediction, and there is no AUROC."

@@ -12,7 +12,7 @@ from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.films import film_paths, image_folder, require_films
-from cxrlt_cli.engine.phantom import test_split
+from cxrlt_cli.engine.phantom import phantom_test_csv
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, WorkerError, listed
@@ -27,7 +27,7 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     process = Process.of(options)
     require_file(options.out, "--out", (options.checkpoint, options.csv, *options.exclude))
     checkpoint = Checkpoint.read(options.checkpoint)
-    csv = options.csv or test_split(checkpoint.training.get("options", {}).get("csv"))
+    csv = options.csv or phantom_test_csv(checkpoint.training.get("options", {}).get("csv"))
     if csv is None:
         raise OptionError("--csv is missing.", "It names the films to predict, one row each.")
     ids, paths = _find_films(options, csv, reporter)

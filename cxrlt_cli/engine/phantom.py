@@ -44,7 +44,7 @@ def with_phantoms(options: TrainOptions, reporter: Reporter) -> TrainOptions:
     return options.model_copy(update={"csv": folder / "train.csv", "image_dir": folder / "images"})
 
 
-def test_split(training_csv: str | None) -> Path | None:
+def phantom_test_csv(training_csv: str | None) -> Path | None:
     """The CSV of the phantom test films that belong to a model's training films, if those were phantoms."""
     if training_csv is None or not (Path(training_csv).parent / RECIPE).is_file():
         return None

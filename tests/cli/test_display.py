@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from cxrlt_cli.cli.display import RichReporter, show_error
-from cxrlt_cli.engine.reporting import EpochSummary, duration
+from cxrlt_cli.engine.reporting import EpochSummary
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.metrics import Scores, score
@@ -95,8 +95,3 @@ def test_an_error_shows_its_message_and_its_hint(terminal: bool) -> None:
     assert "labels.csv has no column 'x'." in err.getvalue()
     assert "Pass --id-column." in err.getvalue()
     assert ("╭" in err.getvalue()) == terminal
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(4.4, "4 s"), (89, "89 s"), (600, "10 min"), (11_100, "3 h 05 min")])
-def test_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

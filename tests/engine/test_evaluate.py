@@ -96,10 +96,11 @@ def test_the_truth_is_never_written_over(files: Path) -> None:
 
 
 def test_what_says_little_is_said(files: Path) -> None:
-    rows = [(film, 1, row % 2) for row, film in enumerate(IDS)]
-    write_csv(files / "t.csv", ["ImageID", "Normal", "Mass"], rows)
+    rows = [(film, 1, row % 2, "") for row, film in enumerate(IDS)]
+    write_csv(files / "t.csv", ["ImageID", "Normal", "Mass", "Hernia"], rows)
     scores, recorder = run(files, csv=files / "t.csv")
-    assert "Positive on every film: Normal" in recorder.notes[0]
+    assert recorder.notes[0].startswith("Without a positive film: Hernia;")
+    assert recorder.notes[1].startswith("Positive on every film: Normal;")
     assert scores.findings[0].auroc is None
     with pytest.raises(DataError, match="no column 'Nope'"):
         run(files, patient_column="Nope")

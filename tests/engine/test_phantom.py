@@ -6,8 +6,7 @@ from cxrlt_cli.config import DataPhantomOptions, InferOptions, TrainOptions
 from cxrlt_cli.data.phantom.dataset import Recipe
 from cxrlt_cli.engine import phantom
 from cxrlt_cli.engine.infer import infer
-from cxrlt_cli.engine.phantom import draw_phantoms
-from cxrlt_cli.engine.phantom import test_split as split_of
+from cxrlt_cli.engine.phantom import draw_phantoms, phantom_test_csv
 from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.labels import CXR_LT_2026
@@ -32,8 +31,8 @@ def test_without_films_train_draws_some_and_infer_finds_their_test(
 
 
 def test_a_test_split_belongs_to_phantoms_alone(tmp_path: Path) -> None:
-    assert split_of(None) is None
-    assert split_of(str(tmp_path / "train.csv")) is None
+    assert phantom_test_csv(None) is None
+    assert phantom_test_csv(str(tmp_path / "train.csv")) is None
 
 
 def test_films_of_somebody_else_are_not_drawn_over(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.phantom import dataset
 from cxrlt_cli.data.phantom.dataset import Recipe, cache_folder, cached, is_complete, write
-from cxrlt_cli.data.phantom.sheet import COLUMNS, write_sheet
 from cxrlt_cli.data.table import read_exclusions, read_ids, read_labels
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
 
@@ -89,10 +88,3 @@ def test_a_drawing_that_was_stopped_leaves_nothing(tmp_path: Path, monkeypatch: 
     with pytest.raises(KeyboardInterrupt):
         cached(Recipe(films=10, size=64), 1, stop)
     assert not any((tmp_path / "cxrlt").iterdir())
-
-
-def test_the_contact_sheet_has_36_panels(tmp_path: Path) -> None:
-    write_sheet(tmp_path / "sheet.png", seed=1, panel=64)
-    sheet = cv2.imread(str(tmp_path / "sheet.png"), cv2.IMREAD_UNCHANGED)
-    assert sheet is not None
-    assert sheet.shape == (6 * (64 + 26), COLUMNS * 64)

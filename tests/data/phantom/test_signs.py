@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from cxrlt_cli.data.phantom import draw
-from cxrlt_cli.data.phantom.film import Exposure
 from cxrlt_cli.data.phantom.signs import SIGNS
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
 
@@ -67,12 +66,3 @@ def test_sides_are_the_patients() -> None:
         _, (record,) = draw(["pleural effusion"], patient_seed=seed, film_seed=seed, size=SIZE)
         middle = (record.box[0] + record.box[2]) / 2
         assert record.side == ("right" if middle < 0.5 else "left")
-
-
-def test_boxes_follow_the_film_that_is_turned_and_shifted() -> None:
-    exposure = Exposure(turn=5, shift=(0.1, -0.05), zoom=1.1)
-    corner = exposure.matrix() @ [0.5, 0.5, 1]
-    assert corner == pytest.approx(
-        [1.1 * (0.5 * np.cos(np.deg2rad(5)) + 0.5 * np.sin(np.deg2rad(5))) + 0.1,
-         1.1 * (-0.5 * np.sin(np.deg2rad(5)) + 0.5 * np.cos(np.deg2rad(5))) - 0.05]
-    )  # fmt: skip
