@@ -88,6 +88,11 @@ def test_calibration_error_equals_a_naive_loop() -> None:
     assert expected_calibration_error(np.zeros(0), np.zeros(0)) is None
 
 
+def test_the_last_bin_is_closed() -> None:
+    """1.0 falls into one bin with 0.95: the gaps of -1 and 0.05 are added before their size is taken."""
+    assert expected_calibration_error(np.array([0.0, 1.0]), np.array([1.0, 0.95])) == pytest.approx(0.95 / 2)
+
+
 def test_best_threshold_is_the_best_of_all() -> None:
     targets, probabilities = data()
     cut = best_threshold(targets[:, 1], probabilities[:, 1])

@@ -72,6 +72,23 @@ def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
         torch.testing.assert_close(two.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
 
+def test_the_gradient_that_is_clipped_is_that_of_the_mean_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adam does not feel a wrong scale; clipping does."""
+    norms = []
+    clip = torch.nn.utils.clip_grad_norm_
+    monkeypatch.setattr(
+        torch.nn.utils, "clip_grad_norm_", lambda parameters, most: norms.append(clip(parameters, most))
+    )
+    model = classifier("test_convnext")
+    (batch,) = batches([0, 1, 2, 6])
+    loss = losses.create("bce", [4, 3], 8)(model(model.normalize(batch.films)), TARGETS[batch.indices])
+    loss.backward()
+    expected = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
+    model.zero_grad()
+    learner(model, ALL).epoch([batch], TARGETS, IDS, lambda _: None)
+    assert norms[0].item() == pytest.approx(expected.item(), rel=1e-4)
+
+
 def test_a_group_that_is_not_full_still_makes_a_step() -> None:
     model = classifier()
     before = snapshot(model)
