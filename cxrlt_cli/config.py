@@ -274,7 +274,9 @@ class EvaluateOptions(Options):
     predictions: tuple[Path, ...] = option(
         ..., "Prediction CSV (two compare them in pairs, in a later version).", argument=True
     )
-    csv: Path = option(..., "CSV with the true labels.", panel="Films")
+    csv: Path | None = option(
+        None, "CSV with the true labels (default: the phantoms' own, where those were predicted).", panel="Films"
+    )
     train_csv: Path | None = option(
         None, "Labels of the training films, for the frequency bands (default: --csv's own).", panel="Films"
     )

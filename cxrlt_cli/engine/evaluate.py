@@ -23,8 +23,12 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         inputs = (path, options.csv, options.train_csv, *options.exclude)
         require_file(options.json_path, "--json", inputs)
     predictions = Predictions.read(path, options.id_column)
-    truth, has_patients = _read_truth(options, options.csv, predictions)
-    predictions, truth = _align(predictions, truth, options, path, reporter)
+    if options.csv is None:
+        options = _with_phantom_truth(options, predictions, reporter)
+    csv = options.csv
+    assert csv is not None, "given, or found"
+    truth, has_patients = _read_truth(options, csv, predictions)
+    predictions, truth = _align(predictions, truth, csv, options, path, reporter)
     frequencies = None if options.train_csv is None else _frequencies(options, predictions)
     scores = score(
         truth.targets,
@@ -43,11 +47,23 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         reporter.note(
             f"Positive on every film: {listed(always, 40)}; AP is 1 whatever the prediction, and there is no AUROC."
         )
-    reporter.scores(f"{path} on {options.csv}", scores)
+    reporter.scores(f"{path} on {csv}", scores)
     if options.json_path is not None:
         write_text(options.json_path, json.dumps(scores.to_json(), indent=2, allow_nan=False) + "\n")
         reporter.note(f"Wrote {options.json_path}.")
     return scores
+
+
+def _with_phantom_truth(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> EvaluateOptions:
+    """Options that name the truth of the phantoms that were predicted, and their training films for the bands."""
+    from cxrlt_cli.data.phantom.dataset import truth_csv
+
+    csv = truth_csv(predictions.ids)
+    if csv is None:
+        raise OptionError("--csv is missing.", "It holds the true labels, one row a film.")
+    reporter.note(f"These are digital phantoms; their truth stands in {csv}.")
+    train_csv = csv.with_name("train.csv") if csv.stem == "test_task1_truth" else None
+    return options.model_copy(update={"csv": csv, "train_csv": options.train_csv or train_csv})
 
 
 def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) -> tuple[LabelTable, bool]:
@@ -69,7 +85,12 @@ def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) 
 
 
 def _align(
-    predictions: Predictions, truth: LabelTable, options: EvaluateOptions, path: Path, reporter: Reporter
+    predictions: Predictions,
+    truth: LabelTable,
+    csv: Path,
+    options: EvaluateOptions,
+    path: Path,
+    reporter: Reporter,
 ) -> tuple[Predictions, LabelTable]:
     """The films and findings that both have, in the order of the predictions; what is left out is said."""
     not_predicted = [name for name in options.findings or () if name not in predictions.findings]
@@ -79,18 +100,16 @@ def _align(
     findings = [name for name in wanted if name in truth.space.findings]
     left_out = [name for name in wanted if name not in findings]
     if left_out:
-        reporter.warn(f"Not scored, since {options.csv} has no such column: {listed(left_out, 40)}.")
+        reporter.warn(f"Not scored, since {csv} has no such column: {listed(left_out, 40)}.")
     excluded = read_exclusions(options.exclude, options.id_column)
     tell_exclusions(reporter, excluded, truth.ids)
     truth = truth.without(excluded)
     row = {film: index for index, film in enumerate(truth.ids)}
     ids = [film for film in predictions.ids if film in row]
     if not ids:
-        raise DataError(
-            f"{path} and {options.csv} share no film.", "Check --id-column, and whether ids end in .png in both."
-        )
+        raise DataError(f"{path} and {csv} share no film.", "Check --id-column, and whether ids end in .png in both.")
     if len(ids) < len(truth):
-        reporter.warn(f"{len(truth) - len(ids):,} of the {len(truth):,} films of {options.csv} have no prediction.")
+        reporter.warn(f"{len(truth) - len(ids):,} of the {len(truth):,} films of {csv} have no prediction.")
     if len(ids) < len(predictions.ids):
         reporter.warn(
             f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label."

@@ -41,7 +41,8 @@ def with_phantoms(options: TrainOptions, reporter: Reporter) -> TrainOptions:
             "note": "a demonstration: what is learned from drawings says nothing about real films",
         },
     )
-    return options.model_copy(update={"csv": folder / "train.csv", "image_dir": folder / "images"})
+    films = {"csv": folder / "train.csv", "image_dir": folder / "images"}
+    return options.model_copy(update={**films, "exclude": (*options.exclude, folder / "Removal.csv")})
 
 
 def phantom_test_csv(training_csv: str | None) -> Path | None:

@@ -48,6 +48,8 @@ class Architecture:
     head: str
     csra_heads: int = 1
     csra_lambda: float = 0.1
+    prior_bias: bool = False
+    logit_scale: float = 1.0  # of the head's logits; 30 where they were trained with LDAM
 
 
 @dataclass(frozen=True)

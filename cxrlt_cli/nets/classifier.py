@@ -55,6 +55,7 @@ class Classifier(nn.Module):
             len(self.findings),
             csra_heads=architecture.csra_heads,
             csra_lambda=architecture.csra_lambda,
+            bias=architecture.prior_bias,
         )
         config = self.backbone.pretrained_cfg
         self._set_normalization(config.get("mean") or IMAGENET_MEAN, config.get("std") or IMAGENET_STD)
@@ -83,7 +84,26 @@ class Classifier(nn.Module):
         features = self.feature_map(images)
         with torch.autocast(features.device.type, enabled=False):
             logits: Tensor = self.head(self.bn(features.to(self._mean.dtype)))
-        return logits
+        return self.architecture.logit_scale * logits
+
+    def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``[N, C]``, and the attention ``[N, C, H, W]`` of each finding over the map they came from.
+
+        Raises OptionError where the head has no attention.
+        """
+        if not hasattr(self.head, "attend"):
+            with_attention = [name for name, head in heads.HEADS.items() if hasattr(head, "attend")]
+            raise OptionError(
+                f"Head {self.architecture.head} has no attention.", f"These do: {listed(with_attention)}."
+            )
+        features = self.feature_map(images)
+        with torch.autocast(features.device.type, enabled=False):
+            logits, attention = self.head.attend(self.bn(features.to(self._mean.dtype)))
+        return self.architecture.logit_scale * logits, attention
+
+    def start_at(self, prevalence: Tensor) -> None:
+        """Biases that give each finding its share ``[C]`` of the films, before anything is learned."""
+        self.head.start_at(torch.logit(prevalence.clamp(1e-4, 1 - 1e-4)).float() / self.architecture.logit_scale)
 
     def checkpoint(self, **training: Any) -> Checkpoint:
         """This classifier as a value, with what its training was."""
@@ -99,9 +119,8 @@ class Classifier(nn.Module):
         own = dict(self.state_dict())
         tensors: dict[str, Tensor] = {}
         new = tuple(name for name in self.findings if name not in checkpoint.findings)
-        same_head = (self.architecture.head, self.architecture.csra_heads) == (
-            checkpoint.architecture.head,
-            checkpoint.architecture.csra_heads,
+        same_head = _kind(self.architecture) == _kind(checkpoint.architecture) and (
+            bool(self.head.finding_axis) or self.findings == checkpoint.findings
         )
         shared = [name for name in self.findings if name in checkpoint.findings]
         here = torch.tensor([self.findings.index(name) for name in shared], dtype=torch.int64)
@@ -126,6 +145,11 @@ class Classifier(nn.Module):
         self.mean, self.std = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+
+def _kind(architecture: Architecture) -> tuple[object, ...]:
+    """What two heads must share for the weights of one to fit the other."""
+    return architecture.head, architecture.csra_heads, architecture.prior_bias
 
 
 def from_checkpoint(checkpoint: Checkpoint, path: Path) -> Classifier:

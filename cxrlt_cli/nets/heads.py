@@ -1,7 +1,10 @@
-"""Heads: from a feature map ``[N, D, H, W]`` to logits ``[N, C]``.
+"""Heads: from a feature map ``[N, D, H, W]`` to logits ``[N, C]``, and to where each finding was looked for.
 
-Letters: N films, C findings, D features, H x W map, K = H W positions, A attention heads. ``finding_axis`` of a head
-names its tensors that have a slice for each finding, and along which axis: what can be carried over to other findings.
+Letters: N films, C findings, D features, H x W map, K = H W positions, A attention heads, Q queries.
+
+``finding_axis`` of a head names its tensors that have a slice for each finding, and along which axis: what can be
+carried over to other findings. ``attend`` gives with the logits the attention ``[N, C, H, W]`` that they came from; it
+sums to 1 over the map, and a head that averages before it looks has none. ``start_at`` sets the bias.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,6 +36,9 @@ class Linear(nn.Module):
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
 
+    def start_at(self, logits: Tensor) -> None:
+        _set(self.classifier.bias, logits)
+
 
 class MLP(nn.Module):
     """Average over positions, then two layers with batch norm and dropout: the winner's standard head.
@@ -61,34 +67,55 @@ class MLP(nn.Module):
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
 
+    def start_at(self, logits: Tensor) -> None:
+        _set(self.classifier[-1].bias, logits)  # type: ignore[arg-type]
+
 
 class CSRA(nn.Module):
     """Class-specific residual attention: the average score of a finding, and more where it scores high.
 
         s_c(k) = <w_c, x_k> / |w_c|
-        logit_c = sum_a [ mean_k s_c(k) + lambda sum_k softmax_k(T_a s_c)_k s_c(k) ]
+        logit_c = sum_a [ mean_k s_c(k) + lambda sum_k softmax_k(T_a s_c)_k s_c(k) ]  (+ b_c)
 
     Zhu & Wu, ICCV 2021, arXiv:2108.02456. Each attention head has weights and a temperature of its own; at an infinite
-    temperature the attention is the maximum. No bias; a weight row of zeros scores 0 where the reference has NaN.
+    temperature the attention is the maximum. A weight row of zeros scores 0 where the reference has NaN. The bias is
+    ours and off by default: without one the head has no parameter for a finding's base rate.
     """
 
-    finding_axis: ClassVar[Mapping[str, int]] = {"weight": 1}
+    finding_axis: ClassVar[Mapping[str, int]] = {"weight": 1, "bias": 0}
 
-    def __init__(self, in_features: int, num_findings: int, csra_heads: int = 1, csra_lambda: float = 0.1) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        num_findings: int,
+        csra_heads: int = 1,
+        csra_lambda: float = 0.1,
+        bias: bool = False,
+    ) -> None:
         super().__init__()
         self.temperatures = TEMPERATURES[csra_heads]
         self.csra_lambda = csra_lambda
         self.weight = nn.Parameter(torch.empty(csra_heads, num_findings, in_features))
+        self.bias = nn.Parameter(torch.zeros(num_findings)) if bias else None
         nn.init.normal_(self.weight, std=in_features**-0.5)
 
     def forward(self, features: Tensor) -> Tensor:
+        return self.attend(features)[0]
+
+    def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and the attention averaged over the attention heads."""
         assert features.shape[1] == self.weight.shape[2], "einsum would stretch a map of one feature"
         weight = self.weight / self.weight.norm(dim=2, keepdim=True).clamp(min=1e-12)
         scores = torch.einsum("acd,ndk->anck", weight, features.flatten(2))
-        logits = scores.mean(dim=3).sum(dim=0)
-        for score, temperature in zip(scores, self.temperatures, strict=True):
-            logits = logits + self.csra_lambda * _attend(score, temperature)
-        return logits
+        attention = torch.stack([_attention(s, t) for s, t in zip(scores, self.temperatures, strict=True)])
+        logits = (scores.mean(dim=3) + self.csra_lambda * (attention * scores).sum(dim=3)).sum(dim=0)
+        if self.bias is not None:
+            logits = logits + self.bias
+        return logits, attention.mean(dim=0).view(*logits.shape, *features.shape[2:])
+
+    def start_at(self, logits: Tensor) -> None:
+        assert self.bias is not None, "made without a bias"
+        _set(self.bias, logits)
 
 
 class CSRAWinner(nn.Module):
@@ -111,31 +138,122 @@ class CSRAWinner(nn.Module):
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, features: Tensor) -> Tensor:
+        return self.attend(features)[0]
+
+    def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and attention."""
         scores = torch.einsum("cd,ndk->nck", self.classifier.weight, features.flatten(2))
         attention = self.conv_att(features).flatten(2).softmax(dim=2)
         attended = (attention * scores).sum(dim=2)
         bias = self.classifier.bias
-        logits: Tensor = scores.mean(dim=2) + bias + self.csra_lambda * (attended + bias)
-        return logits
+        logits = scores.mean(dim=2) + bias + self.csra_lambda * (attended + bias)
+        return logits, attention.view(*logits.shape, *features.shape[2:])
+
+    def start_at(self, logits: Tensor) -> None:
+        _set(self.classifier.bias, logits / (1 + self.csra_lambda))
 
 
-def _attend(scores: Tensor, temperature: float) -> Tensor:
-    """``[N, C, K] -> [N, C]``: scores weighted by their own softmax."""
+class MLDecoder(nn.Module):
+    """A query for each finding, or group of findings, looks at the map through one decoder layer.
+
+        e = relu(W_e x_k);  h = LN(2 q);  h = LN(h + attention(h, e, e));  h = LN(h + FFN(h));  logit = h_g W_g + b
+
+    Ridnik et al., WACV 2023, arXiv:2111.12933: no self-attention, frozen random queries, post-norm, dropout 0.1. With
+    fewer queries than findings each answers for ``ceil(C / Q)`` of them. ``2 q`` is the reference's residual around
+    a self-attention that it leaves out.
+    """
+
+    queries: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        num_findings: int,
+        num_queries: int = 100,
+        dim: int = 768,
+        num_heads: int = 8,
+        feedforward: int = 2048,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        queries = min(num_queries, num_findings)
+        self._num_findings = num_findings
+        share = -(-num_findings // queries)
+        self.embed = nn.Linear(in_features, dim)
+        self.register_buffer("queries", torch.randn(queries, dim))
+        self.attention = nn.MultiheadAttention(dim, num_heads, dropout=dropout, batch_first=True)
+        self.feedforward = nn.Sequential(
+            nn.Linear(dim, feedforward), nn.ReLU(), nn.Dropout(dropout), nn.Linear(feedforward, dim)
+        )
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3))
+        self.dropouts = nn.ModuleList(nn.Dropout(dropout) for _ in range(3))
+        self.weight = nn.Parameter(torch.empty(queries, dim, share))
+        self.bias = nn.Parameter(torch.zeros(num_findings))
+        nn.init.xavier_normal_(self.weight)
+
+    @property
+    def finding_axis(self) -> Mapping[str, int]:
+        """Nothing where findings share queries: then no finding can be taken out."""
+        return {"queries": 0, "weight": 0, "bias": 0} if self.weight.shape[2] == 1 else {}
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.attend(features)[0]
+
+    def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, and the cross-attention of each finding's query averaged over its heads."""
+        tokens = torch.relu(self.embed(features.flatten(2).transpose(1, 2)))
+        queries = self.queries.expand(len(tokens), -1, -1)
+        hidden = self.norms[0](queries + self.dropouts[0](queries))
+        seen, attention = self.attention(hidden, tokens, tokens)
+        hidden = self.norms[1](hidden + self.dropouts[1](seen))
+        hidden = self.norms[2](hidden + self.dropouts[2](self.feedforward(hidden)))
+        logits = torch.einsum("nqd,qds->nqs", hidden, self.weight).flatten(1)[:, : self._num_findings] + self.bias
+        maps = attention.repeat_interleave(self.weight.shape[2], dim=1)[:, : self._num_findings]
+        return logits, maps.reshape(*logits.shape, *features.shape[2:])
+
+    def start_at(self, logits: Tensor) -> None:
+        _set(self.bias, logits)
+
+
+def _attention(scores: Tensor, temperature: float) -> Tensor:
+    """``[N, C, K]``: the softmax of scores over positions; at an infinite temperature, 1 at the largest."""
     if temperature == MAX:
-        return scores.amax(dim=2)
-    return ((temperature * scores).softmax(dim=2) * scores).sum(dim=2)
+        return torch.zeros_like(scores).scatter_(2, scores.argmax(dim=2, keepdim=True), 1.0)
+    return (temperature * scores).softmax(dim=2)
 
 
-HEADS: dict[str, Callable[[int, int, int, float], nn.Module]] = {
-    "linear": lambda in_features, num_findings, _heads, _lambda: Linear(in_features, num_findings),
-    "mlp": lambda in_features, num_findings, _heads, _lambda: MLP(in_features, num_findings),
+def _set(bias: nn.Parameter, values: Tensor) -> None:
+    with torch.no_grad():
+        bias.copy_(values)
+
+
+HEADS: dict[str, Callable[..., nn.Module]] = {
+    "linear": Linear,
+    "mlp": MLP,
     "csra": CSRA,
-    "csra-winner": lambda in_features, num_findings, _heads, weight: CSRAWinner(in_features, num_findings, weight),
+    "csra-winner": CSRAWinner,
+    "mldecoder": MLDecoder,
 }
 
 
 def create(
-    name: str, in_features: int, num_findings: int, *, csra_heads: int = 1, csra_lambda: float = 0.1
+    name: str,
+    in_features: int,
+    num_findings: int,
+    *,
+    csra_heads: int = 1,
+    csra_lambda: float = 0.1,
+    bias: bool = False,
+    num_queries: int = 100,
 ) -> nn.Module:
-    """The head of a name of ``HEADS``, freshly initialised: feature map ``[N, D, H, W]`` to logits ``[N, C]``."""
-    return HEADS[name](in_features, num_findings, csra_heads, csra_lambda)
+    """The head of a name of ``HEADS``, freshly initialised: feature map ``[N, D, H, W]`` to logits ``[N, C]``.
+
+    ``csra_heads``, ``csra_lambda`` and ``bias`` are csra's (csra-winner has the lambda; every other head has a bias
+    whatever is said), ``num_queries`` is mldecoder's.
+    """
+    settings: dict[str, dict[str, object]] = {
+        "csra": {"csra_heads": csra_heads, "csra_lambda": csra_lambda, "bias": bias},
+        "csra-winner": {"csra_lambda": csra_lambda},
+        "mldecoder": {"num_queries": num_queries},
+    }
+    return HEADS[name](in_features, num_findings, **settings.get(name, {}))

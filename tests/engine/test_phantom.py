@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from cxrlt_cli.config import DataPhantomOptions, InferOptions, TrainOptions
+from cxrlt_cli.config import DataPhantomOptions, EvaluateOptions, InferOptions, TrainOptions
 from cxrlt_cli.data.phantom.dataset import Recipe
 from cxrlt_cli.engine import phantom
+from cxrlt_cli.engine.evaluate import evaluate
 from cxrlt_cli.engine.infer import infer
 from cxrlt_cli.engine.phantom import draw_phantoms, phantom_test_csv
 from cxrlt_cli.engine.train import train
@@ -28,6 +30,24 @@ def test_without_films_train_draws_some_and_infer_finds_their_test(
     predictions = Predictions.read(tmp_path / "p.csv")
     assert predictions.findings == CXR_LT_2026
     assert len(predictions.ids) == 12
+    scores = evaluate(EvaluateOptions(predictions=(tmp_path / "p.csv",)), recorder)
+    assert scores.num_films == 12
+    assert recorder.notes[-1].endswith("test_task1_truth.csv.") or "Without a positive" in recorder.notes[-1]
+
+
+def test_train_leaves_out_what_its_removal_list_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(phantom, "DEFAULT", Recipe(films=100, size=64))
+    recorder = Recorder()
+    train(TrainOptions(image_size=64, workers=0, device="cpu", dry_run=True), recorder)
+    assert "Left out by --exclude: 1 film." in recorder.notes
+
+
+def test_only_phantoms_have_a_truth_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    Predictions(np.array(["x.png"], object), ("Mass",), np.array([[0.5]])).write(tmp_path / "p.csv")
+    with pytest.raises(OptionError, match="--csv is missing"):
+        evaluate(EvaluateOptions(predictions=(tmp_path / "p.csv",)), Recorder())
 
 
 def test_a_test_split_belongs_to_phantoms_alone(tmp_path: Path) -> None:

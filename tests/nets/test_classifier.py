@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from cxrlt_cli.nets.classifier import Classifier, check_backbone, load, paramete
 FINDINGS = ("Normal", "Mass", "Hernia")
 
 
-def classifier(backbone: str = "test_convnext", head: str = "csra", size: int = 64, **settings: int) -> Classifier:
+def classifier(backbone: str = "test_convnext", head: str = "csra", size: int = 64, **settings: Any) -> Classifier:
     return Classifier(Architecture(backbone, head, **settings), FINDINGS, Preprocessing(size)).eval()
 
 

@@ -8,7 +8,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -24,7 +24,7 @@ from cxrlt_cli.data.phantom.cohort import Film, prevalences, sample, task1_label
 from cxrlt_cli.files import replacing, write_text
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
 
-VERSION = 1  # of what is drawn: a cached folder of another version is drawn again
+VERSION = 2  # of what is drawn: a cached folder of another version is drawn again
 RECIPE = "phantom.json"
 TEST_SHARE = 0.15  # of the films, for each of the two tasks
 
@@ -121,6 +121,16 @@ def cached(recipe: Recipe, num_processes: int, advance: Callable[[int], None]) -
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def truth_csv(ids: Collection[str]) -> Path | None:
+    """The CSV of the truth on phantoms of the cache, if it is these that ``ids`` name."""
+    for path in sorted(cache_folder(Recipe(0)).parent.glob(f"phantom-v{VERSION}-*/*.csv")):
+        if path.name == "train.csv" or path.stem.endswith("_truth"):
+            with path.open(newline="", encoding="utf-8") as file:
+                if set(ids) <= {row["ImageID"] for row in csv.DictReader(file)}:
+                    return path
+    return None
 
 
 def _drawings(films: Sequence[Film], seed: int, part: int) -> list[_Drawing]:

@@ -123,9 +123,9 @@ def bulla(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
 
 def nodule(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
     """A small round shadow, at most 3 cm."""
-    radius = mix(0.028, 0.062, severity)
+    radius = mix(0.030, 0.072, severity)
     cx, cy = place_in_lung(scene.anatomy, rng, side, radius)
-    scene.tissue += mix(2.0, 3.8, severity) * rough_disc(scene, rng, cx, cy, radius, radius, 0.05)
+    scene.tissue += mix(2.6, 6.0, severity) * rough_disc(scene, rng, cx, cy, radius, radius, 0.05)
     return disc(cx, cy, radius * 1.15)
 
 
@@ -153,7 +153,7 @@ def atelectasis(scene: Scene, rng: Generator, severity: float, side: int) -> Box
         plate = np.stack([cx + length * t, cy - number * 0.07 + length * slope * t - 0.03 * (1 - 4 * t * t)], axis=1)
         canvas.line(plate, mix(0.022, 0.040, severity))
         plates.append(plate)
-    scene.tissue += mix(2.0, 3.8, severity) * canvas.map(blur=0.008) * scene.lung
+    scene.tissue += mix(2.4, 6.0, severity) * canvas.map(blur=0.008) * scene.lung
     return around(np.concatenate(plates), 0.03)
 
 

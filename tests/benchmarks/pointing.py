@@ -1,0 +1,73 @@
+"""The pointing game: does a head's attention fall into the box of what was drawn?
+
+``python -m tests.benchmarks.pointing runs/train-1/best.safetensors``
+
+Zhang et al., IJCV 2018, arXiv:1608.00507, without its tolerance: a hit is a peak of the attention (the centre of its
+cell) inside the box. A peak at a random place hits as often as the box's share of the film.
+"""
+
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.phantom import draw
+from cxrlt_cli.data.phantom.signs import SIGNS
+from cxrlt_cli.nets.classifier import Classifier, load
+
+FIRST = 10**8  # of patients whom no training set has
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """Of one finding: share of the films whose attention peaks inside its box, and the box's mean share of a film."""
+
+    name: str
+    hit_rate: float
+    box_share: float
+
+
+def pointing_game(model: Classifier, findings: Iterable[str], num_films: int, size: int) -> list[Pointing]:
+    """The game on ``num_films`` phantoms of each finding, ``size`` pixels wide, with nothing else on them."""
+    results = []
+    for name in findings:
+        drawn = [draw([name], patient_seed=seed, film_seed=seed, size=size) for seed in range(FIRST, FIRST + num_films)]
+        films = torch.stack([_as_read(model, film) for film, _ in drawn])
+        with torch.inference_mode():
+            _, attention = model.attend(model.normalize(films))
+        maps = attention[:, model.findings.index(name)]
+        peaks = maps.flatten(1).argmax(dim=1).numpy()
+        y, x = (np.stack(np.unravel_index(peaks, maps.shape[1:])) + 0.5) / np.array(maps.shape[1:])[:, None]
+        boxes = np.array([record.box for _, (record,) in drawn])
+        x0, y0, x1, y1 = boxes.T
+        hits = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)
+        results.append(Pointing(name, float(hits.mean()), float(((x1 - x0) * (y1 - y0)).mean())))
+    return results
+
+
+def _as_read(model: Classifier, film: NDArray[np.uint16]) -> torch.Tensor:
+    """The film as every command reads it from its file."""
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        cv2.imwrite(file.name, film)
+        return torch.from_numpy(model.preprocessing(read_film(file.name)))[None]
+
+
+def main(path: str) -> None:
+    model = load(path)
+    focal = [name for name, sign in SIGNS.items() if sign.focal and name in model.findings]
+    results = sorted(pointing_game(model, focal, 60, model.image_size), key=lambda result: -result.hit_rate)
+    print("| finding | peak in the box | box's share of the film |\n| --- | ---: | ---: |")
+    for result in results:
+        print(f"| {result.name} | {result.hit_rate:.2f} | {result.box_share:.2f} |")
+    means = np.mean([(result.hit_rate, result.box_share) for result in results], axis=0)
+    print(f"| mean of {len(results)} focal findings | {means[0]:.2f} | {means[1]:.2f} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
