@@ -48,7 +48,9 @@ def as_command(model: type[Options], run: Callable[[typer.Context], None]) -> Ca
         else:
             panel = about(model, name)["panel"]
             declaration = typer.Option(*_declarations(model, name), help=text, rich_help_panel=panel, show_default=True)
-        default = None if field.is_required() or field.default == () else field.default  # pydantic asks, not Typer
+        default = (
+            None if field.is_required() or field.default in ((), {}) else field.default
+        )  # pydantic asks, not Typer
         accepted = kind | None if default is None else kind
         annotation: Any = Annotated[accepted, declaration]
         parameters.append(inspect.Parameter(name, keyword, annotation=annotation, default=default))
@@ -147,7 +149,7 @@ def _typer_type(annotation: Any) -> Any:
         rest = [argument for argument in arguments if argument is not type(None)]
         return _typer_type(rest[0]) if len(rest) == 1 else str
     if origin is Annotated:
-        return str if get_origin(arguments[0]) is tuple else _typer_type(arguments[0])
+        return str if get_origin(arguments[0]) in (tuple, dict) else _typer_type(arguments[0])
     if origin is tuple:
         return list[arguments[0]]  # type: ignore[valid-type]
     if origin is Literal:

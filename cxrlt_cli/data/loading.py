@@ -3,7 +3,7 @@
 Letters: B films of a batch, S side of a film. Films stay single-channel uint8 until they are on the device.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.image import Preprocessing, read_film
-from cxrlt_cli.data.sampling import Stream
+from cxrlt_cli.data.sampling import Order
 from cxrlt_cli.errors import FilmError
 
 Draw = tuple[int, int]  # index of a film, seed of its augmentation
@@ -59,33 +59,52 @@ class FilmDataset(Dataset["tuple[int, Tensor | FilmError]"]):
 
 
 class EpochDraws:
-    """The batches of one epoch after another: a stream of indices, with a seed for each draw."""
+    """The batches of one epoch after another, of one process among several: indices, with a seed for each draw.
 
-    def __init__(self, stream: Stream, batch_size: int, seed: int) -> None:
-        self._stream = stream
+    A batch of all processes is a stretch of the order, dealt out film by film: together they draw just what one process
+    with a batch of that size would. Epochs are of one length; a last batch that is not full is left out unless it is
+    the only one.
+    """
+
+    def __init__(self, order: Order, batch_size: int, seed: int, *, rank: int = 0, num_processes: int = 1) -> None:
+        self._order = order
         self._batch_size = batch_size
         self._seed = seed
-        self._epoch = 0
-        self._next = next(stream)
+        self._rank = rank
+        self._num_processes = num_processes
+        self._position = 0, 0  # epoch, batch
+        self._length = len(order(0))
 
     def __len__(self) -> int:
-        """Whole batches in the coming epoch; a last one that is not full is left out unless it is the only one."""
-        return max(1, len(self._next) // self._batch_size)
+        """Batches of an epoch."""
+        return max(1, self._length // (self._batch_size * self._num_processes))
+
+    def state_dict(self) -> dict[str, int]:
+        """The batch that comes next."""
+        return {"epoch": self._position[0], "batch": self._position[1]}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on with this batch."""
+        self._position = state["epoch"], state["batch"]
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        indices, batches, epoch = self._next, len(self), self._epoch
-        self._next, self._epoch = next(self._stream), epoch + 1
+        """The rest of the epoch."""
+        epoch, first = self._position
+        indices = self._order(epoch)
         seeds = np.random.SeedSequence([self._seed, epoch]).generate_state(len(indices))
-        draws = list(zip(indices, seeds.tolist(), strict=True))
-        for batch in range(batches):
-            yield draws[batch * self._batch_size : (batch + 1) * self._batch_size]
+        size = self._batch_size * self._num_processes
+        for batch in range(first, len(self)):
+            last = batch + 1 == len(self)
+            self._position = (epoch + 1, 0) if last else (epoch, batch + 1)
+            mine = slice(batch * size + self._rank, (batch + 1) * size, self._num_processes)
+            yield list(zip(indices[mine].tolist(), seeds[mine].tolist(), strict=True))
 
 
 def training_loader(
-    dataset: FilmDataset, stream: Stream, *, batch_size: int, seed: int, num_workers: int, pin: bool
+    dataset: FilmDataset, order: Order, *, batch_size: int, seed: int, num_workers: int, pin: bool
 ) -> "DataLoader[Batch]":
     """An endless source of epochs: iterate it once an epoch."""
-    return _loader(dataset, EpochDraws(stream, batch_size, seed), num_workers, pin)
+    return _loader(dataset, EpochDraws(order, batch_size, seed), num_workers, pin)
 
 
 def ordered_loader(dataset: FilmDataset, *, batch_size: int, num_workers: int, pin: bool) -> "DataLoader[Batch]":

@@ -1,7 +1,7 @@
 """A checkpoint and films to predictions."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -52,14 +52,14 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     )
     if options.dry_run:
         start = time.perf_counter()
-        predict(model, islice(loader, 1), process, lambda _: None)
+        predict([model], islice(loader, 1), process, lambda _: None)
         seconds = (time.perf_counter() - start) * len(paths) / min(options.batch_size, len(paths))
         reporter.result(
             f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written."
         )
         return None
     with reporter.progress("Predicting", len(paths)) as advance:
-        logits = predict(model, loader, process, advance)
+        (logits,) = predict([model], loader, process, advance)
     predictions = Predictions(ids, model.findings, torch.sigmoid(logits.double()).numpy()).select(findings)
     written = "Replaced" if options.out.exists() else "Wrote"
     predictions.write(options.out, options.id_column)
@@ -67,14 +67,15 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     return predictions
 
 
-def predict(model: Classifier, batches: Iterable[Batch], process: Process, advance: Advance) -> torch.Tensor:
-    """Logits ``[N, C]`` in float32 on the CPU, in the order of the films.
+def predict(
+    models: Sequence[Classifier], batches: Iterable[Batch], process: Process, advance: Advance
+) -> list[torch.Tensor]:
+    """Logits ``[N, C]`` of each model, in float32 on the CPU, in the order of the films, which are read once.
 
     Raises DataError with every film that could not be read: none is left out, none is made up. Raises WorkerError where
     a logit is not finite.
     """
-    model.eval()
-    logits: list[torch.Tensor] = []
+    logits: list[list[torch.Tensor]] = [[] for _ in models]
     faults: list[FilmError] = []
     num_films = 0
     with torch.inference_mode():
@@ -82,19 +83,24 @@ def predict(model: Classifier, batches: Iterable[Batch], process: Process, advan
             num_films += len(batch.indices) + len(batch.faults)
             faults.extend(batch.faults)
             if len(batch.indices):
-                images = model.normalize(batch.films.to(process.device, non_blocking=True))
-                with process.autocast():
-                    logits.append(model(images))
+                films = batch.films.to(process.device, non_blocking=True)
+                for model, mine in zip(models, logits, strict=True):
+                    model.eval()
+                    with process.autocast():
+                        mine.append(model(model.normalize(films)))
             advance(len(batch.indices) + len(batch.faults))
     if faults:
         raise report_faults(faults, num_films)
-    everything = torch.cat(logits).cpu()
-    if not torch.isfinite(everything).all():
+    return [_finite(torch.cat(mine).cpu()) for mine in logits]
+
+
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    if not torch.isfinite(logits).all():
         raise WorkerError(
-            f"The model gives {int((~torch.isfinite(everything)).sum())} logits that are no finite numbers.",
+            f"The model gives {int((~torch.isfinite(logits)).sum())} logits that are no finite numbers.",
             "Its training diverged, or the precision is too low: lower the learning rates, or pass --precision fp32.",
         )
-    return everything
+    return logits
 
 
 def _find_films(options: InferOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:

@@ -34,10 +34,12 @@ class Learner:
         *,
         num_steps: int,
         weight_decay: float,
+        layer_decay: float,
         clip_grad: float,
         accumulate: int,
         process: Process,
     ) -> None:
+        assert criterion.findings in (None, model.findings), "class weights belong to names"
         self._model = model
         self._criterion = criterion
         self._phase = phase
@@ -47,29 +49,40 @@ class Learner:
         self._process = process
         self._step = 0
         model.backbone.requires_grad_(phase.trains == "all")
-        groups = parameter_groups(model, phase.lr_head, phase.lr_backbone, weight_decay)
+        groups = parameter_groups(model, phase.lr_head, phase.lr_backbone, weight_decay, layer_decay)
         self._optimizer = torch.optim.AdamW(groups, fused=True)
         self._peaks = [group["lr"] for group in groups]
         self._scaler = torch.amp.GradScaler(process.device.type, enabled=process.dtype == torch.float16)
         self._ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
+        self._average: ModelEmaV3 | None = None
+        self._num_averaged = 0
 
     @property
-    def evaluated(self) -> Classifier:
-        """The averaged weights where there are any, else the model itself."""
-        if self._ema is None:
-            return self._model
-        model: Classifier = self._ema.module
-        return model
+    def candidates(self) -> dict[str, Classifier]:
+        """The weights that can be used: ``raw``, ``ema``, and ``average`` of the epochs that were averaged."""
+        models = {"raw": self._model}
+        if self._ema is not None:
+            models["ema"] = self._ema.module
+        if self._average is not None:
+            models["average"] = self._average.module
+        return models
 
-    @property
-    def weights_kind(self) -> str:
-        """Which weights ``evaluated`` are: ``ema`` or ``raw``."""
-        return "raw" if self._ema is None else "ema"
+    def average(self) -> None:
+        """Take the weights as they stand, the smoothed ones where there are any, into the plain mean of epochs."""
+        newest = self._model if self._ema is None else self._ema.module
+        if self._average is None:
+            self._average, self._num_averaged = ModelEmaV3(newest), 1
+            return
+        self._num_averaged += 1
+        self._average.decay = 1 - 1 / self._num_averaged  # at which a moving average is the plain one
+        self._average.update(newest)
 
     @property
     def rates(self) -> dict[str, float]:
-        """The learning rates of the last step, for ``head`` and, where it learns, ``backbone``."""
-        return {group["part"]: group["lr"] for group in self._optimizer.param_groups}
+        """The learning rates of the last step, for ``head`` and, where it learns, the topmost layer of ``backbone``."""
+        groups = self._optimizer.param_groups
+        parts = {group["part"] for group in groups}
+        return {part: max(group["lr"] for group in groups if group["part"] == part) for part in parts}
 
     def epoch(
         self, batches: Iterable[Batch], targets: Tensor, ids: Sequence[str], advance: Advance

@@ -21,6 +21,7 @@ class EpochSummary:
     loss: float
     lr_head: float
     lr_backbone: float
+    weights: str  # of those that were scored, the ones with the best AP: raw, ema or average
     val_ap: float | None
     val_auroc: float | None
     films_per_second: float

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from cxrlt_cli.config import FitOptions
+from cxrlt_cli.config import FinetuneOptions, FitOptions
 
 FLOOR = 0.01  # of the peak learning rate, at the end of the cosine
 WARMUP_SHARE = 5 / 60  # of phase 2, as the winner had it: 5 of 60 epochs
@@ -24,13 +24,16 @@ class Phase:
     ema_decay: float  # 0: no averaged weights
 
 
-def two_phases(options: FitOptions) -> tuple[Phase, ...]:
+def phases_of(options: FitOptions) -> tuple[Phase, ...]:
     """A warm-up of the head on a frozen backbone at a constant rate; then everything, up a ramp and down a cosine.
 
-    A phase without epochs is left out. The options are resolved ones.
+    With ``retrain_head``, one phase of the head alone, up and down (classifier re-training: Kang et al., ICLR 2020,
+    arXiv:1910.09217). A phase without epochs is left out. The options are resolved ones.
     """
     assert options.lr_head is not None, "options are resolved before phases are made of them"
     assert options.lr_backbone is not None, "options are resolved before phases are made of them"
+    if isinstance(options, FinetuneOptions) and options.retrain_head:
+        return (Phase("head", options.epochs, "head", options.lr_head, 0.0, WARMUP_SHARE, True, 0.0),)
     warmup = Phase("head", options.warmup_epochs, "head", options.lr_warmup, 0.0, 0.0, False, 0.0)
     whole = Phase(
         "all", options.epochs, "all", options.lr_head, options.lr_backbone, WARMUP_SHARE, True, options.ema_decay
@@ -50,3 +53,11 @@ def lr_factor(phase: Phase, step: int, num_steps: int) -> float:
         return 1.0
     progress = (step - ramp) / max(1, num_steps - 1 - ramp)
     return FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def deferral(phases: tuple[Phase, ...]) -> int:
+    """The epoch of the run, from 0, at which deferred weights begin: after four fifths of the last phase.
+
+    As Cao et al., NeurIPS 2019, arXiv:1906.07413: 160 of 200 epochs.
+    """
+    return sum(phase.num_epochs for phase in phases[:-1]) + math.floor(0.8 * phases[-1].num_epochs)

@@ -12,6 +12,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.models import group_parameters
 from torch import Tensor, nn
 
 from cxrlt_cli.data.image import Preprocessing
@@ -111,16 +112,18 @@ class Classifier(nn.Module):
             self.architecture, self.findings, self.preprocessing, self.mean, self.std, self.state_dict(), training
         )
 
-    def carry_over(self, checkpoint: Checkpoint) -> tuple[str, ...]:
-        """Take backbone and head from a checkpoint, finding by finding; give the findings that start afresh.
+    def carry_over(self, checkpoint: Checkpoint, *, head: bool = True) -> tuple[str, ...]:
+        """Take backbone and ``head`` from a checkpoint, finding by finding; give the findings that start afresh.
 
         Another kind of head starts afresh altogether.
         """
         own = dict(self.state_dict())
         tensors: dict[str, Tensor] = {}
         new = tuple(name for name in self.findings if name not in checkpoint.findings)
-        same_head = _kind(self.architecture) == _kind(checkpoint.architecture) and (
-            bool(self.head.finding_axis) or self.findings == checkpoint.findings
+        same_head = (
+            head
+            and _kind(self.architecture) == _kind(checkpoint.architecture)
+            and (bool(self.head.finding_axis) or self.findings == checkpoint.findings)
         )
         shared = [name for name in self.findings if name in checkpoint.findings]
         here = torch.tensor([self.findings.index(name) for name in shared], dtype=torch.int64)
@@ -178,19 +181,33 @@ def load(path: Path | str) -> Classifier:
 
 
 def parameter_groups(
-    model: Classifier, lr_head: float, lr_backbone: float, weight_decay: float
+    model: Classifier, lr_head: float, lr_backbone: float, weight_decay: float, layer_decay: float = 1.0
 ) -> list[dict[str, Any]]:
-    """Parameters that learn, for an optimizer: head and backbone apart; biases and norms without weight decay."""
-    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    """Parameters that learn, for an optimizer: head and backbone apart; biases and norms without weight decay.
+
+    With a ``layer_decay`` below 1, each layer of the backbone learns that much slower than the one above it (layers as
+    timm groups them). timm's own groups carry a factor that torch's schedulers pass over; these carry the rate itself.
+    """
+    groups: dict[tuple[str, float, bool], list[nn.Parameter]] = {}
+    factors = _layer_factors(model.backbone, layer_decay)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             part = "backbone" if name.startswith("backbone.") else "head"
-            groups.setdefault((part, parameter.ndim > 1), []).append(parameter)
-    rates = {"head": lr_head, "backbone": lr_backbone}
+            rate = lr_head if part == "head" else lr_backbone * factors[name.removeprefix("backbone.")]
+            groups.setdefault((part, rate, parameter.ndim > 1), []).append(parameter)
     return [
-        {"params": parameters, "part": part, "lr": rates[part], "weight_decay": weight_decay if decays else 0.0}
-        for (part, decays), parameters in groups.items()
+        {"params": parameters, "part": part, "lr": rate, "weight_decay": weight_decay if decays else 0.0}
+        for (part, rate, decays), parameters in groups.items()
     ]
+
+
+def _layer_factors(backbone: Any, decay: float) -> dict[str, float]:
+    """The factor of each parameter's rate by name: 1 in the topmost layer of those that there are."""
+    if decay == 1:
+        return {name: 1.0 for name, _ in backbone.named_parameters()}
+    layers = group_parameters(backbone, backbone.group_matcher(coarse=False), reverse=True)
+    top = max(layers.values())
+    return {name: decay ** (top - layer) for name, layer in layers.items()}
 
 
 def check_backbone(name: str) -> None:

@@ -10,7 +10,7 @@ from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.metrics import Scores, score
 
-SUMMARY = EpochSummary("all", 3, 60, 0.0712, 1.5e-4, 1.5e-5, 0.4, None, 47.2, 131.0, True)
+SUMMARY = EpochSummary("all", 3, 60, 0.0712, 1.5e-4, 1.5e-5, "ema", 0.4, None, 47.2, 131.0, True)
 
 
 def reporter(terminal: bool, quiet: bool = False) -> tuple[io.StringIO, io.StringIO, RichReporter]:

@@ -1,12 +1,14 @@
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.image import Preprocessing, read_film
 from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, ordered_loader, training_loader
-from cxrlt_cli.data.sampling import uniform_stream
+from cxrlt_cli.data.sampling import uniform
 
 NUM_FILMS = 10
 
@@ -18,8 +20,8 @@ def paths(labels: Path) -> list[Path]:
 
 def epochs(paths: list[Path], num_workers: int) -> list[list[Batch]]:
     dataset = FilmDataset(paths, Preprocessing(32), Augmentation(), 10**6)
-    stream = uniform_stream(torch.zeros(NUM_FILMS, 1).numpy(), seed=3)
-    loader = training_loader(dataset, stream, batch_size=4, seed=3, num_workers=num_workers, pin=False)
+    order = uniform(np.zeros((NUM_FILMS, 1)), 3, 2)
+    loader = training_loader(dataset, order, batch_size=4, seed=3, num_workers=num_workers, pin=False)
     assert len(loader) == 2
     return [list(loader), list(loader)]
 
@@ -56,12 +58,41 @@ def test_a_film_that_cannot_be_read_is_told_and_never_replaced(paths: list[Path]
         assert [fault.path for fault in batch.faults] == [gone]
 
 
+def listed_order(*indices: int) -> Callable[[int], np.ndarray]:
+    return lambda _: np.array(indices)
+
+
 def test_the_same_film_drawn_twice_is_augmented_twice() -> None:
-    draws = EpochDraws(iter([[7, 7, 7, 7], [7, 7, 7, 7], []]), 2, seed=0)
+    draws = EpochDraws(listed_order(7, 7, 7, 7), 2, seed=0)
     seeds = [seed for batch in draws for _, seed in batch] + [seed for batch in draws for _, seed in batch]
     assert len(set(seeds)) == 8
 
 
 def test_a_last_batch_that_is_not_full_is_left_out_unless_it_is_the_only_one() -> None:
-    assert [len(batch) for batch in EpochDraws(iter([[1, 2, 3, 4, 5], []]), 2, seed=0)] == [2, 2]
-    assert [len(batch) for batch in EpochDraws(iter([[1, 2, 3], []]), 8, seed=0)] == [3]
+    assert [len(batch) for batch in EpochDraws(listed_order(1, 2, 3, 4, 5), 2, seed=0)] == [2, 2]
+    assert [len(batch) for batch in EpochDraws(listed_order(1, 2, 3), 8, seed=0)] == [3]
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 3, 4])
+def test_processes_share_out_what_one_would_draw(num_processes: int) -> None:
+    order = uniform(np.zeros((50, 1)), 1, 2)
+    alone = list(EpochDraws(order, 12, seed=1))
+    shares = [
+        list(EpochDraws(order, 12 // num_processes, seed=1, rank=rank, num_processes=num_processes))
+        for rank in range(num_processes)
+    ]
+    for number, batch in enumerate(alone):
+        assert sorted(draw for share in shares for draw in share[number]) == sorted(batch)
+
+
+@pytest.mark.parametrize("num_seen", [0, 1, 3, 4, 6, 8])
+def test_draws_can_be_entered_at_any_position(num_seen: int) -> None:
+    order = uniform(np.zeros((10, 1)), 1, 3)
+    whole = EpochDraws(order, 3, seed=1)
+    expected = [batch for _ in range(3) for batch in whole]
+    first, second = EpochDraws(order, 3, seed=1), EpochDraws(order, 3, seed=1)
+    for _, _batch in zip(range(num_seen), (batch for _ in range(3) for batch in first), strict=False):
+        pass
+    second.load_state_dict(first.state_dict())
+    rest = [batch for _ in range(3) for batch in second][: 9 - num_seen]
+    assert rest == expected[num_seen:]

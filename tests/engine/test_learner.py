@@ -18,6 +18,7 @@ HEAD = Phase("head", 1, "head", 1e-2, 0.0, 0.0, False, 0.0)
 ALL = Phase("all", 1, "all", 1e-2, 1e-3, 0.0, False, 0.9)
 TARGETS = torch.tensor([[1.0, 0], [0, 1], [1, 1], [0, 0], [1, 0], [0, 1], [1, float("nan")], [0, 0]])
 IDS = [f"{index}.png" for index in range(8)]
+SETTINGS = {"weight_decay": 0.0, "layer_decay": 1.0, "clip_grad": 1.0, "accumulate": 1, "process": CPU}
 
 
 def classifier(backbone: str = "test_resnet", head: str = "linear") -> Classifier:
@@ -34,7 +35,7 @@ def learner(
     model: Classifier, phase: Phase, accumulate: int = 1, num_steps: int = 4, clip_grad: float = 1.0
 ) -> Learner:
     criterion = losses.create("bce", [4, 3], 8)
-    settings = {"weight_decay": 0.0, "clip_grad": clip_grad, "accumulate": accumulate, "process": CPU}
+    settings = {**SETTINGS, "clip_grad": clip_grad, "accumulate": accumulate}
     return Learner(model, criterion, phase, num_steps=num_steps, **settings)  # type: ignore[arg-type]
 
 
@@ -111,12 +112,30 @@ def test_averaged_weights_trail_behind_and_are_what_is_evaluated() -> None:
     model = classifier()
     student = learner(model, ALL)
     student.epoch(batches([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]), TARGETS, IDS, lambda _: None)
-    assert student.weights_kind == "ema"
-    assert student.evaluated is not model
-    assert changed(model, snapshot(student.evaluated))
-    plain = learner(model, HEAD)
-    assert plain.weights_kind == "raw"
-    assert plain.evaluated is model
+    assert set(student.candidates) == {"raw", "ema"}
+    assert student.candidates["raw"] is model
+    assert changed(model, snapshot(student.candidates["ema"]))
+    assert set(learner(model, HEAD).candidates) == {"raw"}
+
+
+def test_the_mean_of_epochs_is_the_plain_one() -> None:
+    """Of weights and of batch-norm statistics."""
+    model = classifier()
+    student = learner(model, Phase("all", 1, "all", 1e-2, 1e-3, 0.0, False, 0.0))
+    states = []
+    for group in ([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]):
+        student.epoch(batches(group), TARGETS, IDS, lambda _: None)
+        student.average()
+        states.append(snapshot(model))
+    for name, value in student.candidates["average"].state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, torch.stack([state[name] for state in states]).mean(dim=0))
+
+
+def test_class_weights_belong_to_names() -> None:
+    criterion = losses.create("bce", [4, 3], 8, findings=("b", "a"))
+    with pytest.raises(AssertionError, match="names"):
+        Learner(classifier(), criterion, HEAD, num_steps=1, **SETTINGS)  # type: ignore[arg-type]
 
 
 def test_the_rate_follows_the_schedule() -> None:

@@ -9,7 +9,7 @@ from cxrlt_cli.engine.reporting import EpochSummary
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.errors import OptionError
 
-SUMMARY = EpochSummary("all", 1, 2, 0.5, 1e-3, 1e-4, 0.25, None, 10.0, 2.0, True)
+SUMMARY = EpochSummary("all", 1, 2, 0.5, 1e-3, 1e-4, "raw", 0.25, None, 10.0, 2.0, True)
 
 
 def test_the_first_free_number_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

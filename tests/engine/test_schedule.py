@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 
 from cxrlt_cli.config import TrainOptions
-from cxrlt_cli.engine.schedule import FLOOR, Phase, lr_factor, two_phases
+from cxrlt_cli.engine.schedule import FLOOR, Phase, lr_factor, phases_of
 
 PHASE = Phase("all", 60, "all", 1.0, 0.1, 5 / 60, True, 0.999)
 
@@ -27,12 +27,12 @@ def test_short_phases_stay_within_bounds(num_steps: int) -> None:
 
 
 def test_the_head_warms_up_at_a_constant_rate() -> None:
-    head, whole = two_phases(TrainOptions(preset="challenge").resolved())
+    head, whole = phases_of(TrainOptions(preset="challenge").resolved())
     assert (head.trains, head.num_epochs, head.lr_head, head.ema_decay) == ("head", 10, 1e-3, 0)
     assert {lr_factor(head, step, 100) for step in range(100)} == {1.0}
     assert (whole.trains, whole.num_epochs, whole.lr_head, whole.lr_backbone) == ("all", 60, 1.5e-4, 1.5e-5)
 
 
 def test_a_phase_without_epochs_is_left_out() -> None:
-    assert [phase.name for phase in two_phases(TrainOptions(preset="challenge", warmup_epochs=0).resolved())] == ["all"]
-    assert [phase.name for phase in two_phases(TrainOptions(preset="challenge", epochs=0).resolved())] == ["head"]
+    assert [phase.name for phase in phases_of(TrainOptions(preset="challenge", warmup_epochs=0).resolved())] == ["all"]
+    assert [phase.name for phase in phases_of(TrainOptions(preset="challenge", epochs=0).resolved())] == ["head"]

@@ -1,0 +1,78 @@
+"""The options of every command: one frozen model each, and the only place where a default is written.
+
+The command line, ``--config`` files, the saved ``run.yaml`` and the help are all made from these models.
+"""
+
+from cxrlt_cli.config.fields import (
+    Names,
+    Numbers,
+    Options,
+    OptionsT,
+    Settings,
+    about,
+    check_settings,
+    flag,
+    option,
+    refuse_unbuilt,
+    to_yaml,
+)
+from cxrlt_cli.config.training import (
+    PRESETS,
+    ComputeOptions,
+    Device,
+    FilmOptions,
+    FinetuneOptions,
+    FitOptions,
+    Precision,
+    TrainOptions,
+)
+from cxrlt_cli.config.verbs import (
+    DataCacheOptions,
+    DataCheckOptions,
+    DataPhantomOptions,
+    DemoOptions,
+    EnsembleOptions,
+    EvaluateOptions,
+    InferOptions,
+    ModelsExportOptions,
+    ModelsListOptions,
+    ModelsPullOptions,
+    ModelsVerifyOptions,
+    OodOptions,
+    PredictOptions,
+)
+
+__all__ = [
+    "PRESETS",
+    "ComputeOptions",
+    "DataCacheOptions",
+    "DataCheckOptions",
+    "DataPhantomOptions",
+    "DemoOptions",
+    "Device",
+    "EnsembleOptions",
+    "EvaluateOptions",
+    "FilmOptions",
+    "FinetuneOptions",
+    "FitOptions",
+    "InferOptions",
+    "ModelsExportOptions",
+    "ModelsListOptions",
+    "ModelsPullOptions",
+    "ModelsVerifyOptions",
+    "Names",
+    "Numbers",
+    "OodOptions",
+    "Options",
+    "OptionsT",
+    "Precision",
+    "PredictOptions",
+    "Settings",
+    "TrainOptions",
+    "about",
+    "check_settings",
+    "flag",
+    "option",
+    "refuse_unbuilt",
+    "to_yaml",
+]

@@ -1,0 +1,122 @@
+"""How options are written: the types of fields, ``option``, and what is made of a model.
+
+A field is an option of the same name with dashes; ``option`` gives it its default, its help and the panel it stands in.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from cxrlt_cli.errors import OptionError
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names or len(set(names)) < len(names):
+        raise ValueError("names must be given, each once")
+    return names
+
+
+def _settings(value: object) -> object:
+    """``gamma_neg=2,weighting=both`` as a mapping; numbers become numbers."""
+    if not isinstance(value, str):
+        return value
+    parts = [part.partition("=") for part in value.split(",") if part.strip()]
+    if not all(separator for _, separator, _ in parts):
+        raise ValueError("settings are written NAME=VALUE,NAME=VALUE")
+    return {name.strip(): _number(text.strip()) for name, _, text in parts}
+
+
+def _number(text: str) -> int | float | bool | str:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
+Threshold = Annotated[Literal["0.5", "best"], BeforeValidator(str)]
+OptionsT = TypeVar("OptionsT", bound="Options")
+
+
+def option(
+    default: Any, help: str, *, panel: str = "Run", built: bool = True, argument: bool = False, **bounds: Any
+) -> Any:
+    """A field that is an option: its default, its help, its panel, and pydantic's bounds (``ge``, ``le``, ...).
+
+    An option of a later version stands in the help marked as such (``built=False``), and its use is an error.
+    """
+    about: dict[str, Any] = {"panel": panel, "built": built, "argument": argument}
+    return Field(default, description=help, json_schema_extra=about, **bounds)
+
+
+class Options(BaseModel):
+    """What all commands share."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    seed: int = option(42, "One seed drives split, order, augmentation and initial weights.", ge=0)
+    quiet: bool = option(False, "Print results and errors only.")
+    debug: bool = option(False, "Show a traceback with every error.")
+
+
+def about(model: type[Options], name: str) -> dict[str, Any]:
+    """What ``option`` said of a field: its panel, whether it is built, whether it is an argument."""
+    extra = model.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict), f"{model.__name__}.{name} is not made with option()"
+    return extra
+
+
+def flag(model: type[Options], name: str) -> str:
+    """``--image-dir`` for ``image_dir``; ``CHECKPOINT`` for an argument."""
+    if about(model, name)["argument"]:
+        return name.upper()
+    return "--" + (model.model_fields[name].alias or name).replace("_", "-")
+
+
+def to_yaml(options: Options) -> dict[str, Any]:
+    """What a ``--config`` file needs to say to ask for the same again, elsewhere."""
+    model = type(options)
+    left_out = {"out", "quiet", "debug", "dry_run"} | {n for n in model.model_fields if not about(model, n)["built"]}
+    if getattr(options, "val_csv", None) is not None:
+        left_out.add("val_fraction")
+    values = options.model_dump(by_alias=True, exclude_none=True, exclude=left_out)
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def check_settings(what: str, known: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Raise OptionError where ``given`` has a setting that ``known`` has not, or of another kind than its default."""
+    for name, value in given.items():
+        if name not in known:
+            offers = ", ".join(f"{key}={default}" for key, default in known.items()) or "no settings"
+            raise OptionError(f"{what} has no setting {name}.", f"It has {offers}.")
+        default = known[name]
+        if isinstance(value, str) != isinstance(default, str):
+            raise OptionError(f"{what}: {name} is {value!r}.", f"Its default is {default!r}.")
+
+
+def _plain(value: object) -> object:
+    """A value as YAML has it; a path as it is from anywhere."""
+    if isinstance(value, Path):
+        return str(value.resolve())
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def refuse_unbuilt(options: Options) -> None:
+    """Raise OptionError where an option of a later version was used."""
+    model = type(options)
+    for name in sorted(options.model_fields_set):
+        default = model.model_fields[name].default
+        if not about(model, name)["built"] and getattr(options, name) != default:
+            raise OptionError(f"{flag(model, name)} is not built yet in this version of cxrlt.")

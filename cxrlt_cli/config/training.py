@@ -1,0 +1,235 @@
+"""Options of ``train`` and ``finetune``, and of every command that reads films."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+
+from cxrlt_cli.config.fields import Names, Options, OptionsT, Settings, option
+
+Head = Literal["linear", "mlp", "csra", "csra-winner", "mldecoder"]
+Loss = Literal[
+    "bce", "weighted-bce", "focal", "cb-focal", "asl", "asl-exp", "ral", "hill", "twoway", "ldam", "ldam-drw", "db",
+    "db-lite", "mfm",
+]  # fmt: skip
+Sampler = Literal["uniform", "cas", "rfs", "rfs-label-share", "sqrt", "progressive"]
+Preset = Literal["challenge", "phantom"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Views = Literal["none", "flip", "light", "medium", "heavy", "flip_scale"]
+Merge = Literal["mean", "logit_mean", "gmean", "median", "max", "rank"]
+Postprocess = Literal["none", "normal_gating"]
+
+
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "challenge": {},
+    "phantom": {
+        "backbone": "convnextv2_atto",
+        "weights": "none",
+        "image_size": 96,
+        "drop_path": 0.0,
+        "warmup_epochs": 0,
+        "epochs": 4,
+        "lr_head": 2e-3,
+        "lr_backbone": 2e-3,
+        "batch_size": 32,
+    },
+}
+
+
+class FilmOptions(Options):
+    """Which films, and what their CSV calls things."""
+
+    csv: Path | None = option(None, "CSV with one row a film.", panel="Films")
+    image_dir: Path | None = option(
+        None, "Folder of the films (default: the CSV's folder, or images/ beside the CSV).", panel="Films"
+    )
+    id_column: str = option("ImageID", "Column that names the film's file inside the folder.", panel="Films")
+    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
+    findings: Names | None = option(
+        None, "Findings, separated by commas (default: every column of 0, 1 and empty).", panel="Films"
+    )
+    exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
+    cache: Path | None = option(None, "Folder that keeps decoded films.", panel="Films", built=False)
+    max_pixels: int = option(100_000_000, "Refuse films of more pixels than this.", panel="Films", ge=1)
+
+
+class ComputeOptions(FilmOptions):
+    """Where it runs, and how wide."""
+
+    device: Device = option("auto", "auto takes a GPU where there is one.", panel="Compute")
+    precision: Precision = option(
+        "auto", "auto takes bf16 where the hardware has matrix units for it.", panel="Compute"
+    )
+    workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")
+    batch_size: int = option(64, "Films in a batch, on each process.", panel="Compute", ge=1)
+    processes: int | Literal["auto"] = option(1, "Processes that compute.", panel="Processes", built=False)
+    nodes: int = option(1, "Machines that take part.", panel="Processes", built=False)
+    rendezvous: str | None = option(None, "HOST:PORT of the first machine.", panel="Processes", built=False)
+    run_id: str | None = option(None, "Name that the machines of one run share.", panel="Processes", built=False)
+    dry_run: bool = option(False, "Check everything, run one batch, print the plan and an estimate; write nothing.")
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if self.workers != "auto" and self.workers < 0:
+            raise ValueError("--workers must be auto, 0 or more")
+        return self
+
+
+class FitOptions(ComputeOptions):
+    """What train and finetune share. The defaults are the recipe that won CXR-LT 2026, where it was right."""
+
+    out: Path | None = option(None, "Folder of the run (default: runs/COMMAND-K).")
+    resume: bool = option(False, "Go on where the run in --out stopped.", built=False)
+    checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", built=False)
+    track: Literal["tensorboard", "wandb", "mlflow", "none"] = option("none", "Experiment tracker.", built=False)
+
+    val_csv: Path | None = option(
+        None, "CSV of validation films (default: patients held out from --csv).", panel="Films"
+    )
+    val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
+
+    drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
+
+    loss: Loss = option(
+        "db",
+        "What a wrong probability costs. bce: every label counts the same; weighted-bce: positives of rare findings "
+        "count more; focal: labels that are learned already count less; cb-focal: the same, and rare findings count "
+        "more; asl: easy negatives count less, very easy ones nothing; asl-exp: the same, weighted by frequency "
+        "(winner of 2023); ral: asl that distrusts hard negatives; hill: forgives negatives that may be missing "
+        "labels; twoway: positives must outrank negatives; ldam: rare positives must clear a wider margin; "
+        "ldam-drw: the same, rare findings count more at the end; db: rebalances findings that occur together and "
+        "spares negatives; db-lite: frequency weights, what the winner of 2026 calls db; mfm: asl, sharper for rare "
+        "findings.",
+        panel="Long tail",
+    )
+    loss_options: Settings = option({}, "Settings of the loss, such as gamma_neg=2,clip=0.1.", panel="Long tail")
+    sampler: Sampler = option(
+        "cas",
+        "How often a film is shown. uniform: once an epoch; cas: every finding equally often (class-aware); rfs: films "
+        "of rare findings some times more (repeat factors); rfs-label-share: what the winner of 2026 calls cas; "
+        "sqrt: between once and equally often; progressive: from once to equally often as epochs go by.",
+        panel="Long tail",
+    )
+    sampler_options: Settings = option(
+        {}, "Settings of the sampler, such as epoch_length=50000,repeat_cap=20,negative_share=0.1.", panel="Long tail"
+    )
+
+    warmup_epochs: int = option(
+        10, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+    )
+    epochs: int = option(60, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
+    max_steps: int | None = option(None, "Stop after this many optimizer steps.", panel="Schedule", ge=1)
+    lr_warmup: float = option(1e-3, "Learning rate of phase 1.", panel="Schedule", gt=0)
+    lr_head: float | None = option(
+        None, "Learning rate of the head in phase 2 (default: 1.5e-4; from scratch 1e-3).", panel="Schedule", gt=0
+    )
+    lr_backbone: float | None = option(
+        None, "Learning rate of the backbone in phase 2 (default: 1.5e-5; from scratch 1e-3).", panel="Schedule", gt=0
+    )
+    layer_decay: float = option(
+        1.0,
+        "Factor of the backbone's learning rate from one layer to the one below it; 1: all alike.",
+        panel="Schedule",
+        gt=0,
+        le=1,
+    )
+    weight_decay: float = option(0.01, "AdamW's weight decay; biases and norms are spared.", panel="Schedule", ge=0)
+    ema_decay: float = option(
+        0.9999,
+        "Decay of the averaged weights in phase 2, warmed up; 0 switches averaging off.",
+        panel="Schedule",
+        ge=0,
+        lt=1,
+    )
+    average_last: int = option(
+        0, "Epochs at the end whose weights are averaged as well; 0 and 1: none.", panel="Schedule", ge=0
+    )
+    clip_grad: float = option(1.0, "Largest norm of the gradient; 0 switches clipping off.", panel="Schedule", ge=0)
+    accumulate: int = option(1, "Batches that make one optimizer step.", panel="Schedule", ge=1)
+    compile: bool | None = option(None, "Compile the model with torch.compile.", panel="Compute", built=False)
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> Self:
+        if self.val_csv is not None and "val_fraction" in self.model_fields_set:
+            raise ValueError(
+                "--val-csv and --val-fraction exclude each other: no film is held out where others are given"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_epochs(self) -> Self:
+        if self.warmup_epochs + self.epochs == 0:
+            raise ValueError("--warmup-epochs and --epochs are both 0: there is nothing to train")
+        return self
+
+
+class TrainOptions(FitOptions):
+    preset: Preset | None = option(
+        None,
+        "challenge: the winner's recipe, as the defaults say it; phantom: a small network for digital phantoms "
+        "(default: challenge with --csv, phantom without).",
+        panel="Model",
+    )
+    backbone: str = option("convnextv2_base", "Any image model of timm.", panel="Model")
+    head: Head = option(
+        "csra",
+        "From feature map to logits. linear: average, then one layer; mlp: average, then two layers; "
+        "csra: attention for each finding (Zhu & Wu 2021); csra-winner: as the challenge's winner built it; "
+        "mldecoder: a query for each finding looks at the map (Ridnik 2023).",
+        panel="Model",
+    )
+    prior_bias: bool = option(
+        False, "Start each finding at its share of the training films; gives csra a bias.", panel="Model"
+    )
+    csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
+    csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
+    image_size: int = option(512, "Side of the square that a film is resized to, in pixels.", panel="Model", ge=32)
+    weights: str = option("pretrained", "pretrained (timm's hub), none, or a file or folder of weights.", panel="Model")
+
+    def resolved(self) -> "TrainOptions":
+        """These options with the preset's values where none was given, and every dependent default filled in."""
+        preset = self.preset or ("phantom" if self.csv is None else "challenge")
+        given = self.model_fields_set | {"preset"}
+        chosen = {name: value for name, value in PRESETS[preset].items() if name not in given}
+        weights = str(Path(self.weights).resolve()) if Path(self.weights).exists() else self.weights
+        options = self.model_copy(update={"preset": preset, "weights": weights, **chosen})
+        rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
+        return _fill(options, lr_head=rates[0], lr_backbone=rates[1])
+
+
+class FinetuneOptions(FitOptions):
+    checkpoint: Path = option(..., "Weights to start from: a file that train wrote, or the winner's.", argument=True)
+    retrain_head: bool = option(
+        False, "Train a fresh head for --epochs, everything else frozen (classifier re-training).", panel="Model"
+    )
+    head: Head | None = option(None, "Another head than the checkpoint's, from scratch.", panel="Model")
+    csra_heads: Literal[1, 2, 4, 6, 8] | None = option(
+        None, "Attention heads of csra; another number starts from scratch (default: the checkpoint's).", panel="Model"
+    )
+    csra_lambda: float | None = option(
+        None, "Weight of csra's attention against its average (default: the checkpoint's).", panel="Model", ge=0
+    )
+    image_size: int | None = option(
+        None, "Side of the square film in pixels (default: the checkpoint's).", panel="Model", ge=32
+    )
+    warmup_epochs: int = option(
+        0, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+    )
+    epochs: int = option(10, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
+
+    def resolved(self) -> "FinetuneOptions":
+        """These options with every default that depends on another one filled in."""
+        return _fill(self, lr_head=1e-3 if self.retrain_head else 1.5e-4, lr_backbone=1.5e-5)
+
+    @model_validator(mode="after")
+    def _check_retraining(self) -> Self:
+        if self.retrain_head and self.warmup_epochs:
+            raise ValueError("--retrain-head trains the head alone for --epochs: leave --warmup-epochs out")
+        if self.retrain_head and not self.epochs:
+            raise ValueError("--retrain-head with --epochs 0: there is nothing to train")
+        return self
+
+
+def _fill(options: OptionsT, **defaults: Any) -> OptionsT:
+    return options.model_copy(update={k: v for k, v in defaults.items() if getattr(options, k) is None})
