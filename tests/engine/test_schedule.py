@@ -3,8 +3,8 @@ from itertools import pairwise
 
 import pytest
 
-from cxrlt_cli.config import TrainOptions
-from cxrlt_cli.engine.schedule import FLOOR, Phase, lr_factor, phases_of
+from cxrlt_cli.config import FinetuneOptions, TrainOptions
+from cxrlt_cli.engine.schedule import FLOOR, Phase, deferral, lr_factor, phases_of
 
 PHASE = Phase("all", 60, "all", 1.0, 0.1, 5 / 60, True, 0.999)
 
@@ -36,3 +36,14 @@ def test_the_head_warms_up_at_a_constant_rate() -> None:
 def test_a_phase_without_epochs_is_left_out() -> None:
     assert [phase.name for phase in phases_of(TrainOptions(preset="challenge", warmup_epochs=0).resolved())] == ["all"]
     assert [phase.name for phase in phases_of(TrainOptions(preset="challenge", epochs=0).resolved())] == ["head"]
+
+
+def test_deferred_weights_begin_late_in_the_last_phase() -> None:
+    assert deferral(phases_of(TrainOptions(preset="challenge").resolved())) == 10 + 48
+    assert deferral((PHASE,)) == 48
+
+
+def test_retraining_is_one_phase_of_the_head() -> None:
+    options = FinetuneOptions.model_validate({"checkpoint": "x", "retrain_head": True, "epochs": 7}).resolved()
+    (phase,) = phases_of(options)
+    assert (phase.trains, phase.num_epochs, phase.lr_head, phase.ema_decay) == ("head", 7, 1e-3, 0.0)

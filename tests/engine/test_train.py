@@ -1,10 +1,12 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
@@ -174,3 +176,66 @@ def test_validation_films_are_those_of_the_split(run: Path, labels: Path) -> Non
     validation = Predictions.read(run / "val_predictions.csv").ids
     assert set(validation) == set(read_labels(labels).split(0.3, 42)[1].ids)
     assert not np.isin(validation, read_labels(labels).split(0.3, 42)[0].ids).any()
+
+
+def test_a_fresh_head_is_trained_on_a_frozen_backbone(run: Path, labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    options = finetune_options(run, labels, tmp_path / "two", retrain_head=True, epochs=2, seed=3)
+    finetune(options, recorder)
+    before, after = (Checkpoint.read(folder / "best.safetensors") for folder in (run, tmp_path / "two"))
+    assert all(torch.equal(before.tensors[n], after.tensors[n]) for n in after.tensors if n.startswith("backbone."))
+    assert not torch.equal(before.tensors["head.weight"], after.tensors["head.weight"])
+    assert any("Validation AP of the checkpoint as it was" in note for note in recorder.notes)
+    assert "Starting from scratch in the head: Normal, effusion, nodule." in recorder.notes
+    assert [(epoch.phase, epoch.weights, epoch.lr_backbone) for epoch in recorder.epochs] == [("head", "raw", 0.0)] * 2
+    with pytest.raises(ValidationError, match="leave --warmup-epochs out"):
+        finetune_options(run, labels, tmp_path / "three", retrain_head=True, warmup_epochs=1)
+
+
+def test_the_better_weights_are_kept_and_named(labels: Path, tmp_path: Path) -> None:
+    """Raw, smoothed and averaged weights are scored in each epoch; after 3 steps the smoothed ones lag behind."""
+    recorder = Recorder()
+    options = run_options(labels, tmp_path / "run", warmup_epochs=0, epochs=3, average_last=2, ema_decay=0.99999)
+    train(options, recorder)
+    best = Checkpoint.read(tmp_path / "run" / "best.safetensors").training
+    epoch = max(recorder.epochs, key=lambda epoch: epoch.val_ap or 0)
+    assert (best["weights"], best["epoch"]) == (epoch.weights, epoch.epoch)
+    assert {epoch.weights for epoch in recorder.epochs} <= {"raw", "ema", "average"}
+    assert [line["weights"] for line in history(tmp_path / "run")] == [epoch.weights for epoch in recorder.epochs]
+
+
+def test_ldam_gives_probabilities_of_scaled_logits(labels: Path, tmp_path: Path) -> None:
+    train(run_options(labels, tmp_path / "run", loss="ldam-drw", loss_options={"scale": 20}), Recorder())
+    assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.logit_scale == 20
+    assert Predictions.read(tmp_path / "run" / "val_predictions.csv").probabilities.std() > 0.2
+    recorder = Recorder()
+    finetune(finetune_options(tmp_path / "run", labels, tmp_path / "two", loss="bce"), recorder)
+    assert Checkpoint.read(tmp_path / "two" / "best.safetensors").architecture.logit_scale == 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_options": "gamma=2"}, "Loss db has no setting gamma"),
+        ({"sampler": "rfs", "sampler_options": "reduce=2"}, "Sampler rfs has no setting reduce"),
+        ({"loss": "ldam-drw", "max_steps": 2}, "not clear when its weights begin"),
+        ({"sampler_options": "repeat_cap=1,epoch_length=1000"}, "repeat_cap 1 leaves fewer draws"),
+    ],
+)
+def test_settings_are_checked_before_films_are_read(
+    labels: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    recorder = Recorder()
+    with pytest.raises(OptionError, match=message):
+        train(run_options(labels, tmp_path / "run", **changes), recorder)
+    assert "Checking films" not in recorder.advanced
+
+
+@pytest.mark.parametrize("loss", get_args(TrainOptions.model_fields["loss"].annotation))
+def test_every_loss_trains(labels: Path, tmp_path: Path, loss: str) -> None:
+    sampler = {"bce": "rfs", "focal": "sqrt", "asl": "progressive", "mfm": "rfs-label-share"}.get(loss, "cas")
+    head = {"asl": "mldecoder", "hill": "csra-winner"}.get(loss, "csra")
+    options = {"loss": loss, "sampler": sampler, "head": head, "warmup_epochs": 0, "epochs": 1, "prior_bias": True}
+    scores = train(run_options(labels, tmp_path / "run", layer_decay=0.7, **options), Recorder())
+    assert scores is not None
+    assert scores.macro()["ap"] is not None

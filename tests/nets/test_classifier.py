@@ -1,3 +1,4 @@
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import nn
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.labels import CXR_LT_2026
+from cxrlt_cli.nets import heads
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier, check_backbone, load, parameter_groups
 
@@ -153,7 +155,7 @@ def test_findings_are_carried_over_by_name() -> None:
     assert all(torch.equal(value, state[name]) for name, value in target.backbone.state_dict().items())
 
 
-@pytest.mark.parametrize("head", ["linear", "mlp", "csra", "csra-winner"])
+@pytest.mark.parametrize("head", ["linear", "mlp", "csra", "csra-winner", "mldecoder"])
 def test_findings_with_nothing_in_common_share_the_backbone(head: str) -> None:
     source = classifier(head=head)
     target = Classifier(source.architecture, ("goiter", "Bulla"), Preprocessing(64))
@@ -186,6 +188,63 @@ def test_parameters_learn_at_the_rate_of_their_part() -> None:
         assert decays[id(parameter)] == (0.05 if parameter.ndim > 1 else 0)
     model.backbone.requires_grad_(False)
     assert {group["part"] for group in parameter_groups(model, 1.0, 0.1, 0.05)} == {"head"}
+
+
+@pytest.mark.parametrize("backbone", ["test_convnext", "test_vit", "test_resnet", "convnextv2_atto"])
+def test_layers_below_learn_slower(backbone: str) -> None:
+    """timm's groups carry a factor that torch's optimizers do not look at: all rates are equal there."""
+    model = classifier(backbone, "linear")
+    optimizer = torch.optim.AdamW(parameter_groups(model, 1.0, 0.1, 0.05, layer_decay=0.5))
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    backbone_rates = [rates[id(p)] for name, p in model.named_parameters() if name.startswith("backbone.")]
+    assert len(rates) == len(list(model.parameters()))
+    assert len(set(backbone_rates)) > 2
+    assert max(backbone_rates) == pytest.approx(0.1)
+    assert backbone_rates[0] == min(backbone_rates) < 0.05
+    assert all(math.log2(0.1 / rate) == pytest.approx(round(math.log2(0.1 / rate))) for rate in backbone_rates)
+    assert rates[id(model.head.classifier.weight)] == 1.0
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp", "csra", "csra-winner", "mldecoder"])
+def test_a_fresh_classifier_can_start_at_the_shares_of_the_films(head: str) -> None:
+    model = classifier(head=head, prior_bias=True, logit_scale=30.0)
+    share = torch.tensor([0.5, 0.1, 0.001])
+    model.start_at(share)
+    for parameter in model.head.parameters():
+        if parameter.ndim > 1:
+            torch.nn.init.zeros_(parameter)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(torch.randn(1, 3, 64, 64)).sigmoid()[0], share, rtol=1e-3, atol=1e-5)
+
+
+def test_attention_is_given_by_heads_that_have_one() -> None:
+    model = classifier()
+    logits, attention = model.attend(torch.randn(2, 3, 64, 64))
+    assert logits.shape == (2, 3)
+    assert attention.shape[:2] == (2, 3)
+    with pytest.raises(OptionError, match="Head mlp has no attention"):
+        classifier(head="mlp").attend(torch.randn(1, 3, 64, 64))
+
+
+def test_a_scale_of_the_logits_is_part_of_the_checkpoint(tmp_path: Path) -> None:
+    """LDAM is trained on scaled logits; without the scale its probabilities are squeezed around a half."""
+    model = classifier(logit_scale=30.0)
+    model.checkpoint().write(tmp_path / "x.safetensors")
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        plain = model.head(model.bn(model.feature_map(images)))
+        torch.testing.assert_close(load(tmp_path / "x.safetensors")(images), 30 * plain)
+
+
+def test_findings_that_share_queries_are_carried_over_together_or_not_at_all() -> None:
+    def shared(*findings: str) -> Classifier:
+        model = Classifier(Architecture("test_convnext", "mldecoder"), findings, Preprocessing(64))
+        model.head = heads.create("mldecoder", 64, len(findings), num_queries=2)
+        return model
+
+    source = shared("a", "b", "c")
+    assert shared("a", "b", "c").carry_over(source.checkpoint()) == ()
+    assert shared("c", "b", "a").carry_over(source.checkpoint()) == ("c", "b", "a")
 
 
 def test_a_backbone_that_does_not_exist_is_told_with_its_neighbours() -> None:
