@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 from cxrlt_cli.config import Options, OptionsT, about, flag
 from cxrlt_cli.errors import OptionError
@@ -47,7 +48,13 @@ def as_command(model: type[Options], run: Callable[[typer.Context], None]) -> Ca
             declaration: Any = typer.Argument(help=text, metavar=name.upper(), show_default=not field.is_required())
         else:
             panel = about(model, name)["panel"]
-            declaration = typer.Option(*_declarations(model, name), help=text, rich_help_panel=panel, show_default=True)
+            declaration = typer.Option(
+                *_declarations(model, name),
+                help=text,
+                rich_help_panel=panel,
+                show_default=True,
+                metavar=_metavar(field),
+            )
         default = (
             None if field.is_required() or field.default in ((), {}) else field.default
         )  # pydantic asks, not Typer
@@ -135,6 +142,13 @@ def _panel(model: type[Options], name: str) -> str:
     return "" if about(model, name)["argument"] else str(about(model, name)["panel"])
 
 
+def _metavar(field: FieldInfo) -> str | None:
+    """What stands for the value in the help; Typer's own where it is None. Choices that the help explains come once."""
+    if get_origin(field.annotation) is dict:
+        return "NAME=VALUE,..."
+    return "CHOICE" if "\n\n" in (field.description or "") else None
+
+
 def _declarations(model: type[Options], name: str) -> tuple[str, ...]:
     """A switch that is off is one flag; a switch that is on, or that decides for itself, has a negative too."""
     long, field = flag(model, name), model.model_fields[name]
@@ -149,7 +163,9 @@ def _typer_type(annotation: Any) -> Any:
         rest = [argument for argument in arguments if argument is not type(None)]
         return _typer_type(rest[0]) if len(rest) == 1 else str
     if origin is Annotated:
-        return str if get_origin(arguments[0]) in (tuple, dict) else _typer_type(arguments[0])
+        return str if get_origin(arguments[0]) is tuple else _typer_type(arguments[0])
+    if origin is dict:
+        return str
     if origin is tuple:
         return list[arguments[0]]  # type: ignore[valid-type]
     if origin is Literal:

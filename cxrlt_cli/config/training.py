@@ -93,27 +93,36 @@ class FitOptions(ComputeOptions):
 
     loss: Loss = option(
         "db",
-        "What a wrong probability costs. bce: every label counts the same; weighted-bce: positives of rare findings "
-        "count more; focal: labels that are learned already count less; cb-focal: the same, and rare findings count "
-        "more; asl: easy negatives count less, very easy ones nothing; asl-exp: the same, weighted by frequency "
-        "(winner of 2023); ral: asl that distrusts hard negatives; hill: forgives negatives that may be missing "
-        "labels; twoway: positives must outrank negatives; ldam: rare positives must clear a wider margin; "
-        "ldam-drw: the same, rare findings count more at the end; db: rebalances findings that occur together and "
-        "spares negatives; db-lite: frequency weights, what the winner of 2026 calls db; mfm: asl, sharper for rare "
-        "findings.",
+        "What a wrong probability costs.\n\n"
+        "bce: every label counts the same.\n\n"
+        "weighted-bce: positives of rare findings count more.\n\n"
+        "focal: labels that are learned already count less.\n\n"
+        "cb-focal: focal, and rare findings count more.\n\n"
+        "asl: easy negatives count less, very easy ones nothing.\n\n"
+        "asl-exp: asl, weighted by frequency (winner of 2023).\n\n"
+        "ral: asl that distrusts hard negatives.\n\n"
+        "hill: forgives negatives that may be missing labels.\n\n"
+        "twoway: positives must outrank negatives.\n\n"
+        "ldam: rare positives must clear a wider margin.\n\n"
+        "ldam-drw: ldam, and rare findings count more at the end.\n\n"
+        "db: rebalances findings that occur together, spares negatives.\n\n"
+        "db-lite: frequency weights; the winner of 2026 calls it db.\n\n"
+        "mfm: asl, sharper for rare findings.",
         panel="Long tail",
     )
     loss_options: Settings = option({}, "Settings of the loss, such as gamma_neg=2,clip=0.1.", panel="Long tail")
     sampler: Sampler = option(
         "cas",
-        "How often a film is shown. uniform: once an epoch; cas: every finding equally often (class-aware); rfs: films "
-        "of rare findings some times more (repeat factors); rfs-label-share: what the winner of 2026 calls cas; "
-        "sqrt: between once and equally often; progressive: from once to equally often as epochs go by.",
+        "How often a film is shown.\n\n"
+        "uniform: once an epoch.\n\n"
+        "cas: so that every finding is seen equally often.\n\n"
+        "rfs: again where its rarest finding is below a threshold.\n\n"
+        "rfs-label-share: the same on labels; the winner of 2026 calls it cas.\n\n"
+        "sqrt: between uniform and cas.\n\n"
+        "progressive: from uniform to cas as epochs go by.",
         panel="Long tail",
     )
-    sampler_options: Settings = option(
-        {}, "Settings of the sampler, such as epoch_length=50000,repeat_cap=20,negative_share=0.1.", panel="Long tail"
-    )
+    sampler_options: Settings = option({}, "Settings of the sampler, such as repeat_cap=20.", panel="Long tail")
 
     warmup_epochs: int = option(
         10, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
@@ -174,8 +183,11 @@ class TrainOptions(FitOptions):
     backbone: str = option("convnextv2_base", "Any image model of timm.", panel="Model")
     head: Head = option(
         "csra",
-        "From feature map to logits. linear: average, then one layer; mlp: average, then two layers; "
-        "csra: attention for each finding (Zhu & Wu 2021); csra-winner: as the challenge's winner built it; "
+        "From feature map to logits.\n\n"
+        "linear: average, then one layer.\n\n"
+        "mlp: average, then two layers.\n\n"
+        "csra: attention for each finding (Zhu & Wu 2021).\n\n"
+        "csra-winner: csra as the challenge's winner built it.\n\n"
         "mldecoder: a query for each finding looks at the map (Ridnik 2023).",
         panel="Model",
     )

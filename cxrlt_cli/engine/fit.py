@@ -232,13 +232,18 @@ def _plan(run: _Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
-        "method": f"loss {options.loss}, sampler {options.sampler}",
+        "method": f"loss {_with(options.loss, options.loss_options)}, "
+        f"sampler {_with(options.sampler, options.sampler_options)}",
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )
         + f"; {counted(len(run.batches), 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
         "process": str(run.process),
     }
+
+
+def _with(name: str, settings: Mapping[str, object]) -> str:
+    return name + (f" ({', '.join(f'{key} {value}' for key, value in settings.items())})" if settings else "")
 
 
 def _rehearse(run: _Run, phases: tuple[Phase, ...]) -> None:
