@@ -4,14 +4,16 @@ Letters: N films, C findings. A target is 1, 0, or NaN where a film is not label
 out of every score of that finding.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, f1_score, precision_recall_curve, roc_auc_score
 
+from cxrlt_cli.bootstrap import Interval, Resampled, interval
 from cxrlt_cli.labels import BANDS, Band, band
 
 NUM_CALIBRATION_BINS = 15
@@ -33,6 +35,17 @@ class FindingScore:
     f1: float | None
     threshold: float | None
     ece: float | None
+    ap_ci: Interval | None = None
+    auroc_ci: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better the first of two predictions is in macro AP, on the same resampled patients."""
+
+    ap_difference: float
+    ci: Interval | None
+    p_better: float | None  # share of the resamples in which it is better, equal ones by half
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,9 @@ class Scores:
     num_patients: int | None
     ece_flattened: float | None
     empty: Literal["skip", "zero"] = "skip"
+    ap_ci: Interval | None = None  # of the macro mean
+    auroc_ci: Interval | None = None
+    comparison: Comparison | None = None
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -64,18 +80,43 @@ class Scores:
     def to_json(self) -> dict[str, Any]:
         """The contract of ``cxrlt evaluate --json``; a value that does not exist is null."""
         means = self.band_means()
-        return {
+        content = {
             "num_films": self.num_films,
             "num_patients": self.num_patients,
-            "macro": {**self.macro(), "ece_flattened": self.ece_flattened, "ap_ci": None, "auroc_ci": None},
+            "macro": {
+                **self.macro(),
+                "ece_flattened": self.ece_flattened,
+                "ap_ci": self.ap_ci,
+                "auroc_ci": self.auroc_ci,
+            },
             "bands": {
                 name: {"findings": [finding.name for finding in findings], **means[name]}
                 for name, findings in self.by_band().items()
             },
-            "findings": [{**asdict(finding), "ap_ci": None} for finding in self.findings],
+            "findings": [asdict(finding) for finding in self.findings],
             "skipped": list(self.skipped),
-            "comparison": None,
+            "comparison": None if self.comparison is None else asdict(self.comparison),
         }
+        listed: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))  # intervals as lists
+        return listed
+
+    def with_intervals(self, resampled: Resampled) -> "Scores":
+        """The same scores with the 95 % intervals of resampled patients."""
+        findings = tuple(
+            replace(
+                finding,
+                ap_ci=None if finding.ap is None else interval(resampled.ap[:, c], finding.ap),
+                auroc_ci=None if finding.auroc is None else interval(resampled.auroc[:, c], finding.auroc),
+            )
+            for c, finding in enumerate(self.findings)
+        )
+        ap, auroc = self.macro()["ap"], self.macro()["auroc"]
+        return replace(
+            self,
+            findings=findings,
+            ap_ci=None if ap is None else interval(resampled.macro_ap(), ap),
+            auroc_ci=None if auroc is None else interval(resampled.macro_auroc(), auroc),
+        )
 
     def _means(self, findings: Sequence[FindingScore]) -> dict[str, float | None]:
         def mean(values: list[float]) -> float | None:
@@ -133,6 +174,18 @@ def score(
         ece_flattened=expected_calibration_error(targets[labelled], probabilities[labelled]),
         empty=empty,
     )
+
+
+def compare(first: Scores, second: Scores, resampled: Sequence[Resampled]) -> Comparison | None:
+    """Two predictions for the same films and findings, and their scores on the same resamples; None without any AP."""
+    ours, theirs = first.macro()["ap"], second.macro()["ap"]
+    if ours is None or theirs is None:
+        return None
+    if not resampled:
+        return Comparison(ours - theirs, None, None)
+    differences = resampled[0].macro_ap() - resampled[1].macro_ap()
+    better = (differences > 0) + 0.5 * (differences == 0)
+    return Comparison(ours - theirs, interval(differences, ours - theirs), float(better.mean()))
 
 
 def prevalence(targets: Floats) -> NDArray[np.float64]:

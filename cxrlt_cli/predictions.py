@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 
 from cxrlt_cli.data.table import Texts, read_csv
 from cxrlt_cli.errors import DataError, listed
@@ -73,6 +74,29 @@ class Predictions:
         with replacing(Path(path)) as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")
 
+    def same_films(self, others: "Sequence[Predictions]", names: Sequence[str]) -> "list[Predictions]":
+        """Self and others in the order of the first's films and findings; ``names`` are what errors call them.
+
+        Raises DataError where one has other films or other findings: nothing is dropped and nothing made up.
+        """
+        aligned = [self]
+        for other, name in zip(others, names[1:], strict=True):
+            for what, mine, theirs in (
+                ("film", set(self.ids), set(other.ids)),
+                ("finding", set(self.findings), set(other.findings)),
+            ):
+                missing, extra = sorted(mine - theirs), sorted(theirs - mine)
+                if missing or extra:
+                    lacks = f"lacks the {what}s {listed(missing)}" if missing else ""
+                    has = f"has the {what}s {listed(extra)} that {names[0]} lacks" if extra else ""
+                    raise DataError(
+                        f"{name} {lacks}{' and ' if missing and extra else ''}{has}.",
+                        f"Members must have the same {what}s; leave others out with "
+                        f"{'--findings' if what == 'finding' else '--exclude'}.",
+                    )
+            aligned.append(other.select(self.findings).rows(list(self.ids)))
+        return aligned
+
     def select(self, findings: Sequence[str]) -> "Predictions":
         """These findings, in this order."""
         columns = [self.findings.index(name) for name in findings]
@@ -83,3 +107,65 @@ class Predictions:
         position = {film: row for row, film in enumerate(self.ids)}
         keep = [position[film] for film in ids]
         return Predictions(self.ids[keep], self.findings, self.probabilities[keep])
+
+
+def blend(members: Sequence[Predictions], weights: Sequence[float] | None = None, mode: str = "mean") -> Predictions:
+    """One prediction of several for the same films and findings, in this order, with weights that are made to sum to 1.
+
+    ``mean`` of the probabilities; ``logit_mean``, the sigmoid of the mean logit; ``gmean``, the geometric mean;
+    ``median`` (weighted: where half of the weight is reached; between two, their middle); ``max`` (of members with a
+    weight above 0); ``rank``: the mean rank of each film for a finding, ties sharing their average rank, as a share of
+    the films.
+    """
+    shares = np.full(len(members), 1.0) if weights is None else np.asarray(weights, np.float64)
+    assert len(shares) == len(members), "a weight for each member"
+    if not (shares >= 0).all() or not shares.sum() > 0:
+        raise DataError(
+            f"Weights are {listed([f'{share:g}' for share in shares], 20)}; none may be negative, nor all 0."
+        )
+    shares = shares / shares.sum()
+    stack = np.stack([member.probabilities for member in members])
+    column = shares[:, None, None]
+    if mode == "mean":
+        blended = (column * stack).sum(axis=0)
+    elif mode == "logit_mean":
+        blended = expit((column * logit(np.clip(stack, TINY, 1 - EPSILON))).sum(axis=0))
+    elif mode == "gmean":
+        blended = np.exp((column * np.log(np.maximum(stack, TINY))).sum(axis=0))
+    elif mode == "median":
+        blended = _weighted_median(stack, shares)
+    elif mode == "max":
+        blended = stack[shares > 0].max(axis=0)
+    else:
+        assert mode == "rank", mode
+        ranks = np.stack([pd.DataFrame(member).rank().to_numpy() for member in stack])
+        blended = (column * ranks / stack.shape[1]).sum(axis=0)
+    first = members[0]
+    return Predictions(first.ids, first.findings, np.clip(blended, 0.0, 1.0))
+
+
+TINY, EPSILON = 1e-300, 2.0**-53  # the least probability that has a logarithm, and the least distance to 1
+
+
+def normal_gating(predictions: Predictions, alpha: float = 0.5, normal: str = "Normal") -> Predictions:
+    """``p_c (1 - p_normal)^alpha`` for every finding but the one that means normal, which stays.
+
+    Pham et al., arXiv:2602.13430, by name and in log space: the reference clips at 1e-6, where films tie and AP
+    changes. It lowers findings on films that look normal, so it changes their order; it helped its authors and hurt
+    another team.
+    """
+    column = predictions.findings.index(normal)
+    abnormal = np.maximum(1 - predictions.probabilities[:, column], EPSILON)
+    logs = np.log(np.maximum(predictions.probabilities, TINY)) + alpha * np.log(abnormal)[:, None]
+    gated = np.where(predictions.probabilities > 0, np.exp(logs), 0.0)
+    gated[:, column] = predictions.probabilities[:, column]
+    return Predictions(predictions.ids, predictions.findings, gated)
+
+
+def _weighted_median(stack: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    order = np.argsort(stack, axis=0)
+    values, reached = np.take_along_axis(stack, order, 0), np.cumsum(shares[order], axis=0)
+    low = (reached < 0.5 - 1e-12).sum(axis=0)
+    high = (reached < 0.5 + 1e-12).sum(axis=0)
+    picked = [np.take_along_axis(values, index[None].clip(max=len(stack) - 1), 0)[0] for index in (low, high)]
+    return np.asarray((picked[0] + picked[1]) / 2)

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from cxrlt_cli.engine.reporting import Advance, EpochSummary
-from cxrlt_cli.metrics import Scores
+from cxrlt_cli.metrics import Comparison, Scores
 
 GOLDEN = Path(__file__).parent / "golden"
 FINDINGS = ("Normal", "effusion", "nodule")
@@ -64,6 +64,7 @@ class Recorder:
         self.plans: list[Mapping[str, str]] = []
         self.epochs: list[EpochSummary] = []
         self.tables: list[Scores] = []
+        self.comparisons: list[Comparison] = []
         self.results: list[str] = []
         self.advanced: dict[str, int] = {}
 
@@ -88,6 +89,12 @@ class Recorder:
 
     def scores(self, title: str, scores: Scores) -> None:
         self.tables.append(scores)
+
+    def groups(self, title: str, groups: Mapping[str, Scores]) -> None:
+        self.tables.extend(groups.values())
+
+    def comparison(self, first: str, second: str, comparison: Comparison) -> None:
+        self.comparisons.append(comparison)
 
     def result(self, message: str) -> None:
         self.results.append(message)

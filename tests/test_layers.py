@@ -11,15 +11,15 @@ PACKAGE = Path(__file__).parents[1] / "cxrlt_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    1: ("__init__", "errors", "labels", "config", "files"),
-    2: ("metrics", "predictions", "data.table", "data.__init__"),
-    3: ("losses", "data.image", "data.augment", "data.sampling", "data.loading", "data.phantom", "nets"),
+    1: ("__init__", "errors", "labels", "config", "files", "machine"),
+    2: ("bootstrap", "metrics", "predictions", "data.table", "data.__init__"),
+    3: ("losses", "tta", "data.image", "data.augment", "data.sampling", "data.loading", "data.phantom", "nets"),
     4: ("engine",),
     5: ("cli", "__main__"),
 }
 LIBRARIES = {
     1: {"pydantic"},
-    2: {"pydantic", "numpy", "pandas", "sklearn"},
+    2: {"pydantic", "numpy", "pandas", "scipy", "sklearn"},
     3: {"numpy", "torch", "timm", "cv2", "albumentations", "pydicom", "safetensors", "huggingface_hub"},
     4: {"numpy", "torch", "timm", "yaml"},
     5: {"typer", "rich", "pydantic", "yaml"},

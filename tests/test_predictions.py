@@ -1,10 +1,14 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import rankdata
 
 from cxrlt_cli.errors import DataError
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.predictions import Predictions, blend, normal_gating
+from tests.helpers import golden
 
 
 def predictions(num_films: int = 4) -> Predictions:
@@ -60,3 +64,93 @@ def test_rows_and_columns_are_chosen_by_name() -> None:
     chosen = predictions().rows(["3.png", "0.png"]).select(["Mass, large"])
     assert chosen.ids.tolist() == ["3.png", "0.png"]
     np.testing.assert_array_equal(chosen.probabilities, predictions().probabilities[[3, 0]][:, [1]])
+
+
+def members(*columns: list[float]) -> list[Predictions]:
+    ids = np.array([f"{row}.png" for row in range(len(columns[0]))], object)
+    return [Predictions(ids, ("x",), np.array(column)[:, None]) for column in columns]
+
+
+def blended(columns: list[list[float]], weights: list[float] | None, mode: str) -> list[float]:
+    return blend(members(*columns), weights, mode).probabilities[:, 0].tolist()
+
+
+def test_blends_equal_a_naive_loop() -> None:
+    columns, weights = [[0.9, 0.2, 0.2], [0.5, 0.6, 0.1], [0.01, 0.99, 0.3]], [1.0, 1.5, 0.5]
+    shares = [weight / 3 for weight in weights]
+    for film in range(3):
+        p = [column[film] for column in columns]
+        z = sum(s * math.log(v / (1 - v)) for s, v in zip(shares, p, strict=True))
+        expected = {
+            "mean": sum(s * v for s, v in zip(shares, p, strict=True)),
+            "logit_mean": 1 / (1 + math.exp(-z)),
+            "gmean": math.prod(v**s for s, v in zip(shares, p, strict=True)),
+            "max": max(p),
+            "rank": sum(s * rankdata(c)[film] / 3 for s, c in zip(shares, columns, strict=True)),
+        }
+        for mode, value in expected.items():
+            assert blended(columns, weights, mode)[film] == pytest.approx(value), mode
+    assert blended(columns, None, "median") == [0.5, 0.6, 0.2]
+    assert blended(columns, [1, 0, 1], "median") == pytest.approx([0.455, 0.595, 0.25])
+    assert blended(columns, [5, 1, 1], "median") == columns[0]
+    assert blended(columns, [1, 0, 0], "max") == columns[0]
+
+
+def test_tied_films_share_their_rank() -> None:
+    assert blended([[0.2, 0.2, 0.9, 0.1]], None, "rank") == [2.5 / 4, 2.5 / 4, 1.0, 0.25]
+
+
+@pytest.mark.parametrize("mode", ["mean", "logit_mean", "gmean", "median", "max", "rank"])
+def test_any_blend_takes_certainty_and_keeps_order(mode: str) -> None:
+    columns = [[0.0, 1e-12, 0.5, 1 - 1e-12, 1.0]] * 2
+    values = blended(columns, [2, 1], mode)
+    assert all(0 <= value <= 1 for value in values)
+    assert values == sorted(values)
+    if mode != "rank":
+        np.testing.assert_allclose(values, columns[0], atol=1e-15)
+
+
+@pytest.mark.parametrize("weights", [[0, 0], [-1, 2], [float("nan"), 1]])
+def test_weights_that_make_no_sense_are_refused(weights: list[float]) -> None:
+    with pytest.raises(DataError, match="none may be negative"):
+        blended([[0.5], [0.4]], weights, "mean")
+
+
+def test_members_are_put_in_one_order_by_name() -> None:
+    first = predictions()
+    other = first.select(("Mass, large", "Normal")).rows(list(first.ids[::-1]))
+    (_, aligned) = first.same_films([other], ["a.csv", "b.csv"])
+    np.testing.assert_array_equal(aligned.probabilities, first.probabilities)
+    assert aligned.findings == first.findings
+
+
+def test_members_that_differ_are_told() -> None:
+    first = predictions()
+    with pytest.raises(DataError, match=r"b\.csv lacks the films 0\.png\.") as caught:
+        first.same_films([first.rows(list(first.ids[1:]))], ["a.csv", "b.csv"])
+    assert "--exclude" in caught.value.hint
+    with pytest.raises(DataError, match=r"b\.csv has the findings Mass, large that a\.csv lacks"):
+        first.select(("Normal",)).same_films([first], ["a.csv", "b.csv"])
+
+
+@pytest.mark.parametrize("case", golden()["normal_gating"], ids=lambda case: f"alpha {case['alpha']}")
+def test_normal_gating_equals_the_winners(case: dict[str, Any]) -> None:
+    before = np.array(case["probabilities"])
+    names = tuple(f"finding {index}" for index in range(before.shape[1]))
+    ids = np.arange(len(before)).astype(str).astype(object)
+    normal = names[case["normal_index"]]
+    after = normal_gating(Predictions(ids, names, before), case["alpha"], normal)
+    np.testing.assert_allclose(after.probabilities, case["gated"], rtol=1e-12)
+    np.testing.assert_array_equal(after.probabilities[:, names.index(normal)], before[:, names.index(normal)])
+
+
+def test_gating_makes_no_ties() -> None:
+    """A clip at 1e-6 would tie the first three, a product the films that are surely normal."""
+    ids = np.array(list("abcd"), object)
+    rare = [1e-9, 2e-9, 3e-9, 0.5]
+    predictions = Predictions(ids, ("Normal", "x"), np.array([[0.9, 1.0, 1.0, 1.0], rare]).T)
+    gated = normal_gating(predictions, 1.0).probabilities[:, 1]
+    assert len(set(gated)) == 4
+    assert (np.diff(gated[1:]) > 0).all()
+    np.testing.assert_array_equal(normal_gating(predictions, 0.0).probabilities[:, 0], [0.9, 1, 1, 1])
+    np.testing.assert_allclose(normal_gating(predictions, 0.0).probabilities[:, 1], rare)

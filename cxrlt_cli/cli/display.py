@@ -22,12 +22,16 @@ from cxrlt_cli.errors import CxrltError
 from cxrlt_cli.labels import Band
 
 if TYPE_CHECKING:
-    from cxrlt_cli.metrics import FindingScore, Scores
+    from cxrlt_cli.bootstrap import Interval
+    from cxrlt_cli.metrics import Comparison, FindingScore, Scores
 
 BAND_STYLES: dict[Band, str] = {"head": "green", "medium": "yellow", "tail": "red"}
 BAND_TITLES: dict[Band, str] = {"head": "head (above 10 %)", "medium": "medium", "tail": "tail (below 1 %)"}
 EPOCH_COLUMNS = (("phase", 8), ("epoch", 8), ("loss", 9), ("lr head", 9), ("lr body", 9), ("val AP", 8), ("AUROC", 7),
                  ("films/s", 8), ("time", 8), ("", 6))  # fmt: skip
+
+
+WIDE = 100  # columns, from which a finding's interval has a place in the table
 
 
 class RichReporter:
@@ -108,7 +112,30 @@ class RichReporter:
         self._err.print(line, style="bold green" if summary.best else "", highlight=False)
 
     def scores(self, title: str, scores: "Scores") -> None:
-        self._out.print(_score_table(title, scores))
+        self._out.print(_score_table(title, scores, wide=self._out.width >= WIDE))
+        if scores.ap_ci is not None:
+            auroc = f", AUROC {_range(scores.auroc_ci)}" if scores.auroc_ci else ""
+            self.result(f"95 % of resampled patients: macro AP {_range(scores.ap_ci)}{auroc}.\n")
+
+    def groups(self, title: str, groups: "Mapping[str, Scores]") -> None:
+        table = Table(title=escape(title), box=box.SIMPLE_HEAD, pad_edge=False)
+        table.title_justify, table.title_style = "left", "bold"
+        table.add_column("group", max_width=30)
+        for name in ("films", "findings", "AP", "95 %", "AUROC", "95 %"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name, scores in groups.items():
+            means = scores.macro()
+            number = len(scores.findings) - len(scores.skipped)
+            ap, auroc = (_number(means["ap"]), _range(scores.ap_ci)), (_number(means["auroc"]), _range(scores.auroc_ci))
+            table.add_row(escape(name), f"{scores.num_films:,}", str(number), *ap, *auroc)
+        self._out.print(table)
+
+    def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
+        certainty = ""
+        if comparison.ci is not None:
+            certainty = f" (95 % of resampled patients: {comparison.ci[0]:+.3f} to {comparison.ci[1]:+.3f}"
+            certainty += f"; better in {100 * (comparison.p_better or 0):.0f} % of them)"
+        self.result(f"{first} against {second}: macro AP {comparison.ap_difference:+.3f}{certainty}.")
 
     def result(self, message: str) -> None:
         self._out.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -144,7 +171,7 @@ def show_error(console: Console, error: CxrltError) -> None:
         console.print("Error: " + str(error), markup=False, highlight=False, soft_wrap=True)
 
 
-def _score_table(title: str, scores: "Scores") -> Table:
+def _score_table(title: str, scores: "Scores", wide: bool) -> Table:
     films = counted(scores.num_films, "film")
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
@@ -153,6 +180,9 @@ def _score_table(title: str, scores: "Scores") -> Table:
     table.add_column("finding", no_wrap=True, max_width=34)
     for name, width in (("freq.", 6), ("pos.", 5), ("AP", 5), ("AUROC", 5), ("F1", 5), ("ECE", 5)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    shows = wide and scores.ap_ci is not None  # the interval of each finding's AP
+    if shows:
+        table.add_column("AP 95 %", justify="right", no_wrap=True)
     means = scores.band_means()
     for band, findings in scores.by_band().items():
         scored = sum(finding.ap is not None for finding in findings)
@@ -160,7 +190,8 @@ def _score_table(title: str, scores: "Scores") -> Table:
             table.add_row(Text(BAND_TITLES[band], style=f"bold {BAND_STYLES[band]}"))
         for number, finding in enumerate(findings, 1):
             ends = number == len(findings) and not scored
-            table.add_row(*_finding_row(finding), style="dim" if finding.ap is None else "", end_section=ends)
+            cells = (*_finding_row(finding), *([_range(finding.ap_ci)] if shows else []))
+            table.add_row(*cells, style="dim" if finding.ap is None else "", end_section=ends)
         if scored:
             name = f"mean of {counted(scored, f'{band} finding')}"
             table.add_row(name, "", "", *_numbers(means[band]), style="italic", end_section=True)
@@ -173,6 +204,10 @@ def _finding_row(finding: "FindingScore") -> tuple[str, ...]:
     values = {"ap": finding.ap, "auroc": finding.auroc, "f1": finding.f1, "ece": finding.ece}
     frequency = f"{100 * finding.frequency:.1f} %"
     return "  " + escape(finding.name), frequency, str(finding.positives), *_numbers(values)
+
+
+def _range(interval: "Interval | None") -> str:
+    return "–" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class OodOptions(ComputeOptions):
 
 class EvaluateOptions(Options):
     predictions: tuple[Path, ...] = option(
-        ..., "Prediction CSV (two compare them in pairs, in a later version).", argument=True
+        ..., "Prediction CSV; with a second one, the first is compared with it.", argument=True
     )
     csv: Path | None = option(
         None, "CSV with the true labels (default: the phantoms' own, where those were predicted).", panel="Films"
@@ -61,12 +61,12 @@ class EvaluateOptions(Options):
         None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
     )
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
-    bootstrap: int = option(1000, "Resamples of patients for the intervals.", panel="Scores", built=False)
+    bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
     empty: Literal["skip", "zero"] = option(
         "skip", "A finding without a positive film is left out of the means, or counts as AP 0.", panel="Scores"
     )
     threshold: Threshold = option("0.5", "Where F1 cuts: at 0.5, or where it is best.", panel="Scores")
-    by: str | None = option(None, "Column whose groups are scored apart.", panel="Scores", built=False)
+    by: str | None = option(None, "Column of --csv whose groups are scored apart.", panel="Scores")
     json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
     report: Path | None = option(None, "File for a page to look at.", panel="Scores", built=False)
 

@@ -1,55 +1,81 @@
 """Predictions and true labels to scores. Imports no torch."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from cxrlt_cli.bootstrap import Resampled, resample
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_labels
-from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
+from cxrlt_cli.engine.reporting import Advance, Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
-from cxrlt_cli.metrics import Floats, Scores, prevalence, score
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.metrics import Floats, Scores, compare, prevalence, score
 from cxrlt_cli.predictions import Predictions
+
+MIN_GROUP = 10  # films, below which a group is not scored apart
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions and truth for the same films and findings."""
+
+    path: Path
+    predictions: Predictions
+    truth: LabelTable
+    scores: Scores
 
 
 def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
-    """Score a prediction CSV on the films and findings that it shares with ``--csv``, by name."""
-    if len(options.predictions) > 1:
-        raise OptionError("The comparison of two prediction files is not built yet in this version of cxrlt.")
-    (path,) = options.predictions
+    """Score a prediction CSV on the films and findings that it shares with ``--csv``, by name.
+
+    A second one is scored on the same films, and the first is compared with it, on the same resampled patients.
+    """
+    if len(options.predictions) > 2:
+        raise OptionError(f"{len(options.predictions)} prediction files were given.", "Give one, or two to compare.")
     if options.json_path is not None:
-        inputs = (path, options.csv, options.train_csv, *options.exclude)
+        inputs = (*options.predictions, options.csv, options.train_csv, *options.exclude)
         require_file(options.json_path, "--json", inputs)
-    predictions = Predictions.read(path, options.id_column)
+    files = [Predictions.read(path, options.id_column) for path in options.predictions]
     if options.csv is None:
-        options = _with_phantom_truth(options, predictions, reporter)
+        options = _with_phantom_truth(options, files[0], reporter)
     csv = options.csv
     assert csv is not None, "given, or found"
-    truth, has_patients = _read_truth(options, csv, predictions)
-    predictions, truth = _align(predictions, truth, csv, options, path, reporter)
-    frequencies = None if options.train_csv is None else _frequencies(options, predictions)
-    scores = score(
-        truth.targets,
-        predictions.probabilities,
-        predictions.findings,
-        frequencies=frequencies,
-        threshold="best" if options.threshold == "best" else 0.5,
-        empty=options.empty,
-        num_patients=truth.num_patients if has_patients else None,
-    )
-    if scores.skipped:
-        verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
-        reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")
-    always = [finding.name for finding in scores.findings if finding.positives and finding.auroc is None]
-    if always:
-        reporter.note(
-            f"Positive on every film: {listed(always, 40)}; AP is 1 whatever the prediction, and there is no AUROC."
-        )
-    reporter.scores(f"{path} on {csv}", scores)
+    if len(files) == 2:
+        files = _shared(files, options, reporter)
+    truth, has_patients = _read_truth(options, csv, files[0])
+    aligned = [
+        _align(file, truth, csv, options, path, reporter) for file, path in zip(files, options.predictions, strict=True)
+    ]
+    truth = aligned[0][1]
+    frequencies = None if options.train_csv is None else _frequencies(options, aligned[0][0])
+    judged = [
+        Judged(path, predictions, truth, _score(predictions, truth, options, frequencies, has_patients))
+        for path, (predictions, _) in zip(options.predictions, aligned, strict=True)
+    ]
+    if options.bootstrap and not has_patients:
+        reporter.note("The labels do not say whose films they are: for the intervals, each is of another patient.")
+    with reporter.progress("Resampling patients", options.bootstrap) as advance:
+        judged = _with_intervals(judged, options, advance)
+    _tell_what_is_not_scored(judged[0].scores, options, reporter)
+    for one in judged:
+        reporter.scores(f"{one.path} on {csv}", one.scores)
+    if options.by is not None:
+        groups = _groups(judged[0], csv, options, reporter)
+        reporter.groups(f"{judged[0].path} by {options.by}", groups)
+    if judged[0].scores.comparison is not None:
+        reporter.comparison(str(judged[0].path), str(judged[1].path), judged[0].scores.comparison)
+    scores = judged[0].scores
     if options.json_path is not None:
-        write_text(options.json_path, json.dumps(scores.to_json(), indent=2, allow_nan=False) + "\n")
+        content = scores.to_json()
+        if options.by is not None:
+            content["groups"] = {name: group.to_json() for name, group in groups.items()}
+        write_text(options.json_path, json.dumps(content, indent=2, allow_nan=False) + "\n")
         reporter.note(f"Wrote {options.json_path}.")
     return scores
 
@@ -64,6 +90,23 @@ def _with_phantom_truth(options: EvaluateOptions, predictions: Predictions, repo
     reporter.note(f"These are digital phantoms; their truth stands in {csv}.")
     train_csv = csv.with_name("train.csv") if csv.stem == "test_task1_truth" else None
     return options.model_copy(update={"csv": csv, "train_csv": options.train_csv or train_csv})
+
+
+def _shared(files: Sequence[Predictions], options: EvaluateOptions, reporter: Reporter) -> list[Predictions]:
+    """Two predictions on the films and findings that both have, in the order of the first."""
+    first, second = files
+    ids = [film for film in first.ids if film in set(second.ids)]
+    findings = [name for name in first.findings if name in second.findings]
+    names = " and ".join(str(path) for path in options.predictions)
+    if not ids or not findings:
+        raise DataError(f"{names} share no {'finding' if ids else 'film'}.", "Compare predictions for the same films.")
+    alone = len(first.ids) + len(second.ids) - 2 * len(ids)
+    odd = sorted(set(first.findings) ^ set(second.findings))
+    if alone:
+        reporter.warn(f"{counted(alone, 'film')} stand in one of {names} alone, and are left out.")
+    if odd:
+        reporter.warn(f"Findings of one of {names} alone are left out: {listed(odd, 40)}.")
+    return [file.select(findings).rows(ids) for file in files]
 
 
 def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) -> tuple[LabelTable, bool]:
@@ -107,7 +150,9 @@ def _align(
     row = {film: index for index, film in enumerate(truth.ids)}
     ids = [film for film in predictions.ids if film in row]
     if not ids:
-        raise DataError(f"{path} and {csv} share no film.", "Check --id-column, and whether ids end in .png in both.")
+        raise DataError(
+            f"{path} and {csv} share no film.", "Check --id-column, and whether ids end in .png in both."
+        )  # fmt: skip
     if len(ids) < len(truth):
         reporter.warn(f"{len(truth) - len(ids):,} of the {len(truth):,} films of {csv} have no prediction.")
     if len(ids) < len(predictions.ids):
@@ -115,6 +160,82 @@ def _align(
             f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label."
         )
     return predictions.rows(ids).select(findings), truth.rows(np.array([row[film] for film in ids])).select(findings)
+
+
+def _score(
+    predictions: Predictions,
+    truth: LabelTable,
+    options: EvaluateOptions,
+    frequencies: Floats | None,
+    has_patients: bool,
+) -> Scores:
+    return score(
+        truth.targets,
+        predictions.probabilities,
+        predictions.findings,
+        frequencies=frequencies,
+        threshold="best" if options.threshold == "best" else 0.5,
+        empty=options.empty,
+        num_patients=truth.num_patients if has_patients else None,
+    )
+
+
+def _with_intervals(judged: list[Judged], options: EvaluateOptions, advance: Advance) -> list[Judged]:
+    """The scores with intervals, and those of the first with its comparison with the second."""
+    resampled: list[Resampled] = []
+    if options.bootstrap:
+        resampled = resample(
+            judged[0].truth.targets,
+            [one.predictions.probabilities for one in judged],
+            judged[0].truth.patients,
+            options.bootstrap,
+            seed=options.seed,
+            num_threads=num_cores(),
+            empty=options.empty,
+            advance=advance,
+        )
+        judged = [
+            replace(one, scores=one.scores.with_intervals(mine)) for one, mine in zip(judged, resampled, strict=True)
+        ]
+    if len(judged) == 2:
+        first = replace(judged[0].scores, comparison=compare(judged[0].scores, judged[1].scores, resampled))
+        judged[0] = replace(judged[0], scores=first)
+    return judged
+
+
+def _tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter: Reporter) -> None:
+    if scores.skipped:
+        verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
+        reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")
+    always = [finding.name for finding in scores.findings if finding.positives and finding.auroc is None]
+    if always:
+        reporter.note(
+            f"Positive on every film: {listed(always, 40)}; AP is 1 whatever the prediction, and there is no AUROC."
+        )
+
+
+def _groups(judged: Judged, csv: Path, options: EvaluateOptions, reporter: Reporter) -> dict[str, Scores]:
+    """Scores of the films of each value of the column ``--by``, in the order of their names."""
+    assert options.by is not None
+    frame = read_csv(csv)
+    if options.by not in frame.columns:
+        raise DataError(f"{csv} has no column '{options.by}' (it has {listed(list(frame.columns), 8)}).", "Check --by.")
+    value = dict(zip(frame[options.id_column], frame[options.by], strict=True))
+    values: NDArray[np.object_] = np.array([value[film] or "(empty)" for film in judged.truth.ids], object)
+    frequencies = np.array([finding.frequency for finding in judged.scores.findings])
+    groups, small = {}, []
+    for name in sorted(set(values)):
+        rows = np.flatnonzero(values == name)
+        if len(rows) < MIN_GROUP:
+            small.append(f"{name} ({len(rows)})")
+            continue
+        predictions, truth = judged.predictions.rows(list(judged.truth.ids[rows])), judged.truth.rows(rows)
+        scores = _score(predictions, truth, options, frequencies, judged.scores.num_patients is not None)
+        (group,) = _with_intervals([Judged(judged.path, predictions, truth, scores)], options, lambda _: None)
+        groups[str(name)] = group.scores
+    if small:
+        reporter.note(f"Groups of fewer than {MIN_GROUP} films, not scored apart: {listed(small, 10)}.")
+    return groups
 
 
 def _frequencies(options: EvaluateOptions, predictions: Predictions) -> Floats:

@@ -7,9 +7,9 @@ from pathlib import Path
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
 from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels
-from cxrlt_cli.engine.process import num_cores
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
+from cxrlt_cli.machine import num_cores
 
 
 @dataclass(frozen=True)

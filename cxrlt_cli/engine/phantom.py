@@ -5,9 +5,9 @@ from pathlib import Path
 from cxrlt_cli.config import DataPhantomOptions, TrainOptions
 from cxrlt_cli.data.phantom.dataset import RECIPE, Recipe, cached, is_complete, write
 from cxrlt_cli.data.phantom.sheet import write_sheet
-from cxrlt_cli.engine.process import num_cores
 from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.machine import num_cores
 
 DEFAULT = Recipe(films=1200, size=128)
 

@@ -1,6 +1,5 @@
 """This process: its device, its precision, its helpers."""
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +7,7 @@ import torch
 
 from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.machine import num_cores
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,11 +43,6 @@ class Process:
         precision = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
         workers = f"{self.num_workers} to read films" if self.num_workers else "films read by this process"
         return f"{self.device.type} ({name}), {precision}, {workers}"
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_workers(device: torch.device) -> int:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from cxrlt_cli.metrics import Scores
+    from cxrlt_cli.metrics import Comparison, Scores
 
 Advance = Callable[[int], None]
 
@@ -52,6 +52,12 @@ class Reporter(Protocol):
 
     def scores(self, title: str, scores: "Scores") -> None:
         """A table of scores: a result."""
+
+    def groups(self, title: str, groups: "Mapping[str, Scores]") -> None:
+        """A line of scores for each group of films: a result."""
+
+    def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
+        """How much better the first is than the second: a result."""
 
     def result(self, message: str) -> None:
         """One line of result: what was written, and where."""

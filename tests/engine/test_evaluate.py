@@ -45,6 +45,9 @@ def test_films_and_findings_are_aligned_by_name(files: Path) -> None:
     assert scores.skipped == ("Hernia",)
     assert (scores.num_films, scores.num_patients) == (60, 20)
     assert "Hernia" in recorder.notes[0]
+    assert scores.ap_ci is not None
+    assert scores.ap_ci[0] < (scores.macro()["ap"] or 0) < scores.ap_ci[1]
+    assert scores.findings[2].ap_ci is None
     assert json.loads((files / "s.json").read_text()) == scores.to_json()
 
 
@@ -99,8 +102,9 @@ def test_what_says_little_is_said(files: Path) -> None:
     rows = [(film, 1, row % 2, "") for row, film in enumerate(IDS)]
     write_csv(files / "t.csv", ["ImageID", "Normal", "Mass", "Hernia"], rows)
     scores, recorder = run(files, csv=files / "t.csv")
-    assert recorder.notes[0].startswith("Without a positive film: Hernia;")
-    assert recorder.notes[1].startswith("Positive on every film: Normal;")
+    assert recorder.notes[0].startswith("The labels do not say whose films they are")
+    assert recorder.notes[1].startswith("Without a positive film: Hernia;")
+    assert recorder.notes[2].startswith("Positive on every film: Normal;")
     assert scores.findings[0].auroc is None
     with pytest.raises(DataError, match="no column 'Nope'"):
         run(files, patient_column="Nope")
@@ -117,5 +121,45 @@ def test_files_that_do_not_go_together_are_told(files: Path) -> None:
         run(files, train_csv=files / "other.csv")
     with pytest.raises(OptionError, match="no column Edema"):
         run(files, findings="Edema,Mass")
-    with pytest.raises(OptionError, match="not built yet"):
-        run(files, predictions=[files / "p.csv", files / "p.csv"])
+    with pytest.raises(OptionError, match="Give one, or two to compare"):
+        run(files, predictions=[files / "p.csv"] * 3)
+
+
+def test_two_predictions_are_compared_on_what_both_have(files: Path) -> None:
+    better = Predictions.read(files / "p.csv")
+    noise = 0.3 * better.probabilities + 0.7 * np.random.default_rng(1).random(better.probabilities.shape)
+    worse = Predictions(better.ids[::-1], better.findings[::-1], noise[::-1, ::-1])
+    worse.rows(IDS[5:]).write(files / "q.csv")
+    scores, recorder = run(files, predictions=[files / "p.csv", files / "q.csv"], json=files / "s.json")
+    assert scores.num_films == 55
+    assert "5 films stand in one of" in recorder.warnings[0]
+    comparison = recorder.comparisons[0]
+    aps = [table.macro()["ap"] or 0 for table in recorder.tables]
+    assert comparison.ap_difference == pytest.approx(aps[0] - aps[1])
+    assert comparison.ci is not None
+    assert comparison.ci[0] <= comparison.ap_difference <= comparison.ci[1]
+    assert comparison.p_better is not None
+    assert comparison.p_better > 0.9
+    assert json.loads((files / "s.json").read_text())["comparison"]["p_better"] == comparison.p_better
+    same, _ = run(files, predictions=[files / "p.csv", files / "p.csv"])
+    assert same.comparison is not None
+    assert (same.comparison.ap_difference, same.comparison.p_better) == (0, 0.5)
+    assert run(files, predictions=[files / "p.csv", files / "q.csv"], bootstrap=0)[0].comparison is not None
+
+
+def test_groups_are_scored_apart(files: Path) -> None:
+    rows = [
+        (film, row // 3, "PA" if row % 2 else "AP" if row < 50 else "", *TRUTH[row]) for row, film in enumerate(IDS)
+    ]
+    csv = write_csv(files / "views.csv", ["ImageID", "PatientID", "View", "Normal", "Mass", "Hernia"], rows)
+    scores, recorder = run(files, csv=csv, by="View", json=files / "s.json")
+    groups = json.loads((files / "s.json").read_text())["groups"]
+    assert list(groups) == ["AP", "PA"]
+    assert "(empty) (5)" in recorder.notes[-2]
+    odd = [row for row in range(NUM_FILMS) if row % 2]
+    probabilities = Predictions.read(files / "p.csv").probabilities
+    assert groups["PA"]["findings"][1]["ap"] == average_precision_score(TRUTH[odd, 1], probabilities[odd, 1])
+    assert groups["PA"]["num_films"] == 30
+    assert groups["PA"]["findings"][1]["frequency"] == scores.findings[1].frequency
+    with pytest.raises(DataError, match="no column 'Age'"):
+        run(files, csv=csv, by="Age")
