@@ -89,7 +89,7 @@ def test_a_resample_without_a_positive_counts_as_asked() -> None:
     targets[:20, 0] = 1
     targets[0, 1] = 1
     scores = np.random.default_rng(0).random((40, 2))
-    skip, zero = (resample(targets, [scores], np.arange(40), 200, empty=empty)[0] for empty in ("skip", "zero"))  # type: ignore[arg-type]
+    skip, zero = (resample(targets, [scores], np.arange(40), 200, empty=empty)[0] for empty in ("skip", "zero"))
     lost = np.isnan(skip.ap[:, 1])
     assert 0.2 < lost.mean() < 0.5  # (1 - 1/40)^40
     np.testing.assert_allclose(zero.macro_ap()[lost], skip.macro_ap()[lost] / 2)

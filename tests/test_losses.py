@@ -282,6 +282,32 @@ def test_settings_that_a_loss_does_not_have_are_refused() -> None:
         losses.create("focal", COUNTS, NUM_IMAGES, gamma=-1)
     with pytest.raises(OptionError, match="weighting is 3"):
         losses.create("cb-focal", COUNTS, NUM_IMAGES, weighting=3)
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("cb-focal", {"weighting": "Both"}), ("cb-focal", {"beta": 1.0}), ("ldam-drw", {"drw_beta": 1.5}),
+        ("ldam-drw", {"drw_weighting": "negatives"}), ("db", {"neg_scale": 0}), ("twoway", {"T_pos": 0}),
+        ("ldam", {"scale": 0}), ("asl", {"clip": 1}),
+    ]  # fmt: skip
+    for name, settings in wrong:
+        ((key, value),) = settings.items()
+        with pytest.raises(OptionError, match=f"{key} of loss {name} is {value}"):
+            losses.create(name, COUNTS, NUM_IMAGES, **settings)
+
+
+def test_a_negative_alpha_weighs_both_sides_alike() -> None:
+    """As in fvcore; as a weight it would pay for wrong positives."""
+    logits, targets = batch()
+    plain = losses.create("focal", COUNTS, NUM_IMAGES)(logits, targets)
+    assert losses.create("focal", COUNTS, NUM_IMAGES, alpha=-1)(logits, targets) == plain
+
+
+def test_counts_near_the_number_of_films_keep_their_digits() -> None:
+    """N / n - 1 in float32 is off by 2 % where ten million films have all but one."""
+    targets, logits = torch.ones(1, 1), torch.zeros(1, 1)
+    values = [
+        losses.create("db", [10**7 - 1], 10**7)(logits.to(dtype), targets).item()
+        for dtype in (torch.float32, torch.float64)
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
 def test_a_focal_gamma_below_1_has_a_gradient_where_it_saturates() -> None:

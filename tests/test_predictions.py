@@ -72,7 +72,7 @@ def members(*columns: list[float]) -> list[Predictions]:
 
 
 def blended(columns: list[list[float]], weights: list[float] | None, mode: str) -> list[float]:
-    return blend(members(*columns), weights, mode).probabilities[:, 0].tolist()
+    return [float(value) for value in blend(members(*columns), weights, mode).probabilities[:, 0]]
 
 
 def test_blends_equal_a_naive_loop() -> None:

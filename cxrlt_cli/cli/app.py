@@ -110,8 +110,10 @@ def infer(options: c.InferOptions, reporter: "Reporter") -> None:
 
 @command(c.EnsembleOptions, panel="Predict")
 def ensemble(options: c.EnsembleOptions, reporter: "Reporter") -> None:
-    """Blend checkpoints and prediction CSVs into one. (Not built yet.)"""
-    raise _not_built("ensemble")
+    """Blend checkpoints and prediction CSVs into one."""
+    from cxrlt_cli.engine.ensemble import ensemble
+
+    ensemble(options, reporter)
 
 
 @command(c.OodOptions, panel="Predict")

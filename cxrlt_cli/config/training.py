@@ -91,6 +91,12 @@ class FitOptions(ComputeOptions):
 
     drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
 
+    prior_bias: bool = option(
+        False,
+        "Start each finding that is new at its share of the training films; gives csra a bias.",
+        panel="Model",
+    )
+
     loss: Loss = option(
         "db",
         "What a wrong probability costs.\n\n"
@@ -190,9 +196,6 @@ class TrainOptions(FitOptions):
         "csra-winner: csra as the challenge's winner built it.\n\n"
         "mldecoder: a query for each finding looks at the map (Ridnik 2023).",
         panel="Model",
-    )
-    prior_bias: bool = option(
-        False, "Start each finding at its share of the training films; gives csra a bias.", panel="Model"
     )
     csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
     csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)

@@ -10,12 +10,35 @@ from cxrlt_cli.config.training import ComputeOptions, FilmOptions, Merge, Postpr
 class PredictOptions(ComputeOptions):
     """What infer and ensemble share."""
 
-    tta: Views = option("none", "Views of a film that are averaged.", panel="Prediction", built=False)
-    merge: Merge = option("mean", "How views and members become one probability.", panel="Prediction", built=False)
-    postprocess: Postprocess = option(
-        "none", "What happens to the probabilities last.", panel="Prediction", built=False
+    tta: Views = option(
+        "none",
+        "Views of a film whose logits are merged.\n\n"
+        "none: the film as it is.\n\n"
+        "flip: and its mirror image.\n\n"
+        "light: flip, and turned by 5 degrees either way.\n\n"
+        "medium: light, and 10 % larger and smaller.\n\n"
+        "heavy: medium, and 10 % brighter and darker.\n\n"
+        "flip_scale: flip, and 5 % larger and smaller, each mirrored too (the winner's).",
+        panel="Prediction",
     )
-    alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", built=False)
+    merge: Merge = option(
+        "mean",
+        "How views, and members of an ensemble, become one probability.\n\n"
+        "mean, median, max: of the probabilities.\n\n"
+        "gmean: their geometric mean.\n\n"
+        "logit_mean: the sigmoid of the mean logit.\n\n"
+        "rank: the mean rank among the films (members only; their views by mean).",
+        panel="Prediction",
+    )
+    postprocess: Postprocess = option(
+        "none",
+        "What happens to the probabilities last.\n\n"
+        "none: nothing.\n\n"
+        "normal_gating: findings are lowered where the film looks normal; it can hurt, so judge it on labelled films.",
+        panel="Prediction",
+    )
+    alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", ge=0)
+    normal: str | None = option(None, "Finding that means normal (default: by its name).", panel="Prediction")
 
 
 class InferOptions(PredictOptions):
@@ -28,9 +51,14 @@ class InferOptions(PredictOptions):
 
 class EnsembleOptions(PredictOptions):
     members: tuple[Path, ...] = option(..., "Checkpoints and prediction CSVs, mixed.", argument=True)
-    weights: Numbers | None = option(None, "A weight for each member, separated by commas.", panel="Prediction")
-    normal: str | None = option(None, "Finding that means normal.", panel="Prediction")
-    fit: bool = option(False, "Choose the weights on labelled films.", panel="Prediction")
+    weights: Numbers | None = option(
+        None, "A weight for each member, separated by commas (default: all alike).", panel="Prediction"
+    )
+    fit: bool = option(
+        False,
+        "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out.",
+        panel="Prediction",
+    )
     out: Path = option(Path("submission.csv"), "CSV to write.")
 
 

@@ -3,7 +3,7 @@
 Letters: B films of a batch, S side of a film. Films stay single-channel uint8 until they are on the device.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,78 +26,84 @@ class Batch:
     """Films that were read, and those that could not be."""
 
     indices: Tensor  # [B] int64, rows of the table
-    films: Tensor  # [B, 1, S, S] uint8
+    films: tuple[Tensor, ...]  # [B, 1, S, S] uint8, for each preprocessing
     faults: tuple[FilmError, ...]
 
     def pin_memory(self) -> "Batch":
-        return Batch(self.indices.pin_memory(), self.films.pin_memory(), self.faults)
+        return Batch(self.indices.pin_memory(), tuple(films.pin_memory() for films in self.films), self.faults)
 
 
-class FilmDataset(Dataset["tuple[int, Tensor | FilmError]"]):
-    """Films by draw: read, resized, augmented where that is wanted."""
+Sample = tuple[int, "tuple[Tensor, ...] | FilmError"]  # index of a film, and what was read
+
+
+class FilmDataset(Dataset[Sample]):
+    """Films by draw: read once, resized in each of the ways that are wanted, augmented where that is."""
 
     def __init__(
-        self, paths: Sequence[Path], preprocessing: Preprocessing, augmentation: Augmentation | None, max_pixels: int
+        self,
+        paths: Sequence[Path],
+        preprocessings: Sequence[Preprocessing],
+        augmentation: Augmentation | None,
+        max_pixels: int,
     ) -> None:
         self.paths = paths
-        self.preprocessing = preprocessing
+        self.preprocessings = preprocessings
         self.augmentation = augmentation
         self.max_pixels = max_pixels
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, draw: Draw) -> tuple[int, Tensor | FilmError]:
+    def __getitem__(self, draw: Draw) -> Sample:
         index, seed = draw
         try:
-            film = self.preprocessing(read_film(self.paths[index], max_pixels=self.max_pixels))
+            film = read_film(self.paths[index], max_pixels=self.max_pixels)
         except FilmError as error:
             return index, error
+        films = [preprocessing(film) for preprocessing in self.preprocessings]
         if self.augmentation is not None:
-            film = self.augmentation(film, seed)
-        return index, torch.from_numpy(np.ascontiguousarray(film))[None]
+            films = [self.augmentation(film, seed) for film in films]
+        return index, tuple(torch.from_numpy(np.ascontiguousarray(film))[None] for film in films)
 
 
 class EpochDraws:
     """The batches of one epoch after another, of one process among several: indices, with a seed for each draw.
 
     A batch of all processes is a stretch of the order, dealt out film by film: together they draw just what one process
-    with a batch of that size would. Epochs are of one length; a last batch that is not full is left out unless it is
-    the only one.
+    with a batch of that size would. Epochs are of one length, so the number of batches that were learned from says
+    where a run stands. A last batch that is not full is left out; an only one is filled up from its start, so that
+    every process has as much.
     """
 
     def __init__(self, order: Order, batch_size: int, seed: int, *, rank: int = 0, num_processes: int = 1) -> None:
         self._order = order
-        self._batch_size = batch_size
+        self._size = batch_size * num_processes
         self._seed = seed
-        self._rank = rank
+        self._mine = slice(rank, None, num_processes)
         self._num_processes = num_processes
-        self._position = 0, 0  # epoch, batch
+        self._next = 0
         self._length = len(order(0))
 
     def __len__(self) -> int:
         """Batches of an epoch."""
-        return max(1, self._length // (self._batch_size * self._num_processes))
+        return max(1, self._length // self._size)
 
-    def state_dict(self) -> dict[str, int]:
-        """The batch that comes next."""
-        return {"epoch": self._position[0], "batch": self._position[1]}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on with this batch."""
-        self._position = state["epoch"], state["batch"]
+    def enter(self, num_batches: int) -> None:
+        """Go on after this many batches of the run; loaders read ahead, so only who learns from them can count them."""
+        self._next = num_batches
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """The rest of the epoch."""
-        epoch, first = self._position
+        epoch, first = divmod(self._next, len(self))
+        self._next = (epoch + 1) * len(self)
         indices = self._order(epoch)
+        if len(indices) < self._size:
+            indices = np.resize(indices, -(-len(indices) // self._num_processes) * self._num_processes)
         seeds = np.random.SeedSequence([self._seed, epoch]).generate_state(len(indices))
-        size = self._batch_size * self._num_processes
         for batch in range(first, len(self)):
-            last = batch + 1 == len(self)
-            self._position = (epoch + 1, 0) if last else (epoch, batch + 1)
-            mine = slice(batch * size + self._rank, (batch + 1) * size, self._num_processes)
-            yield list(zip(indices[mine].tolist(), seeds[mine].tolist(), strict=True))
+            stretch = slice(batch * self._size, (batch + 1) * self._size)
+            films, numbers = indices[stretch][self._mine], seeds[stretch][self._mine]
+            yield list(zip(films.tolist(), numbers.tolist(), strict=True))
 
 
 def training_loader(
@@ -131,8 +137,8 @@ def _one_thread(_: int) -> None:
     cv2.setNumThreads(0)
 
 
-def _collate(samples: list[tuple[int, Tensor | FilmError]]) -> Batch:
-    read = [(index, film) for index, film in samples if isinstance(film, Tensor)]
-    faults = tuple(film for _, film in samples if isinstance(film, FilmError))
-    films = torch.stack([film for _, film in read]) if read else torch.zeros(0, 1, 1, 1, dtype=torch.uint8)
-    return Batch(torch.tensor([index for index, _ in read], dtype=torch.int64), films, faults)
+def _collate(samples: list[Sample]) -> Batch:
+    read = [(index, films) for index, films in samples if not isinstance(films, FilmError)]
+    faults = tuple(fault for _, fault in samples if isinstance(fault, FilmError))
+    stacks = tuple(torch.stack(films) for films in zip(*(films for _, films in read), strict=True))
+    return Batch(torch.tensor([index for index, _ in read], dtype=torch.int64), stacks, faults)

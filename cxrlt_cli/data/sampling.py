@@ -44,19 +44,32 @@ def class_aware(
 
     ``epoch_length``: L (default: ``max_c n_c C / reduce``). ``repeat_cap``: no film is drawn more often in an epoch;
     films that have a finding and are below the cap take the place of what goes beyond. ``negative_share``: share of the
-    draws for films without any finding, which are never drawn otherwise. Memory is linear in the positives and in L.
+    draws for films without any finding, which are never drawn otherwise. Memory is linear in N, the positives and L.
 
     Finding c's films follow one another in reshuffled rounds, and so do the findings; both are functions of their
     position, found with a counter-based generator (Philox), so that no epoch needs the one before it.
     """
-    having = [films for films in (np.flatnonzero(column == 1) for column in np.asarray(targets).T) if len(films)]
-    without = np.flatnonzero(~(np.asarray(targets) == 1).any(axis=1))
+    _require(num_per_class, "num_per_class", num_per_class == int(num_per_class) and num_per_class >= 1, "1, 2, 3, ...")
+    _require(reduce, "reduce", reduce > 0, "above 0")
+    _require(epoch_length, "epoch_length", epoch_length is None or epoch_length >= 1, "1 or more films")
+    _require(repeat_cap, "repeat_cap", repeat_cap is None or repeat_cap >= 1, "1 or more draws")
+    _require(negative_share, "negative_share", 0 <= negative_share < 1, "0 or more, and below 1")
+    columns = [np.flatnonzero(column == 1) for column in np.asarray(targets).T]
+    having = [films for films in columns if len(films)]
+    if not having:
+        raise OptionError("--sampler cas draws films by their findings, and no film has one.", "Use --sampler uniform.")
+    has_one = np.zeros(len(targets), bool)
+    for films in having:
+        has_one[films] = True
+    present, without = np.flatnonzero(has_one), np.flatnonzero(~has_one)
     length = int(epoch_length or max(1, int(max(len(films) for films in having) * len(having) / reduce)))
     num_negative = round(negative_share * length)
     if num_negative and not len(without):
         raise OptionError("negative_share: every film has a finding.", "Leave it out.")
-    if repeat_cap and repeat_cap * (len(targets) - len(without)) < length - num_negative:
-        raise OptionError(f"repeat_cap {repeat_cap} leaves fewer draws than an epoch has.", "Lower epoch_length.")
+    for films, number in ((present, length - num_negative), (without, num_negative)):
+        if repeat_cap and repeat_cap * len(films) < number:
+            raise OptionError(f"repeat_cap {repeat_cap} leaves fewer draws than an epoch has.", "Lower epoch_length.")
+    num_per_class = int(num_per_class)
     blocks, width = math.ceil((length - num_negative) / num_per_class), len(having)
 
     def order(epoch: int) -> Indices:
@@ -72,7 +85,7 @@ def class_aware(
         draws = drawn.reshape(-1)[: length - num_negative]
         rng = _rng(seed, epoch)
         if repeat_cap:
-            draws = _capped(draws, repeat_cap, np.flatnonzero((targets == 1).any(axis=1)), rng)
+            draws = _capped(draws, int(repeat_cap), present, rng)
         if num_negative:
             negatives = _cycle(without, seed, NEGATIVES, epoch * num_negative, (epoch + 1) * num_negative)
             draws = np.insert(draws, np.sort(rng.integers(0, len(draws) + 1, num_negative)), negatives)
@@ -85,7 +98,7 @@ def repeat_factor(targets: NDArray[Any], seed: int, num_epochs: int, *, threshol
     """Every film once, those of findings below ``threshold`` more often: repeat-factor sampling.
 
     Gupta et al. (LVIS), CVPR 2019, arXiv:1908.03195. A factor's fraction is rounded anew in each epoch, up with its own
-    probability; the roundings share one random number, so that epochs are of one length.
+    probability; the roundings of an epoch are made together, so that epochs are of one length.
     """
     return _repeated(repeat_factors(targets, threshold), seed)
 
@@ -205,11 +218,12 @@ def _largest(targets: NDArray[Any], values: Floats) -> Floats:
 
 def _finding_weights(targets: NDArray[Any], power: float) -> Floats:
     """Shares ``[N]`` that sum to 1: the largest ``n_c^-power`` of a film's findings; their mean without any."""
-    values = _at_least_one(_counts(targets)) ** -power
+    counts = _counts(targets)
+    values = _at_least_one(counts) ** -power
     weights = np.zeros(len(targets))
     for column, value in zip(np.asarray(targets).T, values, strict=True):
         np.maximum(weights, value, out=weights, where=column == 1)
-    weights[weights == 0] = values.mean()
+    weights[weights == 0] = values[counts > 0].mean() if counts.any() else 1.0
     return np.asarray(weights / weights.sum(), np.float64)
 
 
@@ -218,21 +232,24 @@ def _weighted(weights: Floats, rng: np.random.Generator) -> Indices:
 
 
 def _repeated(factors: Floats, seed: int) -> Order:
-    whole = np.floor(factors)
-    edges = np.concatenate([[0.0], np.cumsum(factors - whole)])
-    length = int(whole.sum() + math.floor(edges[-1] + 1e-9))
+    """Every film as often as its factor says; fractions by systematic sampling over films in a random order."""
+    whole = np.floor(factors).astype(np.int64)
+    fractions = factors - whole
+    more = math.floor(fractions.sum() + 1e-9)
 
     def order(epoch: int) -> Indices:
         rng = _rng(seed, epoch)
-        more = np.diff(np.floor(edges + rng.random()))
-        return rng.permutation(np.repeat(np.arange(len(factors)), (whole + more).astype(np.int64)))[:length]
+        films = rng.permutation(len(factors))
+        edges = np.floor(np.concatenate([[0.0], np.cumsum(fractions[films])]) + rng.random())
+        chosen = rng.permutation(films[np.diff(edges) > 0])[:more]
+        return rng.permutation(np.concatenate([np.repeat(np.arange(len(factors)), whole), chosen]))
 
     return order
 
 
 def _capped(draws: Indices, cap: int, films: Indices, rng: np.random.Generator) -> Indices:
     """Draws of which no film has more than ``cap``: others of ``films`` stand where one had."""
-    by_film = np.argsort(draws, kind="stable")
+    by_film = np.lexsort((rng.random(len(draws)), draws))  # which draws of a film stay is left to chance
     ordered = draws[by_film]
     first = np.searchsorted(ordered, ordered)
     beyond = np.empty(len(draws), bool)
@@ -246,6 +263,11 @@ def _capped(draws: Indices, cap: int, films: Indices, rng: np.random.Generator) 
         counts[free] += 1
         places = places[len(free) :]
     return draws
+
+
+def _require(value: object, name: str, fits: bool, what: str) -> None:
+    if not fits:
+        raise OptionError(f"Sampler cas: {name} is {value}.", f"It must be {what}.")
 
 
 def _rng(seed: int, epoch: int) -> np.random.Generator:

@@ -19,7 +19,7 @@ from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader, training_
 from cxrlt_cli.engine.films import Films
 from cxrlt_cli.engine.infer import predict
 from cxrlt_cli.engine.learner import Learner
-from cxrlt_cli.engine.method import criterion, order
+from cxrlt_cli.engine.method import Method
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance, EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
@@ -29,10 +29,12 @@ from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.metrics import Scores, prevalence, score
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.tta import merge
 
 
 def fit(
     model: Classifier,
+    method: Method,
     training: Films,
     validation: Films,
     options: FitOptions,
@@ -51,7 +53,7 @@ def fit(
     if model.architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
         raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
     command = "finetune" if isinstance(options, FinetuneOptions) else "train"
-    run = _set_up(model, training, validation, options, process, reporter)
+    run = _set_up(model, method, training, validation, options, process, reporter)
     phases = phases_of(options)
     reporter.plan(f"cxrlt {command}", {**_plan(run, phases), "out": str(folder.path)})
     if options.dry_run:
@@ -65,6 +67,7 @@ def fit(
     if before is not None:
         (ap,) = (_ap(scores) for _, scores in run.validate({"before": before.to(process.device)}).values())
         reporter.note(f"Validation AP of the checkpoint as it was: {ap:.3f}.")
+        del before
     best: Scores | None = None
     best_title, first_epoch = "", 0
     for phase in phases:
@@ -158,7 +161,7 @@ class _Run:
             logits = predict(list(models.values()), self.val_batches, self.process, advance)
         results = {}
         for (name, model), mine in zip(models.items(), logits, strict=True):
-            predictions = Predictions(table.ids, model.findings, torch.sigmoid(mine.double()).numpy())
+            predictions = Predictions(table.ids, model.findings, merge(mine, "mean").numpy())
             predictions = predictions.select(table.space.findings)
             scores = score(
                 table.targets,
@@ -172,10 +175,15 @@ class _Run:
 
 
 def _set_up(
-    model: Classifier, training: Films, validation: Films, options: FitOptions, process: Process, reporter: Reporter
+    model: Classifier,
+    method: Method,
+    training: Films,
+    validation: Films,
+    options: FitOptions,
+    process: Process,
+    reporter: Reporter,
 ) -> _Run:
-    """The model on its device, the criterion of the training films' counts, and the loaders."""
-    table = training.table
+    """Model and criterion on their device, and the loaders."""
     reading: dict[str, Any] = {
         "num_workers": process.num_workers,
         "pin": process.pins,
@@ -185,14 +193,14 @@ def _set_up(
         model.to(process.device),
         training,
         validation,
-        criterion(table, options).to(process.device),
+        method.criterion.to(process.device),
         training_loader(
-            FilmDataset(training.paths, model.preprocessing, Augmentation(), options.max_pixels),
-            order(table, options),
+            FilmDataset(training.paths, [model.preprocessing], Augmentation(), options.max_pixels),
+            method.order,
             seed=options.seed,
             **reading,
         ),
-        ordered_loader(FilmDataset(validation.paths, model.preprocessing, None, options.max_pixels), **reading),
+        ordered_loader(FilmDataset(validation.paths, [model.preprocessing], None, options.max_pixels), **reading),
         options,
         process,
         reporter,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from cxrlt_cli.config import InferOptions
-from cxrlt_cli.data.image import report_faults
+from cxrlt_cli.config import EnsembleOptions, InferOptions, PredictOptions
+from cxrlt_cli.data.image import Preprocessing, report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.films import film_paths, image_folder, require_films
@@ -17,20 +17,22 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, WorkerError, listed
 from cxrlt_cli.files import require_file
+from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.predictions import Predictions, normal_gating
+from cxrlt_cli.tta import VIEWS, View, merge
 
 
 def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     """Write the probabilities of every film of ``--csv``, in its order; None after a dry run."""
+    if options.merge == "rank":
+        raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     process = Process.of(options)
     require_file(options.out, "--out", (options.checkpoint, options.csv, *options.exclude))
     checkpoint = Checkpoint.read(options.checkpoint)
-    csv = options.csv or phantom_test_csv(checkpoint.training.get("options", {}).get("csv"))
-    if csv is None:
-        raise OptionError("--csv is missing.", "It names the films to predict, one row each.")
-    ids, paths = _find_films(options, csv, reporter)
+    csv = films_csv(options.csv, [checkpoint])
+    ids, paths = find_films(options, csv, reporter)
     model = from_checkpoint(checkpoint, options.checkpoint).to(process.device)
     findings = options.findings or model.findings
     unknown = [name for name in findings if name not in model.findings]
@@ -38,43 +40,47 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
         raise OptionError(
             f"--findings: the model does not know {listed(unknown)}.", f"It has {listed(model.findings, 40)}."
         )
-    dataset = FilmDataset(paths, model.preprocessing, None, options.max_pixels)
+    normal = normal_finding(options, model.findings)
+    dataset = FilmDataset(paths, preprocessings([model]), None, options.max_pixels)
     loader = ordered_loader(dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins)
+    views = VIEWS[options.tta]
     reporter.plan(
         "Prediction",
         {
             "films": f"{len(paths):,} of {csv}",
             "model": f"{options.checkpoint}: {model.architecture.backbone}, {model.architecture.head}, "
             f"{len(model.findings)} findings, {model.image_size} px",
+            **plan_of_views(options, normal),
             "process": str(process),
             "out": str(options.out),
         },
     )
     if options.dry_run:
-        start = time.perf_counter()
-        predict([model], islice(loader, 1), process, lambda _: None)
-        seconds = (time.perf_counter() - start) * len(paths) / min(options.batch_size, len(paths))
-        reporter.result(
-            f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written."
-        )
+        rehearse([model], loader, views, len(paths), process, reporter)
         return None
     with reporter.progress("Predicting", len(paths)) as advance:
-        (logits,) = predict([model], loader, process, advance)
-    predictions = Predictions(ids, model.findings, torch.sigmoid(logits.double()).numpy()).select(findings)
-    written = "Replaced" if options.out.exists() else "Wrote"
-    predictions.write(options.out, options.id_column)
-    reporter.result(f"{written} {options.out}: {counted(len(ids), 'film')}, {counted(len(findings), 'finding')}.")
+        (logits,) = predict([model], loader, process, advance, views)
+    predictions = Predictions(ids, model.findings, merge(logits, options.merge).numpy())
+    if normal is not None:
+        predictions = normal_gating(predictions, options.alpha, normal)
+    predictions = predictions.select(findings)
+    write(predictions, options, reporter)
     return predictions
 
 
 def predict(
-    models: Sequence[Classifier], batches: Iterable[Batch], process: Process, advance: Advance
+    models: Sequence[Classifier],
+    batches: Iterable[Batch],
+    process: Process,
+    advance: Advance,
+    views: Sequence[View] = VIEWS["none"],
 ) -> list[torch.Tensor]:
-    """Logits ``[N, C]`` of each model, in float32 on the CPU, in the order of the films, which are read once.
+    """Logits ``[V, N, C]`` of each model, in float32 on the CPU, in the order of the films, which are read once.
 
-    Raises DataError with every film that could not be read: none is left out, none is made up. Raises WorkerError where
-    a logit is not finite.
+    ``batches`` come from a dataset of ``preprocessings(models)``. Raises DataError with every film that could not be
+    read: none is left out, none is made up. Raises WorkerError where a logit is not finite.
     """
+    distinct = preprocessings(models)
     logits: list[list[torch.Tensor]] = [[] for _ in models]
     faults: list[FilmError] = []
     num_films = 0
@@ -82,16 +88,78 @@ def predict(
         for batch in batches:
             num_films += len(batch.indices) + len(batch.faults)
             faults.extend(batch.faults)
-            if len(batch.indices):
-                films = batch.films.to(process.device, non_blocking=True)
+            for preprocessing, films in zip(distinct, batch.films, strict=False):  # no films where none could be read
+                levels = films.to(process.device, non_blocking=True).float()
+                seen = [view.apply(levels) for view in views]
                 for model, mine in zip(models, logits, strict=True):
-                    model.eval()
-                    with process.autocast():
-                        mine.append(model(model.normalize(films)))
+                    if model.preprocessing == preprocessing:
+                        model.eval()
+                        with process.autocast():
+                            mine.append(torch.stack([model(model.normalize(view)) for view in seen]))
             advance(len(batch.indices) + len(batch.faults))
     if faults:
         raise report_faults(faults, num_films)
-    return [_finite(torch.cat(mine).cpu()) for mine in logits]
+    return [_finite(torch.cat(mine, dim=1).cpu()) for mine in logits]
+
+
+def preprocessings(models: Sequence[Classifier]) -> list[Preprocessing]:
+    """The different ways in which these models want a film, in the order of the models."""
+    return list(dict.fromkeys(model.preprocessing for model in models))
+
+
+def films_csv(given: Path | None, checkpoints: Sequence[Checkpoint]) -> Path:
+    """``--csv``; or, of models that were trained on phantoms, the test films that belong to those."""
+    if given is not None:
+        return given
+    for checkpoint in checkpoints:
+        csv = phantom_test_csv(checkpoint.training.get("options", {}).get("csv"))
+        if csv is not None:
+            return csv
+    raise OptionError("--csv is missing.", "It names the films to predict, one row each.")
+
+
+def normal_finding(options: PredictOptions, findings: Sequence[str]) -> str | None:
+    """The finding that gates the others, where that is asked for; raises OptionError where there is none."""
+    if options.postprocess == "none":
+        return None
+    normal = options.normal or LabelSpace.of(findings).normal
+    if normal not in findings:
+        what = f"--normal: the model does not know {normal}" if options.normal else "No finding means normal"
+        raise OptionError(f"{what}; normal_gating needs one.", f"Name it with --normal: {listed(findings, 40)}.")
+    return normal
+
+
+def plan_of_views(options: PredictOptions, normal: str | None) -> dict[str, str]:
+    views = VIEWS[options.tta]
+    names = ", ".join(view.name for view in views)
+    facts = {"views": f"{options.tta} ({names}), merged by {options.merge}"} if len(views) > 1 else {}
+    gating = {"gating": f"every finding times (1 - {normal}) to the power of {options.alpha:g}"} if normal else {}
+    return {**facts, **gating}
+
+
+def rehearse(
+    models: Sequence[Classifier],
+    loader: Iterable[Batch],
+    views: Sequence[View],
+    num_films: int,
+    process: Process,
+    reporter: Reporter,
+) -> None:
+    """One batch, timed; nothing is written."""
+    start = time.perf_counter()
+    done: list[int] = []
+    predict(models, islice(loader, 1), process, done.append, views)
+    seconds = (time.perf_counter() - start) * num_films / sum(done)
+    reporter.result(
+        f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written."
+    )  # fmt: skip
+
+
+def write(predictions: Predictions, options: InferOptions | EnsembleOptions, reporter: Reporter) -> None:
+    written = "Replaced" if options.out.exists() else "Wrote"
+    predictions.write(options.out, options.id_column)
+    films, findings = counted(len(predictions.ids), "film"), counted(len(predictions.findings), "finding")
+    reporter.result(f"{written} {options.out}: {films}, {findings}.")
 
 
 def _finite(logits: torch.Tensor) -> torch.Tensor:
@@ -103,7 +171,8 @@ def _finite(logits: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def _find_films(options: InferOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
+def find_films(options: PredictOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
+    """Ids and paths of the films to predict, those of ``--exclude`` left out."""
     ids = read_ids(csv, options.id_column)
     excluded = read_exclusions(options.exclude, options.id_column)
     tell_exclusions(reporter, excluded, ids)

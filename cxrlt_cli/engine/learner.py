@@ -121,7 +121,7 @@ class Learner:
     def _add_gradient(self, batch: Batch, labels: Tensor) -> tuple[Tensor, int]:
         """Add the gradient of the loss summed over the labelled entries, in units of ``UNIT``; give mean and number."""
         device = self._process.device
-        images = self._model.normalize(batch.films.to(device, non_blocking=True))
+        images = self._model.normalize(batch.films[0].to(device, non_blocking=True))
         with self._process.autocast():
             logits = self._model(images)
         loss: Tensor = self._criterion(logits, labels.to(device, non_blocking=True))
@@ -150,7 +150,7 @@ class Learner:
         value = loss.item()
         if not math.isfinite(value):
             films = listed([ids[index] for index in batch.indices.tolist()], 8)
-            flags = "--lr-warmup" if self._phase.trains == "head" else "--lr-head and --lr-backbone"
+            flags = {"head": "--lr-warmup", "retrain": "--lr-head"}.get(self._phase.name, "--lr-head and --lr-backbone")
             raise WorkerError(
                 f"The loss is {value} in phase '{self._phase.name}', step {step}; films {films}.",
                 f"Lower {flags}, or pass --precision fp32.",

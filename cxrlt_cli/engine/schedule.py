@@ -33,7 +33,10 @@ def phases_of(options: FitOptions) -> tuple[Phase, ...]:
     assert options.lr_head is not None, "options are resolved before phases are made of them"
     assert options.lr_backbone is not None, "options are resolved before phases are made of them"
     if isinstance(options, FinetuneOptions) and options.retrain_head:
-        return (Phase("head", options.epochs, "head", options.lr_head, 0.0, WARMUP_SHARE, True, 0.0),)
+        retrain = Phase(
+            "retrain", options.epochs, "head", options.lr_head, 0.0, WARMUP_SHARE, True, options.ema_decay
+        )  # fmt: skip
+        return (retrain,)
     warmup = Phase("head", options.warmup_epochs, "head", options.lr_warmup, 0.0, 0.0, False, 0.0)
     whole = Phase(
         "all", options.epochs, "all", options.lr_head, options.lr_backbone, WARMUP_SHARE, True, options.ema_decay

@@ -1,12 +1,14 @@
 """Training: ``train`` and ``finetune`` are one ``fit`` with two starting points."""
 
+from dataclasses import replace
+
 import torch
 
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.films import check_films, find_films
 from cxrlt_cli.engine.fit import fit
-from cxrlt_cli.engine.method import check_method, logit_scale
+from cxrlt_cli.engine.method import Method, logit_scale
 from cxrlt_cli.engine.phantom import with_phantoms
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
@@ -14,7 +16,7 @@ from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.metrics import Scores, prevalence
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
-from cxrlt_cli.nets.classifier import Classifier, check_backbone, from_checkpoint
+from cxrlt_cli.nets.classifier import Classifier, check_backbone, fits, from_checkpoint
 from cxrlt_cli.nets.weights import starting_weights
 
 
@@ -29,26 +31,27 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     folder = RunFolder.choose(options.out, "train", options.id_column)
     training, validation = find_films(options, options.csv, reporter)
     weights = starting_weights(options.backbone, options.weights)
-    check_method(training, options)
+    architecture = Architecture(
+        options.backbone,
+        options.head,
+        options.csra_heads,
+        options.csra_lambda,
+        options.prior_bias,
+        logit_scale(options),
+    )
+    method = Method.of(training.table, options, architecture.logit_scale)
     check_films(training, validation, options, reporter)
     torch.manual_seed(options.seed)
     model = Classifier(
-        Architecture(
-            options.backbone,
-            options.head,
-            options.csra_heads,
-            options.csra_lambda,
-            prior_bias=options.prior_bias,
-            logit_scale=logit_scale(options),
-        ),
+        architecture,
         training.table.space.findings,
         Preprocessing(options.image_size),
         drop_path=options.drop_path,
         weights=weights,
     )
     if options.prior_bias:
-        model.start_at(torch.from_numpy(prevalence(training.table.targets)))
-    return fit(model, training, validation, options, folder, process, reporter)
+        model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)
+    return fit(model, method, training, validation, options, folder, process, reporter)
 
 
 def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
@@ -60,11 +63,12 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     checkpoint = Checkpoint.read(options.checkpoint)
     folder = RunFolder.choose(options.out, "finetune", options.id_column)
     training, validation = find_films(options, options.csv, reporter)
-    check_method(training, options)
+    architecture = _architecture(checkpoint.architecture, options)
+    method = Method.of(training.table, options, architecture.logit_scale)
     check_films(training, validation, options, reporter)
     torch.manual_seed(options.seed)
     model = Classifier(
-        _architecture(checkpoint.architecture, options),
+        architecture,
         training.table.space.findings,
         Preprocessing(
             options.image_size or checkpoint.preprocessing.image_size, checkpoint.preprocessing.interpolation
@@ -77,21 +81,22 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     dropped = [name for name in checkpoint.findings if name not in model.findings]
     if dropped:
         reporter.note(f"Findings of the checkpoint that the CSV does not have: {listed(dropped, 40)}.")
-    known = set(model.findings) <= set(checkpoint.findings)
+    if architecture.prior_bias:
+        model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
+    known = set(model.findings) <= set(checkpoint.findings) and model.preprocessing == checkpoint.preprocessing
     before = from_checkpoint(checkpoint, options.checkpoint) if options.retrain_head and known else None
-    return fit(model, training, validation, options, folder, process, reporter, before)
+    return fit(model, method, training, validation, options, folder, process, reporter, before)
 
 
 def _architecture(before: Architecture, options: FinetuneOptions) -> Architecture:
-    """The checkpoint's, with what the options change; a fresh head is made for the loss at hand."""
+    """The checkpoint's, with what the options change; the logits of a fresh head are scaled for the loss at hand."""
     head = options.head or before.head
-    fresh = head != before.head or options.retrain_head
     same = before if head == before.head else Architecture(before.backbone, head)
-    return Architecture(
-        before.backbone,
-        head,
-        same.csra_heads if options.csra_heads is None else options.csra_heads,
-        same.csra_lambda if options.csra_lambda is None else options.csra_lambda,
-        same.prior_bias,
-        logit_scale(options) if fresh else before.logit_scale,
+    architecture = replace(
+        same,
+        csra_heads=same.csra_heads if options.csra_heads is None else options.csra_heads,
+        csra_lambda=same.csra_lambda if options.csra_lambda is None else options.csra_lambda,
+        prior_bias=same.prior_bias or options.prior_bias,
     )
+    fresh = options.retrain_head or not fits(before, architecture)
+    return replace(architecture, logit_scale=logit_scale(options) if fresh else before.logit_scale)

@@ -5,7 +5,7 @@ Letters: N films, C findings. Everything is computed in float32 or better.
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -126,12 +126,13 @@ def create(
     those of the loss's function; ``ldam-drw`` is ``ldam`` whose effective-number weights (``drw_beta``), on positives
     or both sides (``drw_weighting``), are deferred to ``drw_epoch``, counted from 0.
 
-    Raises OptionError where a hyperparameter is not one of the loss, or a gamma is negative.
+    Raises OptionError where a hyperparameter is not one of the loss, or has a value that makes no sense.
     """
     check_settings(f"Loss {name}", settings_of(name), hyperparameters)
     for key, value in hyperparameters.items():
-        if "gamma" in key and value < 0:
-            raise OptionError(f"{key} of loss {name} is {value}.", "A focusing exponent is 0 or more.")
+        fits, what = _bounds(name, key)
+        if value is not None and not fits(value):
+            raise OptionError(f"{key} of loss {name} is {value}.", f"It must be {what}.")
     if name in WHOLE and reduction != "mean":
         raise OptionError(f"Loss {name} is a mean already; it cannot be reduced by '{reduction}'.")
     assert findings is None or len(findings) == len(counts), "a name for each count"
@@ -143,6 +144,23 @@ def settings_of(name: str) -> dict[str, Any]:
     parameters = inspect.signature(LOSSES[name]).parameters.values()
     own = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
     return {**own, **DEFERRED} if name.endswith("-drw") else own
+
+
+def _bounds(name: str, key: str) -> tuple[Callable[[Any], bool], str]:
+    """What a hyperparameter must be, as a test and in words."""
+    if key.endswith("weighting"):
+        return lambda value: value in get_args(Weighting), " or ".join(get_args(Weighting))
+    if key.endswith("beta") and name != "db":
+        return lambda value: 0 <= value < 1, "0 or more, and below 1"
+    if "gamma" in key:
+        return lambda value: value >= 0, "0 or more"
+    if key in ("scale", "neg_scale", "T_pos"):
+        return lambda value: value > 0, "above 0"
+    if key == "T_neg":
+        return lambda value: value != 0, "other than 0"
+    if key == "clip":
+        return lambda value: 0 <= value < 1, "0 or more, and below 1"
+    return lambda value: True, ""
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -48,12 +48,12 @@ def focal(
 ) -> Tensor:
     """Focal loss ``alpha_t (1 - p_t)^gamma CE``, ``p_t = y p + (1-y)(1-p)``, ``alpha_t = alpha y + (1-alpha)(1-y)``.
 
-    Lin et al., ICCV 2017, arXiv:1708.02002. Without ``alpha`` both sides weigh 1; their 0.25 weighs *positives* down,
-    for dense detection. The factor is ``exp(-gamma sp(t))``, ``t = (2y-1) z``: where p_t saturates and gamma is below
-    1, the gradient of the power is not a number.
+    Lin et al., ICCV 2017, arXiv:1708.02002. Without ``alpha``, or below 0, both sides weigh 1; their 0.25 weighs
+    *positives* down, for dense detection. The factor is ``exp(-gamma sp(t))``, ``t = (2y-1) z``: where p_t saturates
+    and gamma is below 1, the gradient of the power is not a number.
     """
     toward = (2 * targets - 1) * logits
-    side = 1.0 if alpha is None else alpha * targets + (1 - alpha) * (1 - targets)
+    side = 1.0 if alpha is None or alpha < 0 else alpha * targets + (1 - alpha) * (1 - targets)
     return side * torch.exp(-gamma * softplus(toward)) * softplus(-toward)
 
 
@@ -252,12 +252,10 @@ def db(
     n_c is kept within [1, N - 1]. The bias nu is for training only. ``bias_div_scale`` divides nu by neg_scale, as the
     published code does by a mistake that its author has acknowledged: for parity with its checkpoints.
     """
-    images = num_images.to(logits.dtype)
-    positives = torch.minimum(counts.to(logits.dtype).clamp(min=1), (images - 1).clamp(min=1))
-    inverse = 1 / positives
+    inverse = weights.inverse_counts(counts, num_images).to(logits.dtype)
     share = inverse / (targets * inverse).sum(dim=1, keepdim=True).clamp(min=1e-30)  # huge, not inf, without a positive
     weight = alpha + torch.sigmoid(beta * (share - mu))
-    bias = -init_bias * torch.log((images / positives - 1).clamp(min=1e-12))
+    bias = -init_bias * weights.log_odds_against(counts, num_images).to(logits.dtype)
     shifted = logits + (bias / neg_scale if bias_div_scale else bias)
     margin = torch.where(targets == 1, shifted, -neg_scale * shifted)
     focal_weight = torch.exp(-focal_gamma * softplus(margin))  # (1 - sigmoid(t))^gamma

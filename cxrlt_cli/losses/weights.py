@@ -38,6 +38,17 @@ def prevalences(counts: Counts, num_images: Counts) -> Tensor:
     return torch.as_tensor(counts, dtype=torch.float64) / torch.as_tensor(num_images, dtype=torch.float64).clamp(min=1)
 
 
+def inverse_counts(counts: Counts, num_images: Counts) -> Tensor:
+    """``1 / n_c``, ``[C]`` float64, with n_c within [1, N - 1]."""
+    return 1 / _within(counts, num_images)
+
+
+def log_odds_against(counts: Counts, num_images: Counts) -> Tensor:
+    """``log(N / n_c - 1)``, ``[C]`` float64, with n_c within [1, N - 1]."""
+    images = torch.as_tensor(num_images, dtype=torch.float64)
+    return torch.log((images / _within(counts, num_images) - 1).clamp(min=1e-12))
+
+
 def odds_weights(counts: Counts, num_images: Counts, power: float, most: float) -> Tensor:
     """``((N - n_c) / n_c)^power``, at most ``most``, ``[C]`` float64: a finding's negatives for each positive."""
     numbers = _positive(counts)
@@ -59,6 +70,11 @@ def head_margins(weights: Tensor, max_margin: float) -> Tensor:
     inverse = 1 / (weights + 1e-6)
     span = inverse.max() - inverse.min()
     return max_margin * (inverse - inverse.min()) / span.clamp(min=1e-12)
+
+
+def _within(counts: Counts, num_images: Counts) -> Tensor:
+    images = torch.as_tensor(num_images, dtype=torch.float64)
+    return torch.minimum(_positive(counts), (images - 1).clamp(min=1))
 
 
 def _positive(counts: Counts) -> Tensor:

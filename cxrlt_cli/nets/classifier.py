@@ -57,6 +57,7 @@ class Classifier(nn.Module):
             csra_heads=architecture.csra_heads,
             csra_lambda=architecture.csra_lambda,
             bias=architecture.prior_bias,
+            logit_scale=architecture.logit_scale,
         )
         config = self.backbone.pretrained_cfg
         self._set_normalization(config.get("mean") or IMAGENET_MEAN, config.get("std") or IMAGENET_STD)
@@ -102,9 +103,11 @@ class Classifier(nn.Module):
             logits, attention = self.head.attend(self.bn(features.to(self._mean.dtype)))
         return self.architecture.logit_scale * logits, attention
 
-    def start_at(self, prevalence: Tensor) -> None:
-        """Biases that give each finding its share ``[C]`` of the films, before anything is learned."""
-        self.head.start_at(torch.logit(prevalence.clamp(1e-4, 1 - 1e-4)).float() / self.architecture.logit_scale)
+    def start_at(self, prevalence: Tensor, findings: Sequence[str]) -> None:
+        """Biases that give ``findings`` their share (of ``[C]``) of the films, before anything of them is learned."""
+        chosen = torch.tensor([name in findings for name in self.findings])
+        logits = torch.logit(prevalence.clamp(1e-4, 1 - 1e-4)).float() / self.architecture.logit_scale
+        self.head.start_at(torch.where(chosen, logits, torch.nan))
 
     def checkpoint(self, **training: Any) -> Checkpoint:
         """This classifier as a value, with what its training was."""
@@ -120,11 +123,8 @@ class Classifier(nn.Module):
         own = dict(self.state_dict())
         tensors: dict[str, Tensor] = {}
         new = tuple(name for name in self.findings if name not in checkpoint.findings)
-        same_head = (
-            head
-            and _kind(self.architecture) == _kind(checkpoint.architecture)
-            and (bool(self.head.finding_axis) or self.findings == checkpoint.findings)
-        )
+        separable = bool(self.head.finding_axis) or self.findings == checkpoint.findings
+        same_head = head and separable and fits(checkpoint.architecture, self.architecture)
         shared = [name for name in self.findings if name in checkpoint.findings]
         here = torch.tensor([self.findings.index(name) for name in shared], dtype=torch.int64)
         there = torch.tensor([checkpoint.findings.index(name) for name in shared], dtype=torch.int64)
@@ -150,9 +150,10 @@ class Classifier(nn.Module):
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
 
-def _kind(architecture: Architecture) -> tuple[object, ...]:
-    """What two heads must share for the weights of one to fit the other."""
-    return architecture.head, architecture.csra_heads, architecture.prior_bias
+def fits(before: Architecture, after: Architecture) -> bool:
+    """Whether the head of one has the weights that the head of the other wants."""
+    names = ("head", "csra_heads", "prior_bias")
+    return all(getattr(before, name) == getattr(after, name) for name in names)
 
 
 def from_checkpoint(checkpoint: Checkpoint, path: Path) -> Classifier:

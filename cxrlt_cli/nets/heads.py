@@ -4,7 +4,8 @@ Letters: N films, C findings, D features, H x W map, K = H W positions, A attent
 
 ``finding_axis`` of a head names its tensors that have a slice for each finding, and along which axis: what can be
 carried over to other findings. ``attend`` gives with the logits the attention ``[N, C, H, W]`` that they came from; it
-sums to 1 over the map, and a head that averages before it looks has none. ``start_at`` sets the bias.
+sums to 1 over the map, and a head that averages before it looks has none. ``start_at`` sets the bias where it is given
+a number.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,11 +49,13 @@ class MLP(nn.Module):
 
     finding_axis: ClassVar[Mapping[str, int]] = {"classifier.6.weight": 0, "classifier.6.bias": 0}
 
-    def __init__(self, in_features: int, num_findings: int, hidden: int = 512, dropout: float = 0.3) -> None:
+    def __init__(
+        self, in_features: int, num_findings: int, hidden: int = 512, dropout: float = 0.3, start: float = -2.0
+    ) -> None:
         super().__init__()
         last = nn.Linear(hidden, num_findings)
         nn.init.xavier_uniform_(last.weight)
-        nn.init.constant_(last.bias, -2.0)
+        nn.init.constant_(last.bias, start)
         self.classifier = nn.Sequential(
             nn.BatchNorm1d(in_features),
             nn.Dropout(dropout),
@@ -224,7 +227,7 @@ def _attention(scores: Tensor, temperature: float) -> Tensor:
 
 def _set(bias: nn.Parameter, values: Tensor) -> None:
     with torch.no_grad():
-        bias.copy_(values)
+        bias.copy_(torch.where(values.isnan(), bias, values))
 
 
 HEADS: dict[str, Callable[..., nn.Module]] = {
@@ -245,13 +248,15 @@ def create(
     csra_lambda: float = 0.1,
     bias: bool = False,
     num_queries: int = 100,
+    logit_scale: float = 1.0,
 ) -> nn.Module:
     """The head of a name of ``HEADS``, freshly initialised: feature map ``[N, D, H, W]`` to logits ``[N, C]``.
 
     ``csra_heads``, ``csra_lambda`` and ``bias`` are csra's (csra-winner has the lambda; every other head has a bias
-    whatever is said), ``num_queries`` is mldecoder's.
+    whatever is said), ``num_queries`` is mldecoder's. ``logit_scale``: what the logits will be multiplied by.
     """
     settings: dict[str, dict[str, object]] = {
+        "mlp": {"start": -2.0 / logit_scale},
         "csra": {"csra_heads": csra_heads, "csra_lambda": csra_lambda, "bias": bias},
         "csra-winner": {"csra_lambda": csra_lambda},
         "mldecoder": {"num_queries": num_queries},

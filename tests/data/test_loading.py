@@ -19,7 +19,7 @@ def paths(labels: Path) -> list[Path]:
 
 
 def epochs(paths: list[Path], num_workers: int) -> list[list[Batch]]:
-    dataset = FilmDataset(paths, Preprocessing(32), Augmentation(), 10**6)
+    dataset = FilmDataset(paths, [Preprocessing(32)], Augmentation(), 10**6)
     order = uniform(np.zeros((NUM_FILMS, 1)), 3, 2)
     loader = training_loader(dataset, order, batch_size=4, seed=3, num_workers=num_workers, pin=False)
     assert len(loader) == 2
@@ -31,30 +31,30 @@ def test_batches_do_not_depend_on_the_number_of_workers(paths: list[Path]) -> No
     for mine, theirs in zip(alone, helped, strict=True):
         for one, other in zip(mine, theirs, strict=True):
             assert torch.equal(one.indices, other.indices)
-            assert torch.equal(one.films, other.films)
+            assert torch.equal(one.films[0], other.films[0])
     assert not torch.equal(alone[0][0].indices, alone[1][0].indices)
 
 
 def test_films_are_single_channel_bytes(paths: list[Path]) -> None:
     batch = epochs(paths, 0)[0][0]
-    assert batch.films.dtype == torch.uint8
-    assert batch.films.shape == (4, 1, 32, 32)
+    assert batch.films[0].dtype == torch.uint8
+    assert batch.films[0].shape == (4, 1, 32, 32)
 
 
 def test_an_ordered_loader_gives_every_film_once_as_it_is(paths: list[Path]) -> None:
-    dataset = FilmDataset(paths, Preprocessing(32), None, 10**6)
+    dataset = FilmDataset(paths, [Preprocessing(32)], None, 10**6)
     batches = list(ordered_loader(dataset, batch_size=4, num_workers=0, pin=False))
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(NUM_FILMS))
-    assert batches[2].films[1, 0].tolist() == Preprocessing(32)(read_film(paths[9])).tolist()
+    assert batches[2].films[0][1, 0].tolist() == Preprocessing(32)(read_film(paths[9])).tolist()
 
 
 def test_a_film_that_cannot_be_read_is_told_and_never_replaced(paths: list[Path], tmp_path: Path) -> None:
     gone = tmp_path / "gone.png"
     for num_workers in (0, 1):
-        dataset = FilmDataset([paths[0], gone, paths[1]], Preprocessing(32), None, 10**6)
+        dataset = FilmDataset([paths[0], gone, paths[1]], [Preprocessing(32)], None, 10**6)
         (batch,) = ordered_loader(dataset, batch_size=3, num_workers=num_workers, pin=False)
         assert batch.indices.tolist() == [0, 2]
-        assert batch.films.shape[0] == 2
+        assert batch.films[0].shape[0] == 2
         assert [fault.path for fault in batch.faults] == [gone]
 
 
@@ -90,9 +90,16 @@ def test_draws_can_be_entered_at_any_position(num_seen: int) -> None:
     order = uniform(np.zeros((10, 1)), 1, 3)
     whole = EpochDraws(order, 3, seed=1)
     expected = [batch for _ in range(3) for batch in whole]
-    first, second = EpochDraws(order, 3, seed=1), EpochDraws(order, 3, seed=1)
-    for _, _batch in zip(range(num_seen), (batch for _ in range(3) for batch in first), strict=False):
-        pass
-    second.load_state_dict(first.state_dict())
-    rest = [batch for _ in range(3) for batch in second][: 9 - num_seen]
+    draws = EpochDraws(order, 3, seed=1)
+    draws.enter(num_seen)
+    rest = [batch for _ in range(3) for batch in draws][: 9 - num_seen]
     assert rest == expected[num_seen:]
+
+
+@pytest.mark.parametrize("num_films", [1, 3, 5])
+def test_an_only_batch_is_shared_out_evenly(num_films: int) -> None:
+    order = uniform(np.zeros((num_films, 1)), 1, 1)
+    shares = [list(EpochDraws(order, 8, seed=1, rank=rank, num_processes=4)) for rank in range(4)]
+    assert {len(share) for share in shares} == {1}
+    assert {len(share[0]) for share in shares} == {-(-num_films // 4)}
+    assert {index for share in shares for index, _ in share[0]} == set(range(num_films))

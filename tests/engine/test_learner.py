@@ -28,7 +28,7 @@ def classifier(backbone: str = "test_resnet", head: str = "linear") -> Classifie
 
 def batches(*groups: list[int]) -> list[Batch]:
     films = torch.randint(0, 255, (8, 1, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return [Batch(torch.tensor(group), films[group], ()) for group in groups]
+    return [Batch(torch.tensor(group), (films[group],), ()) for group in groups]
 
 
 def learner(
@@ -82,7 +82,7 @@ def test_the_gradient_that_is_clipped_is_that_of_the_mean_loss(monkeypatch: pyte
     )
     model = classifier("test_convnext")
     (batch,) = batches([0, 1, 2, 6])
-    loss = losses.create("bce", [4, 3], 8)(model(model.normalize(batch.films)), TARGETS[batch.indices])
+    loss = losses.create("bce", [4, 3], 8)(model(model.normalize(batch.films[0])), TARGETS[batch.indices])
     loss.backward()
     expected = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
     model.zero_grad()
@@ -103,7 +103,7 @@ def test_the_mean_loss_is_over_films() -> None:
     loss, num_films = learner(model, frozen).epoch(batches([0, 1, 2], [3, 4, 5]), TARGETS, IDS, lambda _: None)
     assert num_films == 6
     model.eval()
-    images = model.normalize(batches([0, 1, 2, 3, 4, 5])[0].films)
+    images = model.normalize(batches([0, 1, 2, 3, 4, 5])[0].films[0])
     with torch.inference_mode():
         assert loss == pytest.approx(losses.create("bce", [4, 3], 8)(model(images), TARGETS[:6]).item(), rel=1e-5)
 
@@ -158,6 +158,6 @@ def test_a_loss_that_is_not_finite_stops_with_its_films() -> None:
 
 def test_a_film_that_is_gone_stops_with_its_name() -> None:
     fault = FilmError(Path("gone.png"), "does not exist")
-    broken = Batch(torch.tensor([0]), torch.zeros(1, 1, 32, 32, dtype=torch.uint8), (fault,))
+    broken = Batch(torch.tensor([0]), (torch.zeros(1, 1, 32, 32, dtype=torch.uint8),), (fault,))
     with pytest.raises(DataError, match=r"gone\.png: does not exist"):
         learner(classifier(), HEAD).epoch([broken], TARGETS, IDS, lambda _: None)

@@ -46,4 +46,4 @@ def test_deferred_weights_begin_late_in_the_last_phase() -> None:
 def test_retraining_is_one_phase_of_the_head() -> None:
     options = FinetuneOptions.model_validate({"checkpoint": "x", "retrain_head": True, "epochs": 7}).resolved()
     (phase,) = phases_of(options)
-    assert (phase.trains, phase.num_epochs, phase.lr_head, phase.ema_decay) == ("head", 7, 1e-3, 0.0)
+    assert (phase.trains, phase.num_epochs, phase.lr_head, phase.ema_decay) == ("head", 7, 1e-3, 0.9999)

@@ -1,6 +1,7 @@
 import json
+from copy import deepcopy
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
 from cxrlt_cli.data.table import read_labels
+from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.train import finetune, train
 from cxrlt_cli.errors import CheckpointError, OptionError, WorkerError
+from cxrlt_cli.losses import Criterion
 from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.predictions import Predictions
 from tests.conftest import run_options
 from tests.helpers import FINDINGS, Recorder, write_csv
@@ -187,30 +191,82 @@ def test_a_fresh_head_is_trained_on_a_frozen_backbone(run: Path, labels: Path, t
     assert not torch.equal(before.tensors["head.weight"], after.tensors["head.weight"])
     assert any("Validation AP of the checkpoint as it was" in note for note in recorder.notes)
     assert "Starting from scratch in the head: Normal, effusion, nodule." in recorder.notes
-    assert [(epoch.phase, epoch.weights, epoch.lr_backbone) for epoch in recorder.epochs] == [("head", "raw", 0.0)] * 2
+    assert [(epoch.phase, epoch.lr_backbone) for epoch in recorder.epochs] == [("retrain", 0.0)] * 2
     with pytest.raises(ValidationError, match="leave --warmup-epochs out"):
         finetune_options(run, labels, tmp_path / "three", retrain_head=True, warmup_epochs=1)
 
 
-def test_the_better_weights_are_kept_and_named(labels: Path, tmp_path: Path) -> None:
-    """Raw, smoothed and averaged weights are scored in each epoch; after 3 steps the smoothed ones lag behind."""
+def test_the_better_weights_are_kept_and_named(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raw weights are spoiled here, so that the smoothed ones are better."""
+
+    def candidates(learner: Learner) -> dict[str, Classifier]:
+        spoiled = deepcopy(learner._model)
+        torch.nn.init.zeros_(spoiled.head.classifier.weight)
+        return {"raw": spoiled, "ema": learner._model}
+
+    monkeypatch.setattr(Learner, "candidates", property(candidates))
     recorder = Recorder()
-    options = run_options(labels, tmp_path / "run", warmup_epochs=0, epochs=3, average_last=2, ema_decay=0.99999)
-    train(options, recorder)
-    best = Checkpoint.read(tmp_path / "run" / "best.safetensors").training
-    epoch = max(recorder.epochs, key=lambda epoch: epoch.val_ap or 0)
-    assert (best["weights"], best["epoch"]) == (epoch.weights, epoch.epoch)
-    assert {epoch.weights for epoch in recorder.epochs} <= {"raw", "ema", "average"}
+    settings = {"loss": "bce", "sampler": "uniform", "head": "linear", "warmup_epochs": 0, "epochs": 8}
+    train(run_options(labels, tmp_path / "run", **settings), recorder)
+    best = Checkpoint.read(tmp_path / "run" / "best.safetensors")
+    assert best.training["weights"] == recorder.epochs[-1].weights == "ema"
+    assert best.tensors["head.classifier.weight"].abs().sum() > 0
     assert [line["weights"] for line in history(tmp_path / "run")] == [epoch.weights for epoch in recorder.epochs]
 
 
+def test_the_last_epochs_are_averaged_and_every_epoch_is_counted(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``set_epoch`` counts through both phases; averages are taken in the last two epochs of the last one."""
+    epochs, averaged = [], []
+    monkeypatch.setattr(Criterion, "set_epoch", lambda _, epoch: epochs.append(epoch))
+    monkeypatch.setattr(Learner, "average", lambda learner: averaged.append((learner._phase.name, epochs[-1])))
+    train(run_options(labels, tmp_path / "run", warmup_epochs=2, epochs=3, average_last=2), Recorder())
+    assert epochs == [0, 1, 2, 3, 4]
+    assert averaged == [("all", 3), ("all", 4)]
+
+
+def test_options_of_the_rates_and_of_the_start_reach_the_model(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Learner] = []
+    start = Learner.__init__
+
+    def watched(self: Learner, *arguments: Any, **settings: Any) -> None:
+        made.append(self)
+        model = arguments[0]
+        biases.append(model.head.bias.detach().clone())
+        start(self, *arguments, **settings)
+
+    biases: list[torch.Tensor] = []
+    monkeypatch.setattr(Learner, "__init__", watched)
+    changes = {"warmup_epochs": 0, "epochs": 1, "layer_decay": 0.5, "prior_bias": True, "loss": "ldam"}
+    train(run_options(labels, tmp_path / "run", **changes), Recorder())
+    assert len({group["lr"] for group in made[0]._optimizer.param_groups}) > 3
+    counts = Checkpoint.read(tmp_path / "run" / "last.safetensors").training
+    shares = torch.tensor([counts["counts"][name] / counts["num_labelled"][name] for name in FINDINGS])
+    torch.testing.assert_close(biases[0], torch.logit(shares) / 30, rtol=1e-4, atol=1e-5)
+
+
 def test_ldam_gives_probabilities_of_scaled_logits(labels: Path, tmp_path: Path) -> None:
+    def scale_of(folder: str) -> float:
+        return Checkpoint.read(tmp_path / folder / "best.safetensors").architecture.logit_scale
+
     train(run_options(labels, tmp_path / "run", loss="ldam-drw", loss_options={"scale": 20}), Recorder())
-    assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.logit_scale == 20
+    assert scale_of("run") == 20
     assert Predictions.read(tmp_path / "run" / "val_predictions.csv").probabilities.std() > 0.2
-    recorder = Recorder()
-    finetune(finetune_options(tmp_path / "run", labels, tmp_path / "two", loss="bce"), recorder)
-    assert Checkpoint.read(tmp_path / "two" / "best.safetensors").architecture.logit_scale == 20
+    finetune(finetune_options(tmp_path / "run", labels, tmp_path / "kept", loss="bce"), Recorder())
+    assert scale_of("kept") == 20
+    for name, fresh in {
+        "retrained": {"retrain_head": True},
+        "wider": {"csra_heads": 4},
+        "other": {"head": "mlp"},
+    }.items():
+        finetune(finetune_options(tmp_path / "run", labels, tmp_path / name, loss="bce", **fresh), Recorder())
+        assert scale_of(name) == 1, name
+    with pytest.raises(OptionError, match="scaled by 20 already"):
+        options = finetune_options(tmp_path / "run", labels, tmp_path / "x", loss="ldam", loss_options={"scale": 10})
+        finetune(options, Recorder())
 
 
 @pytest.mark.parametrize(
@@ -218,7 +274,11 @@ def test_ldam_gives_probabilities_of_scaled_logits(labels: Path, tmp_path: Path)
     [
         ({"loss_options": "gamma=2"}, "Loss db has no setting gamma"),
         ({"sampler": "rfs", "sampler_options": "reduce=2"}, "Sampler rfs has no setting reduce"),
-        ({"loss": "ldam-drw", "max_steps": 2}, "not clear when its weights begin"),
+        ({"loss": "ldam-drw", "max_steps": 2}, "--loss ldam-drw changes as epochs go by"),
+        ({"sampler": "progressive", "max_steps": 2}, "--sampler progressive changes as epochs go by"),
+        ({"loss": "ldam", "loss_options": "scale=abc"}, "scale=abc is no factor"),
+        ({"loss": "ldam", "loss_options": "max_margin=abc"}, "max_margin is 'abc'"),
+        ({"sampler_options": "negative_share=1.5"}, "negative_share is 1.5"),
         ({"sampler_options": "repeat_cap=1,epoch_length=1000"}, "repeat_cap 1 leaves fewer draws"),
     ],
 )

@@ -209,12 +209,26 @@ def test_layers_below_learn_slower(backbone: str) -> None:
 def test_a_fresh_classifier_can_start_at_the_shares_of_the_films(head: str) -> None:
     model = classifier(head=head, prior_bias=True, logit_scale=30.0)
     share = torch.tensor([0.5, 0.1, 0.001])
-    model.start_at(share)
+    model.start_at(share, FINDINGS)
     for parameter in model.head.parameters():
         if parameter.ndim > 1:
             torch.nn.init.zeros_(parameter)
     with torch.inference_mode():
         torch.testing.assert_close(model(torch.randn(1, 3, 64, 64)).sigmoid()[0], share, rtol=1e-3, atol=1e-5)
+
+
+def test_only_new_findings_start_at_their_shares() -> None:
+    model = classifier(head="linear")
+    before = model.head.classifier.bias.detach().clone()
+    model.start_at(torch.tensor([0.5, 0.1, 0.2]), ["Mass"])
+    after = model.head.classifier.bias
+    assert after[1].item() == pytest.approx(math.log(0.1 / 0.9))
+    assert torch.equal(after[[0, 2]], before[[0, 2]])
+
+
+def test_a_head_with_a_start_of_its_own_has_it_whatever_the_scale() -> None:
+    model = classifier(head="mlp", logit_scale=30.0)
+    assert 30 * model.head.classifier[-1].bias[0].item() == pytest.approx(-2)
 
 
 def test_attention_is_given_by_heads_that_have_one() -> None:
