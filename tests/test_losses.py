@@ -285,7 +285,7 @@ def test_settings_that_a_loss_does_not_have_are_refused() -> None:
     wrong: list[tuple[str, dict[str, Any]]] = [
         ("cb-focal", {"weighting": "Both"}), ("cb-focal", {"beta": 1.0}), ("ldam-drw", {"drw_beta": 1.5}),
         ("ldam-drw", {"drw_weighting": "negatives"}), ("db", {"neg_scale": 0}), ("twoway", {"T_pos": 0}),
-        ("ldam", {"scale": 0}), ("asl", {"clip": 1}),
+        ("ldam", {"scale": 0}), ("asl", {"clip": 1}), ("db", {"alpha": -5}), ("focal", {"gamma": 1e9}),
     ]  # fmt: skip
     for name, settings in wrong:
         ((key, value),) = settings.items()

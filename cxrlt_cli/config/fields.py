@@ -3,6 +3,7 @@
 A field is an option of the same name with dashes; ``option`` gives it its default, its help and the panel it stands in.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -29,7 +30,10 @@ def _settings(value: object) -> object:
     parts = [part.partition("=") for part in value.split(",") if part.strip()]
     if not all(separator for _, separator, _ in parts):
         raise ValueError("settings are written NAME=VALUE,NAME=VALUE")
-    return {name.strip(): _number(text.strip()) for name, _, text in parts}
+    settings = {name.strip(): _number(text.strip()) for name, _, text in parts}
+    if len(settings) < len(parts):
+        raise ValueError("a setting is given twice")
+    return settings
 
 
 def _number(text: str) -> int | float | bool | str:
@@ -103,7 +107,10 @@ def check_settings(what: str, known: Mapping[str, Any], given: Mapping[str, Any]
             raise OptionError(f"{what} has no setting {name}.", f"It has {offers}.")
         default = known[name]
         if isinstance(value, str) != isinstance(default, str):
-            raise OptionError(f"{what}: {name} is {value!r}.", f"Its default is {default!r}.")
+            kind = {bool: "true or false", str: "a word"}.get(type(default), "a number")
+            raise OptionError(f"{what}: {name} is {value!r}.", f"It must be {kind}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise OptionError(f"{what}: {name} is {value}.", "It must be a number.")
 
 
 def _plain(value: object) -> object:

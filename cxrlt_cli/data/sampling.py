@@ -49,11 +49,17 @@ def class_aware(
     Finding c's films follow one another in reshuffled rounds, and so do the findings; both are functions of their
     position, found with a counter-based generator (Philox), so that no epoch needs the one before it.
     """
-    _require(num_per_class, "num_per_class", num_per_class == int(num_per_class) and num_per_class >= 1, "1, 2, 3, ...")
-    _require(reduce, "reduce", reduce > 0, "above 0")
-    _require(epoch_length, "epoch_length", epoch_length is None or epoch_length >= 1, "1 or more films")
-    _require(repeat_cap, "repeat_cap", repeat_cap is None or repeat_cap >= 1, "1 or more draws")
-    _require(negative_share, "negative_share", 0 <= negative_share < 1, "0 or more, and below 1")
+    _require(
+        "cas",
+        num_per_class,
+        "num_per_class",
+        num_per_class == int(num_per_class) and num_per_class >= 1,
+        "1, 2, 3, ...",
+    )
+    _require("cas", reduce, "reduce", reduce > 0, "above 0")
+    _require("cas", epoch_length, "epoch_length", epoch_length is None or epoch_length >= 1, "1 or more films")
+    _require("cas", repeat_cap, "repeat_cap", repeat_cap is None or repeat_cap >= 1, "1 or more draws")
+    _require("cas", negative_share, "negative_share", 0 <= negative_share < 1, "0 or more, and below 1")
     columns = [np.flatnonzero(column == 1) for column in np.asarray(targets).T]
     having = [films for films in columns if len(films)]
     if not having:
@@ -100,6 +106,7 @@ def repeat_factor(targets: NDArray[Any], seed: int, num_epochs: int, *, threshol
     Gupta et al. (LVIS), CVPR 2019, arXiv:1908.03195. A factor's fraction is rounded anew in each epoch, up with its own
     probability; the roundings of an epoch are made together, so that epochs are of one length.
     """
+    _require("rfs", threshold, "threshold", 0 < threshold <= 1, "a share of the films, above 0")
     return _repeated(repeat_factors(targets, threshold), seed)
 
 
@@ -107,6 +114,8 @@ def repeat_factor_label_share(
     targets: NDArray[Any], seed: int, num_epochs: int, *, threshold: float = 0.01, cap: int = 10
 ) -> Order:
     """What the winner of CXR-LT 2026 calls class-aware: repeat factors on the share of labels, rounded once."""
+    _require("rfs-label-share", threshold, "threshold", 0 < threshold <= 1, "a share of the labels, above 0")
+    _require("rfs-label-share", cap, "cap", cap >= 1, "1 or more")
     return _repeated(label_share_repeats(targets, threshold, cap).astype(np.float64), seed)
 
 
@@ -265,9 +274,9 @@ def _capped(draws: Indices, cap: int, films: Indices, rng: np.random.Generator) 
     return draws
 
 
-def _require(value: object, name: str, fits: bool, what: str) -> None:
+def _require(sampler: str, value: object, name: str, fits: bool, what: str) -> None:
     if not fits:
-        raise OptionError(f"Sampler cas: {name} is {value}.", f"It must be {what}.")
+        raise OptionError(f"Sampler {sampler}: {name} is {value}.", f"It must be {what}.")
 
 
 def _rng(seed: int, epoch: int) -> np.random.Generator:

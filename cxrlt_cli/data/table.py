@@ -130,7 +130,7 @@ def read_labels(
         names = [name for name in others if _is_finding(frame[name], name, path)]
         if not names:
             raise DataError(
-                f"{path} has no column whose values are only 0, 1 and empty (it has {listed(list(frame.columns), 8)}).",
+                f"{path} has no column of 0 and 1 (it has {listed(list(frame.columns), 8)}).",
                 "Findings are such columns, one each. Name yours with --findings.",
             )
     else:

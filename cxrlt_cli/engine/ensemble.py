@@ -55,7 +55,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     if options.fit and options.weights is not None:
         raise OptionError("--fit chooses the weights: leave --weights out.")
     require_file(options.out, "--out", (*options.members, options.csv, *options.exclude))
-    members = _read(options, process)
+    members = _read(options, process, reporter)
     truth = _truth(options, members) if options.fit else None
     predictions = _predict(members, options, process, reporter)
     if predictions is None:
@@ -74,7 +74,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     return blended
 
 
-def _read(options: EnsembleOptions, process: Process) -> Members:
+def _read(options: EnsembleOptions, process: Process, reporter: Reporter) -> Members:
     """Every member, before any film is read."""
     models, files, checkpoints = {}, {}, []
     for index, path in enumerate(options.members):
@@ -85,7 +85,7 @@ def _read(options: EnsembleOptions, process: Process) -> Members:
             models[index] = from_checkpoint(checkpoints[-1], path).to(process.device)
     if not models and options.tta != "none":
         raise OptionError("--tta is of no use with prediction CSVs alone.", "Pass checkpoints, or leave it out.")
-    csv = films_csv(options.csv, checkpoints) if models else options.csv
+    csv = films_csv(options.csv, checkpoints, reporter) if models else options.csv
     return Members(options.members, models, files, csv)
 
 

@@ -86,7 +86,10 @@ def _with_phantom_truth(options: EvaluateOptions, predictions: Predictions, repo
 
     csv = truth_csv(predictions.ids)
     if csv is None:
-        raise OptionError("--csv is missing.", "It holds the true labels, one row a film.")
+        raise OptionError(
+            "--csv is missing.",
+            "It holds the true labels, one row a film. (Only phantoms in the cache are found without it.)",
+        )
     reporter.note(f"These are digital phantoms; their truth stands in {csv}.")
     train_csv = csv.with_name("train.csv") if csv.stem == "test_task1_truth" else None
     return options.model_copy(update={"csv": csv, "train_csv": options.train_csv or train_csv})

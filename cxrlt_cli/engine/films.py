@@ -116,11 +116,21 @@ def _check_labels(training: LabelTable, validation: LabelTable, options: FitOpti
     unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]
     unscored = [name for name, count in zip(names, validation.counts, strict=True) if count == 0]
     if unseen:
-        reporter.warn(f"No training film has: {listed(unseen, 40)}. It cannot be learned.")
+        reporter.warn(f"On no training film: {listed(unseen, 40)}. What is never seen cannot be learned.")
     if unscored:
-        reporter.note(f"No validation film has: {listed(unscored, 40)}. It is left out of the validation scores.")
+        reporter.note(f"On no validation film, so left out of the validation scores: {listed(unscored, 40)}.")
+    always = [
+        name
+        for name, count, labelled in zip(names, training.counts, training.num_labelled, strict=True)
+        if 0 < count == labelled
+    ]
+    if always:
+        reporter.warn(
+            f"On every labelled training film: {listed(always, 40)}. Nothing can be learned of such a finding; its AP "
+            "is 1 whatever is predicted."
+        )
     without = int((~(training.targets == 1).any(axis=1)).sum())
     if options.sampler == "cas" and without:
         reporter.warn(
-            f"{without:,} of {len(training):,} training films have no finding; --sampler cas never draws them."
+            f"{without:,} of {len(training):,} training films have no positive label; --sampler cas never draws them."
         )

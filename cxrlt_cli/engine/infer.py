@@ -31,7 +31,7 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     process = Process.of(options)
     require_file(options.out, "--out", (options.checkpoint, options.csv, *options.exclude))
     checkpoint = Checkpoint.read(options.checkpoint)
-    csv = films_csv(options.csv, [checkpoint])
+    csv = films_csv(options.csv, [checkpoint], reporter)
     ids, paths = find_films(options, csv, reporter)
     model = from_checkpoint(checkpoint, options.checkpoint).to(process.device)
     findings = options.findings or model.findings
@@ -107,12 +107,12 @@ def preprocessings(models: Sequence[Classifier]) -> list[Preprocessing]:
     return list(dict.fromkeys(model.preprocessing for model in models))
 
 
-def films_csv(given: Path | None, checkpoints: Sequence[Checkpoint]) -> Path:
+def films_csv(given: Path | None, checkpoints: Sequence[Checkpoint], reporter: Reporter) -> Path:
     """``--csv``; or, of models that were trained on phantoms, the test films that belong to those."""
     if given is not None:
         return given
     for checkpoint in checkpoints:
-        csv = phantom_test_csv(checkpoint.training.get("options", {}).get("csv"))
+        csv = phantom_test_csv(checkpoint.training.get("options", {}).get("csv"), reporter)
         if csv is not None:
             return csv
     raise OptionError("--csv is missing.", "It names the films to predict, one row each.")

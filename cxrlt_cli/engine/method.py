@@ -44,6 +44,12 @@ def criterion(table: LabelTable, options: FitOptions, scale: float) -> losses.Cr
     if "drw_epoch" in known and "drw_epoch" not in settings:
         _refuse_max_steps(options, f"--loss {options.loss}", "Say when with --loss-options drw_epoch=EPOCH, from 0.")
         settings["drw_epoch"] = deferral(phases_of(options))
+    num_epochs = sum(phase.num_epochs for phase in phases_of(options))
+    if settings.get("drw_epoch", 0) >= num_epochs:
+        raise OptionError(
+            f"drw_epoch {settings['drw_epoch']}: the run has epochs 0 to {num_epochs - 1}.",
+            "Lower it, or raise --epochs.",
+        )
     return losses.create(options.loss, table.counts, table.num_labelled, findings=table.space.findings, **settings)
 
 

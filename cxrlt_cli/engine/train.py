@@ -9,7 +9,7 @@ from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.films import check_films, find_films
 from cxrlt_cli.engine.fit import fit
 from cxrlt_cli.engine.method import Method, logit_scale
-from cxrlt_cli.engine.phantom import with_phantoms
+from cxrlt_cli.engine.phantom import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.engine.run_folder import RunFolder
@@ -57,10 +57,12 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
 def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     """Go on from a checkpoint, on the same findings or on others; like ``train`` otherwise."""
     options = options.resolved()
-    if options.csv is None:
-        raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
     process = Process.of(options)
     checkpoint = Checkpoint.read(options.checkpoint)
+    if options.csv is None and is_of_phantoms(checkpoint.training.get("options", {}).get("csv")):
+        options = with_phantoms(options, reporter)
+    if options.csv is None:
+        raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
     folder = RunFolder.choose(options.out, "finetune", options.id_column)
     training, validation = find_films(options, options.csv, reporter)
     architecture = _architecture(checkpoint.architecture, options)

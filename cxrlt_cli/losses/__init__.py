@@ -153,7 +153,11 @@ def _bounds(name: str, key: str) -> tuple[Callable[[Any], bool], str]:
     if key.endswith("beta") and name != "db":
         return lambda value: 0 <= value < 1, "0 or more, and below 1"
     if "gamma" in key:
-        return lambda value: value >= 0, "0 or more"
+        return lambda value: 0 <= value <= 20, "between 0 and 20"
+    if key in ("alpha", "balance") and name == "db":
+        return lambda value: value > 0, "above 0"
+    if key == "alpha":
+        return lambda value: value <= 1, "a share, or below 0 for none"
     if key in ("scale", "neg_scale", "T_pos"):
         return lambda value: value > 0, "above 0"
     if key == "T_neg":

@@ -5,11 +5,11 @@ Letters: N films, C findings, D features, H x W map, K = H W positions, A attent
 ``finding_axis`` of a head names its tensors that have a slice for each finding, and along which axis: what can be
 carried over to other findings. ``attend`` gives with the logits the attention ``[N, C, H, W]`` that they came from; it
 sums to 1 over the map, and a head that averages before it looks has none. ``start_at`` sets the bias where it is given
-a number.
+a number. ``last`` are the parameters that its logits are linear in.
 """
 
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class Linear(nn.Module):
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
 
+    def last(self) -> Sequence[nn.Parameter]:
+        return tuple(self.classifier.parameters())
+
     def start_at(self, logits: Tensor) -> None:
         _set(self.classifier.bias, logits)
 
@@ -49,13 +52,11 @@ class MLP(nn.Module):
 
     finding_axis: ClassVar[Mapping[str, int]] = {"classifier.6.weight": 0, "classifier.6.bias": 0}
 
-    def __init__(
-        self, in_features: int, num_findings: int, hidden: int = 512, dropout: float = 0.3, start: float = -2.0
-    ) -> None:
+    def __init__(self, in_features: int, num_findings: int, hidden: int = 512, dropout: float = 0.3) -> None:
         super().__init__()
         last = nn.Linear(hidden, num_findings)
         nn.init.xavier_uniform_(last.weight)
-        nn.init.constant_(last.bias, start)
+        nn.init.constant_(last.bias, -2.0)
         self.classifier = nn.Sequential(
             nn.BatchNorm1d(in_features),
             nn.Dropout(dropout),
@@ -69,6 +70,9 @@ class MLP(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         logits: Tensor = self.classifier(features.mean(dim=(2, 3)))
         return logits
+
+    def last(self) -> Sequence[nn.Parameter]:
+        return tuple(self.classifier[-1].parameters())
 
     def start_at(self, logits: Tensor) -> None:
         _set(self.classifier[-1].bias, logits)  # type: ignore[arg-type]
@@ -116,6 +120,10 @@ class CSRA(nn.Module):
             logits = logits + self.bias
         return logits, attention.mean(dim=0).view(*logits.shape, *features.shape[2:])
 
+    def last(self) -> Sequence[nn.Parameter]:
+        """None but the bias: the weights are normalised."""
+        return () if self.bias is None else (self.bias,)
+
     def start_at(self, logits: Tensor) -> None:
         assert self.bias is not None, "made without a bias"
         _set(self.bias, logits)
@@ -151,6 +159,9 @@ class CSRAWinner(nn.Module):
         bias = self.classifier.bias
         logits = scores.mean(dim=2) + bias + self.csra_lambda * (attended + bias)
         return logits, attention.view(*logits.shape, *features.shape[2:])
+
+    def last(self) -> Sequence[nn.Parameter]:
+        return tuple(self.classifier.parameters())
 
     def start_at(self, logits: Tensor) -> None:
         _set(self.classifier.bias, logits / (1 + self.csra_lambda))
@@ -214,6 +225,9 @@ class MLDecoder(nn.Module):
         maps = attention.repeat_interleave(self.weight.shape[2], dim=1)[:, : self._num_findings]
         return logits, maps.reshape(*logits.shape, *features.shape[2:])
 
+    def last(self) -> Sequence[nn.Parameter]:
+        return self.weight, self.bias
+
     def start_at(self, logits: Tensor) -> None:
         _set(self.bias, logits)
 
@@ -253,12 +267,17 @@ def create(
     """The head of a name of ``HEADS``, freshly initialised: feature map ``[N, D, H, W]`` to logits ``[N, C]``.
 
     ``csra_heads``, ``csra_lambda`` and ``bias`` are csra's (csra-winner has the lambda; every other head has a bias
-    whatever is said), ``num_queries`` is mldecoder's. ``logit_scale``: what the logits will be multiplied by.
+    whatever is said), ``num_queries`` is mldecoder's. ``logit_scale``: what the logits will be multiplied by; where its
+    weights are free, the head starts that much smaller, with the probabilities of an unscaled one.
     """
     settings: dict[str, dict[str, object]] = {
-        "mlp": {"start": -2.0 / logit_scale},
         "csra": {"csra_heads": csra_heads, "csra_lambda": csra_lambda, "bias": bias},
         "csra-winner": {"csra_lambda": csra_lambda},
         "mldecoder": {"num_queries": num_queries},
     }
-    return HEADS[name](in_features, num_findings, **settings.get(name, {}))
+    head: Any = HEADS[name](in_features, num_findings, **settings.get(name, {}))
+    with torch.no_grad():
+        for parameter in head.last():
+            parameter.div_(logit_scale)
+    module: nn.Module = head
+    return module

@@ -126,9 +126,9 @@ def test_runs_are_numbered(labels: Path, tmp_path: Path, monkeypatch: pytest.Mon
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["train-1", "train-2"]
 
 
-def test_without_films_the_way_out_is_told(tmp_path: Path) -> None:
+def test_without_films_the_way_out_is_told(run: Path) -> None:
     with pytest.raises(OptionError, match="--csv is missing"):
-        finetune(FinetuneOptions(checkpoint=tmp_path / "x"), Recorder())
+        finetune(FinetuneOptions(checkpoint=run / "best.safetensors"), Recorder())
 
 
 def finetune_options(run: Path, labels: Path, out: Path, **changes: object) -> FinetuneOptions:
@@ -257,11 +257,12 @@ def test_ldam_gives_probabilities_of_scaled_logits(labels: Path, tmp_path: Path)
     assert Predictions.read(tmp_path / "run" / "val_predictions.csv").probabilities.std() > 0.2
     finetune(finetune_options(tmp_path / "run", labels, tmp_path / "kept", loss="bce"), Recorder())
     assert scale_of("kept") == 20
-    for name, fresh in {
+    changes: dict[str, dict[str, object]] = {
         "retrained": {"retrain_head": True},
         "wider": {"csra_heads": 4},
         "other": {"head": "mlp"},
-    }.items():
+    }
+    for name, fresh in changes.items():
         finetune(finetune_options(tmp_path / "run", labels, tmp_path / name, loss="bce", **fresh), Recorder())
         assert scale_of(name) == 1, name
     with pytest.raises(OptionError, match="scaled by 20 already"):

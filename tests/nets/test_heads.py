@@ -88,6 +88,16 @@ def test_a_head_starts_at_the_base_rate(name: str) -> None:
     torch.testing.assert_close(head(torch.randn(2, 8, 2, 2)), base.expand(2, 3))
 
 
+@pytest.mark.parametrize("name", [name for name in heads.HEADS if name != "csra"])
+def test_a_head_whose_logits_are_scaled_starts_with_the_same_probabilities(name: str) -> None:
+    features = torch.randn(2, 8, 2, 2)
+    logits = []
+    for scale in (1.0, 30.0):
+        torch.manual_seed(0)
+        logits.append(scale * heads.create(name, 8, 3, logit_scale=scale).eval()(features))
+    torch.testing.assert_close(*logits)
+
+
 def test_ml_decoder_equals_its_formulas() -> None:
     """One decoder layer without self-attention, post-norm, a query for each two findings."""
     torch.manual_seed(0)

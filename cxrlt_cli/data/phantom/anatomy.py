@@ -162,7 +162,7 @@ def blurred(image: Map, sigma: float) -> Map:
 def spine_x(anatomy: Anatomy, y: Any) -> Any:
     """Where the spine is at height y: a curve one way, and back the other way below."""
     amplitude, height = anatomy.curve
-    return amplitude * (np.exp(-(((y - height) / 0.38) ** 2)) - 0.45 * np.exp(-(((y - height - 0.75) / 0.3) ** 2)))
+    return amplitude * (np.exp(-(((y - height) / 0.5) ** 2)) - 0.35 * np.exp(-(((y - height - 1.0) / 0.45) ** 2)))
 
 
 def diaphragm(anatomy: Anatomy, side: int, x: Any) -> Any:
@@ -240,7 +240,8 @@ def _add_mediastinum(scene: Scene) -> None:
     left_air = left_air * (1 - 0.45 * descending) * (1 - 0.6 * ascending)
     for side in SIDES:
         hx, hy = hilum(a, side)
-        left_air = left_air * (1 - 0.3 * round_thickness(ellipse(x, y, hx, hy, 0.085 * a.hila, 0.13 * a.hila)))
+        hila = round_thickness(ellipse(x, y, hx, hy, 0.085 * a.hila, 0.13 * a.hila))
+        left_air = left_air * (1 - min(0.75, 0.3 * a.hila**1.3) * hila)
     scene.air *= left_air
     scene.tissue += 2.2 * heart + 1.0 * arch + 0.7 * descending
 

@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -24,7 +25,7 @@ from cxrlt_cli.data.phantom.cohort import Film, prevalences, sample, task1_label
 from cxrlt_cli.files import replacing, write_text
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
 
-VERSION = 2  # of what is drawn: a cached folder of another version is drawn again
+VERSION = 3  # of what is drawn: a cached folder of another version is drawn again
 RECIPE = "phantom.json"
 TEST_SHARE = 0.15  # of the films, for each of the two tasks
 
@@ -69,8 +70,8 @@ def write(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[i
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(recipe.seed)
-    num_test = max(1, round(TEST_SHARE * recipe.films))
-    num_train = max(1, recipe.films - 2 * num_test)
+    num_train = num_training(recipe)
+    num_test = (recipe.films - num_train) // 2
     usual = prevalences(num_train, recipe.imbalance)
     parts = {
         "train": sample(num_train, usual, rng),
@@ -105,22 +106,35 @@ def write(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[i
     write_text(folder / RECIPE, recipe.to_json())
 
 
-def cached(recipe: Recipe, num_processes: int, advance: Callable[[int], None]) -> Path:
-    """The folder of this recipe in the cache, drawn if it is not there; it appears whole or not at all."""
-    folder = cache_folder(recipe)
+def ensure(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[int], None]) -> bool:
+    """Draw what is not there yet; the folder appears whole or not at all. False where it holds something else."""
     if is_complete(folder, recipe):
-        return folder
+        return True
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     try:
+        if folder.exists() and any(folder.iterdir()):
+            return False
         write(temporary, recipe, num_processes, advance)
-        if folder.exists() and not is_complete(folder, recipe):
-            shutil.rmtree(folder)
-        if not folder.exists():  # another command may have drawn it meanwhile
+        with suppress(OSError):  # another command may have drawn into it meanwhile
             temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return is_complete(folder, recipe)
+
+
+def cached(recipe: Recipe, num_processes: int, advance: Callable[[int], None]) -> Path:
+    """The folder of this recipe in the cache, drawn if it is not there."""
+    folder = cache_folder(recipe)
+    if folder.exists() and not is_complete(folder, recipe):  # of a version under way; nobody else writes there
+        shutil.rmtree(folder)
+    assert ensure(folder, recipe, num_processes, advance), f"{folder} was just cleared"
     return folder
+
+
+def num_training(recipe: Recipe) -> int:
+    """Training films of a recipe; the others are shared out among the two tests."""
+    return recipe.films - 2 * max(1, round(TEST_SHARE * recipe.films))
 
 
 def truth_csv(ids: Collection[str]) -> Path | None:

@@ -71,7 +71,7 @@ def kyphosis(a: Anatomy, rng: Generator, severity: float, side: int) -> Box:
 
 def scoliosis(a: Anatomy, rng: Generator, severity: float, side: int) -> Box:
     """A spine curved to one side, the ribs closer together on the other."""
-    height = float(rng.choice([-0.05, 0.1, 0.25]))
+    height = float(rng.choice([-0.15, 0.0, 0.15]))
     a.curve = (round(side * mix(0.06, 0.20, severity), 2), height)
     reach = abs(a.curve[0])
     low, high = sorted((-side * (0.45 * reach + 0.1), side * (reach + 0.1)))
@@ -87,7 +87,7 @@ def osteopenia(a: Anatomy, rng: Generator, severity: float, side: int) -> Box:
 
 def vascular_hilar_enlargement(a: Anatomy, rng: Generator, severity: float, side: int) -> Box:
     """Large hila and wide central vessels."""
-    a.hila *= mix(1.35, 1.9, severity)
+    a.hila *= mix(1.4, 2.1, severity)
     a.vessels *= mix(1.25, 1.6, severity)
     y = hilum(a, 1)[1]
     return -0.42, y - 0.24, 0.44, y + 0.28

@@ -16,11 +16,11 @@ CAPTION = 26  # pixels
 
 
 def write_sheet(path: Path, seed: int, panel: int = 256) -> None:
-    """36 films of ``panel`` x ``panel`` pixels: a normal chest, then one for each finding that is drawn, as PNG."""
+    """36 films of ``panel`` x ``panel`` pixels, a normal chest and one for each finding, as PNG or JPEG."""
     panels = [_panel(name, seed, number, panel) for number, name in enumerate(("Normal", *SIGNS))]
     rows = [np.hstack(panels[start : start + COLUMNS]) for start in range(0, len(panels), COLUMNS)]
     with replacing(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", np.vstack(rows))[1].tobytes())
+        temporary.write_bytes(cv2.imencode(path.suffix, np.vstack(rows))[1].tobytes())
 
 
 def _panel(name: str, seed: int, number: int, size: int) -> NDArray[np.uint8]:

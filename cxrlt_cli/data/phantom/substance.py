@@ -116,8 +116,8 @@ def bulla(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
     scene.vessels *= 1 - inside
     scene.air += 2.6 * inside
     canvas = scene.canvas()
-    canvas.line(CIRCLE * [radius, tall] + [cx, cy], 0.009)
-    scene.tissue += canvas.map(1.3) * scene.lungs[side]
+    canvas.line(CIRCLE * [radius, tall] + [cx, cy], 0.014)
+    scene.tissue += canvas.map(2.2) * scene.lungs[side]
     return around(CIRCLE * [radius, tall] + [cx, cy], 0.015)
 
 

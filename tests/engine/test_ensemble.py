@@ -1,0 +1,173 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from cxrlt_cli import tta
+from cxrlt_cli.config import EnsembleOptions, InferOptions
+from cxrlt_cli.data import loading
+from cxrlt_cli.data.image import Preprocessing, read_film
+from cxrlt_cli.data.loading import FilmDataset, ordered_loader
+from cxrlt_cli.data.table import read_ids, read_labels
+from cxrlt_cli.engine.ensemble import ensemble
+from cxrlt_cli.engine.films import film_paths
+from cxrlt_cli.engine.infer import infer
+from cxrlt_cli.engine.train import train
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.nets.classifier import load
+from cxrlt_cli.predictions import Predictions, blend, normal_gating
+from tests.conftest import run_options
+from tests.helpers import FINDINGS, Recorder, write_csv
+
+LOCAL = {"workers": 0, "device": "cpu", "batch_size": 20}
+
+
+@pytest.fixture(scope="module")
+def other(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second member: another head, other films in its validation, another size."""
+    out = tmp_path_factory.mktemp("runs") / "second"
+    train(run_options(labels, out, head="linear", seed=5, image_size=96, loss="bce"), Recorder())
+    return out
+
+
+def options(members: list[Path], out: Path, **changes: Any) -> EnsembleOptions:
+    return EnsembleOptions.model_validate({"members": members, "out": out, **LOCAL, **changes})
+
+
+def inferred(run: Path, labels: Path, out: Path, **changes: Any) -> Predictions:
+    values = {"checkpoint": run / "best.safetensors", "csv": labels, "out": out, **LOCAL, **changes}
+    predictions = infer(InferOptions.model_validate(values), Recorder())
+    assert predictions is not None
+    return predictions
+
+
+def test_views_are_merged_from_their_logits(run: Path, labels: Path, tmp_path: Path) -> None:
+    model, ids = load(run / "best.safetensors"), read_ids(labels)
+    loader = ordered_loader(
+        FilmDataset(film_paths(labels.parent / "images", ids), [Preprocessing(64)], None, 10**6),
+        batch_size=48,
+        num_workers=0,
+        pin=False,
+    )
+    (batch,) = loader
+    levels = batch.films[0].float()
+    with torch.inference_mode():
+        logits = torch.stack([model(model.normalize(view.apply(levels))) for view in tta.VIEWS["heavy"]])
+    for mode in ("mean", "gmean", "logit_mean"):
+        ours = inferred(run, labels, tmp_path / "p.csv", tta="heavy", merge=mode)
+        np.testing.assert_allclose(ours.probabilities, tta.merge(logits, mode), rtol=1e-4, atol=1e-6)
+    with pytest.raises(OptionError, match="--merge rank blends members"):
+        inferred(run, labels, tmp_path / "p.csv", merge="rank")
+
+
+def test_gating_is_by_name_and_last(run: Path, labels: Path, tmp_path: Path) -> None:
+    plain = inferred(run, labels, tmp_path / "p.csv")
+    gated = inferred(run, labels, tmp_path / "g.csv", postprocess="normal_gating", alpha=1, findings="nodule")
+    expected = normal_gating(plain, 1.0, "Normal").select(["nodule"])
+    np.testing.assert_allclose(gated.probabilities, expected.probabilities)
+    by_name = inferred(run, labels, tmp_path / "g.csv", postprocess="normal_gating", normal="effusion")
+    np.testing.assert_array_equal(by_name.probabilities[:, 1], plain.probabilities[:, 1])
+    with pytest.raises(OptionError, match="does not know Healthy"):
+        inferred(run, labels, tmp_path / "g.csv", postprocess="normal_gating", normal="Healthy")
+
+
+@pytest.mark.parametrize("mode", ["mean", "logit_mean", "gmean", "median", "max", "rank"])
+def test_members_are_blended_whatever_they_are(run: Path, other: Path, labels: Path, tmp_path: Path, mode: str) -> None:
+    """Checkpoints of two sizes and a CSV whose films and findings stand in another order."""
+    first = inferred(run, labels, tmp_path / "a.csv", merge="mean" if mode == "rank" else mode)
+    second = inferred(other, labels, tmp_path / "b.csv", merge="mean" if mode == "rank" else mode)
+    shuffled = Predictions(second.ids[::-1], second.findings[::-1], second.probabilities[::-1, ::-1])
+    shuffled.write(tmp_path / "c.csv")
+    paths = [run / "best.safetensors", tmp_path / "c.csv", other / "best.safetensors"]
+    ours = ensemble(options(paths, tmp_path / "out.csv", csv=labels, weights="1,0.5,2", merge=mode), Recorder())
+    assert ours is not None
+    expected = blend([first, second, second], [1, 0.5, 2], mode)
+    np.testing.assert_allclose(ours.probabilities, expected.probabilities, rtol=1e-6, atol=1e-9)
+    written = Predictions.read(tmp_path / "out.csv")
+    assert written.ids.tolist() == read_ids(labels).tolist()
+    assert written.findings == FINDINGS
+
+
+def test_each_film_is_read_once_for_all_members(
+    run: Path, other: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def watched(path: Path, *, max_pixels: int) -> Any:
+        seen.append(path)
+        return read_film(path, max_pixels=max_pixels)
+
+    monkeypatch.setattr(loading, "read_film", watched)
+    members = [run / "best.safetensors", other / "best.safetensors", run / "last.safetensors"]
+    ensemble(options(members, tmp_path / "out.csv", csv=labels, tta="flip_scale"), Recorder())
+    assert len(seen) == len(set(seen)) == 48
+
+
+def test_prediction_files_alone_need_no_films(run: Path, labels: Path, tmp_path: Path) -> None:
+    first = inferred(run, labels, tmp_path / "a.csv")
+    ours = ensemble(options([tmp_path / "a.csv", tmp_path / "a.csv"], tmp_path / "out.csv"), Recorder())
+    assert ours is not None
+    np.testing.assert_allclose(ours.probabilities, first.probabilities)
+    with pytest.raises(OptionError, match="--tta is of no use"):
+        ensemble(options([tmp_path / "a.csv"], tmp_path / "out.csv", tta="flip"), Recorder())
+
+
+def test_members_that_do_not_go_together_are_told(run: Path, labels: Path, tmp_path: Path) -> None:
+    first = inferred(run, labels, tmp_path / "a.csv")
+    first.rows(list(first.ids[1:])).write(tmp_path / "b.csv")
+    first.select(FINDINGS[:2]).write(tmp_path / "c.csv")
+    out = tmp_path / "out.csv"
+    with pytest.raises(DataError, match=r"b\.csv lacks the films film000\.png"):
+        ensemble(options([tmp_path / "a.csv", tmp_path / "b.csv"], out), Recorder())
+    with pytest.raises(DataError, match=r"b\.csv lacks the films film000\.png"):
+        ensemble(options([run / "best.safetensors", tmp_path / "b.csv"], out, csv=labels), Recorder())
+    with pytest.raises(DataError, match=r"c\.csv lacks the findings nodule"):
+        ensemble(options([tmp_path / "a.csv", tmp_path / "c.csv"], out), Recorder())
+    ensemble(options([tmp_path / "a.csv", tmp_path / "c.csv"], out, findings="effusion,Normal"), Recorder())
+    assert Predictions.read(out).findings == ("effusion", "Normal")
+    doubled = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "d.csv").write_text("\n".join([*doubled, doubled[1]]) + "\n")
+    with pytest.raises(DataError, match=r"d\.csv"):
+        ensemble(options([tmp_path / "a.csv", tmp_path / "d.csv"], out), Recorder())
+    with pytest.raises(OptionError, match="2 numbers for 1 members"):
+        ensemble(options([tmp_path / "a.csv"], out, weights="1,2"), Recorder())
+    with pytest.raises(OptionError, match="--csv is missing"):
+        ensemble(options([run / "best.safetensors"], out), Recorder())
+
+
+def test_a_dry_run_writes_nothing(run: Path, labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    members = [run / "best.safetensors"] * 2
+    assert ensemble(options(members, tmp_path / "out.csv", csv=labels, dry_run=True, tta="flip"), recorder) is None
+    assert "Nothing was written" in recorder.results[0]
+    assert "identity, hflip" in recorder.plans[0]["views"]
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> None:
+    table = read_labels(labels)
+    rng = np.random.default_rng(0)
+    for name, share in (("good", 0.6), ("bad", 0.0), ("fair", 0.5)):
+        noise = rng.random(table.targets.shape)
+        Predictions(table.ids, FINDINGS, share * table.targets + (1 - share) * noise).write(tmp_path / f"{name}.csv")
+    members = [tmp_path / f"{name}.csv" for name in ("good", "bad", "fair")]
+    recorder = Recorder()
+    chosen = ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True), recorder)
+    content = yaml.safe_load((tmp_path / "out.yaml").read_text())
+    assert content["weights"][1] < 0.1
+    assert sum(content["weights"]) == pytest.approx(1)
+    assert "too good" in recorder.results[0]
+    again = ensemble(options(members, tmp_path / "again.csv", **content), Recorder())
+    assert chosen is not None
+    assert again is not None
+    np.testing.assert_array_equal(again.probabilities, chosen.probabilities)
+    with pytest.raises(OptionError, match="leave --weights out"):
+        ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, weights="1,1,1"), Recorder())
+    with pytest.raises(OptionError, match="--fit needs labelled films"):
+        ensemble(options(members, tmp_path / "out.csv", fit=True), Recorder())
+    fewer = write_csv(tmp_path / "few.csv", ["ImageID", *FINDINGS], [(table.ids[0], 1, 0, 0)])
+    with pytest.raises(DataError, match="have no label"):
+        ensemble(options(members, tmp_path / "out.csv", csv=fewer, fit=True), Recorder())
