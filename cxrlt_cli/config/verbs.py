@@ -46,6 +46,22 @@ class InferOptions(PredictOptions):
     findings: Names | None = option(
         None, "Findings to write, separated by commas (default: all the model has).", panel="Films"
     )
+    calibration: Literal["none", "platt", "temperature"] = option(
+        "none",
+        "Probabilities as often as they say, fitted on the validation films of the training.\n\n"
+        "none: as the model gives them.\n\n"
+        "platt: slope and offset of each finding's logit.\n\n"
+        "temperature: slope alone.",
+        panel="Prediction",
+    )
+    decisions: Path | None = option(None, "CSV for 0 and 1 by the thresholds of --decide.", panel="Prediction")
+    decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] = option(
+        "f1",
+        "Where --decisions cut, as fitted on the validation films.\n\n"
+        "f1: where F1 is best.\n\n"
+        "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
+        panel="Prediction",
+    )
     out: Path = option(Path("predictions.csv"), "CSV to write.")
 
 

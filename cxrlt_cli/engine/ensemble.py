@@ -70,7 +70,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     normal = normal_finding(options, blended.findings)
     if normal is not None:
         blended = normal_gating(blended, options.alpha, normal)
-    write(blended, options, reporter)
+    write(blended, options.out, options.id_column, reporter)
     return blended
 
 

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from cxrlt_cli import losses
+from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FinetuneOptions, FitOptions
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader, training_loader
@@ -106,7 +107,10 @@ def fit(
                 best=improved,
             )
             where = {"phase": phase.name, "epoch": epoch, "weights": kind, "val_ap": means["ap"]}
-            checkpoint = candidates[kind].checkpoint(**where, **_origin(training, options))
+            calibration = Calibration.fit(predictions, validation.table.targets).to_json()
+            checkpoint = candidates[kind].checkpoint(
+                **where, **_origin(training, options), calibration=calibration
+            )  # fmt: skip
             if improved:
                 best, best_title = scores, f"Validation, best epoch: {phase.name} {epoch}, {kind} weights"
                 folder.save_best(checkpoint, predictions, scores, where)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from cxrlt_cli.config import EnsembleOptions, InferOptions, PredictOptions
+from cxrlt_cli.calibration import Calibration
+from cxrlt_cli.config import InferOptions, PredictOptions
 from cxrlt_cli.data.image import Preprocessing, report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
@@ -29,7 +30,10 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     if options.merge == "rank":
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     process = Process.of(options)
-    require_file(options.out, "--out", (options.checkpoint, options.csv, *options.exclude))
+    inputs = (options.checkpoint, options.csv, *options.exclude)
+    require_file(options.out, "--out", inputs)
+    if options.decisions is not None:
+        require_file(options.decisions, "--decisions", (*inputs, options.out))
     checkpoint = Checkpoint.read(options.checkpoint)
     csv = films_csv(options.csv, [checkpoint], reporter)
     ids, paths = find_films(options, csv, reporter)
@@ -41,6 +45,8 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
             f"--findings: the model does not know {listed(unknown)}.", f"It has {listed(model.findings, 40)}."
         )
     normal = normal_finding(options, model.findings)
+    calibrates = options.calibration != "none" or options.decisions is not None
+    calibration = Calibration.of(checkpoint.training, model.findings) if calibrates else None
     dataset = FilmDataset(paths, preprocessings([model]), None, options.max_pixels)
     loader = ordered_loader(dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins)
     views = VIEWS[options.tta]
@@ -61,10 +67,15 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     with reporter.progress("Predicting", len(paths)) as advance:
         (logits,) = predict([model], loader, process, advance, views)
     predictions = Predictions(ids, model.findings, merge(logits, options.merge).numpy())
+    if calibration is not None and options.decisions is not None:
+        decided = calibration.decide(predictions, options.decide).select(findings)
+        write(decided, options.decisions, options.id_column, reporter)
+    if calibration is not None and options.calibration != "none":
+        predictions = calibration.calibrate(predictions, options.calibration)
     if normal is not None:
         predictions = normal_gating(predictions, options.alpha, normal)
     predictions = predictions.select(findings)
-    write(predictions, options, reporter)
+    write(predictions, options.out, options.id_column, reporter)
     return predictions
 
 
@@ -155,11 +166,11 @@ def rehearse(
     )  # fmt: skip
 
 
-def write(predictions: Predictions, options: InferOptions | EnsembleOptions, reporter: Reporter) -> None:
-    written = "Replaced" if options.out.exists() else "Wrote"
-    predictions.write(options.out, options.id_column)
+def write(predictions: Predictions, path: Path, id_column: str, reporter: Reporter) -> None:
+    written = "Replaced" if path.exists() else "Wrote"
+    predictions.write(path, id_column)
     films, findings = counted(len(predictions.ids), "film"), counted(len(predictions.findings), "finding")
-    reporter.result(f"{written} {options.out}: {films}, {findings}.")
+    reporter.result(f"{written} {path}: {films}, {findings}.")
 
 
 def _finite(logits: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,17 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import InferOptions
 from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.table import read_ids
 from cxrlt_cli.engine.infer import infer
-from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.errors import CheckpointError, DataError, OptionError
+from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import load
 from cxrlt_cli.predictions import Predictions
 from tests.helpers import FINDINGS, Recorder, make_films, write_csv
@@ -110,3 +113,29 @@ def test_one_film_will_do(run: Path, labels: Path, tmp_path: Path) -> None:
     changes = {"id_column": "dicom_id", "image_dir": labels.parent / "images"}
     infer(options(run, csv, tmp_path / "p.csv", **changes), Recorder())
     assert (tmp_path / "p.csv").read_text().startswith("dicom_id,Normal")
+
+
+def test_calibration_and_decisions_come_from_the_checkpoint(run: Path, labels: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.read(run / "best.safetensors")
+    values = {"checkpoint": run / "best.safetensors", "csv": labels, "workers": 0, "device": "cpu"}
+
+    def inferred(**changes: Any) -> Predictions:
+        predictions = infer(InferOptions.model_validate({**values, "out": tmp_path / "p.csv", **changes}), Recorder())
+        assert predictions is not None
+        return predictions
+
+    plain = inferred()
+    calibration = Calibration.of(checkpoint.training, FINDINGS)
+    after = inferred(calibration="platt", decisions=tmp_path / "d.csv", decide="sensitivity-0.9", findings="nodule")
+    expected = calibration.calibrate(plain, "platt").select(["nodule"])
+    np.testing.assert_allclose(after.probabilities, expected.probabilities, rtol=1e-6)
+    decided = Predictions.read(tmp_path / "d.csv")
+    assert decided.findings == ("nodule",)
+    threshold = calibration.thresholds["sensitivity-0.9"]["nodule"]
+    np.testing.assert_array_equal(decided.probabilities[:, 0], plain.probabilities[:, 2] >= threshold)
+    with pytest.raises(OptionError, match="--decisions"):
+        inferred(decisions=labels)
+    bare = type(checkpoint)(**{**vars(checkpoint), "training": {}})
+    bare.write(tmp_path / "bare.safetensors")
+    with pytest.raises(CheckpointError, match="carries no calibration"):
+        inferred(checkpoint=tmp_path / "bare.safetensors", calibration="platt")
