@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from cxrlt_cli.calibration import Calibration
+from cxrlt_cli.calibration import Calibration, Rule
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.metrics import expected_calibration_error, score
 from cxrlt_cli.predictions import Predictions
@@ -72,7 +72,8 @@ def test_a_finding_without_a_positive_has_the_pooled_thresholds() -> None:
 def test_thresholds_do_what_they_are_named_for() -> None:
     calibration = Calibration.fit(*simulated((0.5,), seed=0))
     predictions, targets = simulated((0.5,), seed=1)
-    for rule, sensitivity in (("sensitivity-0.8", 0.8), ("sensitivity-0.95", 0.95)):
+    rules: tuple[tuple[Rule, float], ...] = (("sensitivity-0.8", 0.8), ("sensitivity-0.95", 0.95))
+    for rule, sensitivity in rules:
         decided = calibration.decide(predictions, rule).probabilities
         assert set(np.unique(decided)) == {0.0, 1.0}
         assert decided[targets == 1].mean() == pytest.approx(sensitivity, abs=0.03)

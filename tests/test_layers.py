@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     1: ("__init__", "errors", "labels", "config", "files", "machine"),
-    2: ("bootstrap", "calibration", "metrics", "predictions", "selection", "data.table", "data.__init__"),
+    2: ("bootstrap", "calibration", "metrics", "predictions", "report", "selection", "data.table", "data.__init__"),
     3: ("losses", "tta", "data.image", "data.augment", "data.sampling", "data.loading", "data.phantom", "nets"),
     4: ("engine",),
     5: ("cli", "__main__"),

@@ -112,7 +112,11 @@ class EvaluateOptions(Options):
     threshold: Threshold = option("0.5", "Where F1 cuts: at 0.5, or where it is best.", panel="Scores")
     by: str | None = option(None, "Column of --csv whose groups are scored apart.", panel="Scores")
     json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
-    report: Path | None = option(None, "File for a page to look at.", panel="Scores", built=False)
+    report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
+    image_dir: Path | None = option(
+        None, "Folder of the films, for the report (default: the CSV's folder, or images/ beside it).", panel="Films"
+    )
+    checkpoint: Path | None = option(None, "Model whose attention the report shows on the films.", panel="Scores")
 
 
 class DemoOptions(Options):

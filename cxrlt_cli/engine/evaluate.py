@@ -38,9 +38,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     """
     if len(options.predictions) > 2:
         raise OptionError(f"{len(options.predictions)} prediction files were given.", "Give one, or two to compare.")
+    inputs = (*options.predictions, options.csv, options.train_csv, options.checkpoint, *options.exclude)
     if options.json_path is not None:
-        inputs = (*options.predictions, options.csv, options.train_csv, *options.exclude)
         require_file(options.json_path, "--json", inputs)
+    if options.report is not None:
+        require_file(options.report, "--report", (*inputs, options.json_path))
     files = [Predictions.read(path, options.id_column) for path in options.predictions]
     if options.csv is None:
         options = _with_phantom_truth(options, files[0], reporter)
@@ -77,6 +79,19 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
             content["groups"] = {name: group.to_json() for name, group in groups.items()}
         write_text(options.json_path, json.dumps(content, indent=2, allow_nan=False) + "\n")
         reporter.note(f"Wrote {options.json_path}.")
+    if options.report is not None:
+        from cxrlt_cli.engine.report import write_report  # reads films
+
+        write_report(
+            options.report,
+            f"{judged[0].path.name} on {csv.name}",
+            scores,
+            judged[0].predictions,
+            judged[0].truth,
+            csv,
+            options,
+            reporter,
+        )
     return scores
 
 

@@ -1,0 +1,115 @@
+"""The report of ``cxrlt evaluate``: scores to a page, with thumbnails and attention where films are at hand."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.table import LabelTable
+from cxrlt_cli.engine.films import image_folder
+from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.errors import DataError
+from cxrlt_cli.files import write_text
+from cxrlt_cli.metrics import Scores
+from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.report import Mistake, Picture, page, worst
+
+THUMBNAIL = 320  # pixels
+
+
+def write_report(
+    path: Path,
+    title: str,
+    scores: Scores,
+    predictions: Predictions,
+    truth: LabelTable,
+    csv: Path,
+    options: EvaluateOptions,
+    reporter: Reporter,
+) -> None:
+    """Write the page; films are shown where ``--image-dir`` or the CSV's folder has them."""
+    mistakes = worst(predictions, truth.targets)
+    pictures = _pictures(mistakes, csv, truth, options, reporter)
+    html = page(
+        title, _facts(scores), scores, predictions, truth.targets, mistakes=mistakes, pictures=pictures
+    )  # fmt: skip
+    write_text(path, html)
+    reporter.result(f"Wrote {path}: open it in a browser.")
+
+
+def _facts(scores: Scores) -> list[tuple[str, str]]:
+    means = scores.macro()
+    facts = [("films", f"{scores.num_films:,}")]
+    if scores.num_patients:
+        facts.append(("patients", f"{scores.num_patients:,}"))
+    for name, label, bounds in (("ap", "macro AP", scores.ap_ci), ("auroc", "macro AUROC", scores.auroc_ci)):
+        value = means[name]
+        if value is not None:
+            span = f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
+            facts.append((label + (" (95 %)" if bounds else ""), f"{value:.3f}{span}"))
+    facts += [(f"{band} AP", f"{value['ap']:.3f}") for band, value in scores.band_means().items() if value["ap"]]
+    if scores.ece_flattened is not None:
+        facts.append(("calibration error", f"{scores.ece_flattened:.3f}"))
+    if scores.comparison is not None:
+        facts.append(("AP above the second", f"{scores.comparison.ap_difference:+.3f}"))
+    return facts
+
+
+def _pictures(
+    mistakes: Sequence[Mistake], csv: Path, truth: LabelTable, options: EvaluateOptions, reporter: Reporter
+) -> list[Picture]:
+    """The films of the mistakes; none where the folder is not told and not beside the CSV."""
+    try:
+        folder = image_folder(csv, options.image_dir, truth.ids)
+    except DataError:
+        reporter.note("The report has no films: pass their folder with --image-dir.")
+        return []
+    films = {mistake.film: read_film(folder / mistake.film) for mistake in mistakes}
+    attention = None if options.checkpoint is None else _attention(options.checkpoint, films)
+    pictures = []
+    for mistake in mistakes:
+        thumbnail = cv2.resize(films[mistake.film], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+        overlay = None
+        if attention is not None and mistake.finding in attention[mistake.film]:
+            overlay = _uri(_overlaid(thumbnail, attention[mistake.film][mistake.finding]))
+        pictures.append(Picture(mistake, _uri(thumbnail), overlay))
+    if attention is None:
+        reporter.note("The report shows films without attention: pass the model with --checkpoint.")
+    return pictures
+
+
+def _attention(path: Path, films: dict[str, NDArray[np.uint8]]) -> dict[str, dict[str, NDArray[Any]]]:
+    """Where a model looked for each finding on each film, ``[H, W]``; raises OptionError where its head has none."""
+    import torch
+
+    from cxrlt_cli.nets.classifier import load
+
+    model = load(path)
+    maps = {}
+    with torch.inference_mode():
+        for name, film in films.items():
+            levels = torch.from_numpy(np.ascontiguousarray(model.preprocessing(film)))[None, None]
+            _, attention = model.attend(model.normalize(levels))
+            maps[name] = dict(zip(model.findings, attention[0].numpy(), strict=True))
+    return maps
+
+
+def _overlaid(film: NDArray[Any], attention: NDArray[Any]) -> NDArray[np.uint8]:
+    """The film in grey, with what was looked at in orange."""
+    heat = cv2.resize(attention.astype(np.float32), film.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    low, high = float(heat.min()), float(heat.max())
+    weight = 0.65 * np.clip((heat - low) / max(high - low, 1e-12), 0, 1)[..., None]
+    grey = np.repeat(film[..., None], 3, axis=2).astype(np.float32)
+    mixed = (1 - weight) * grey + weight * np.array([30, 120, 255], np.float32)  # blue, green, red
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
+
+
+def _uri(image: NDArray[Any]) -> str:
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

@@ -1,0 +1,188 @@
+"""Charts as SVG: plain marks, thin axes, a title on every mark. Colours are the page's variables."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from cxrlt_cli.metrics import NUM_CALIBRATION_BINS, FindingScore
+
+Floats = NDArray[np.floating[Any]]
+
+SMALL, MARGIN = 132, 22  # pixels
+MAX_POINTS = 120  # of a curve
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A square chart of 0 to 1 both ways."""
+
+    title: str
+    marks: str
+    across: str
+    up: str
+
+    def svg(self) -> str:
+        low, high = MARGIN, SMALL - 6
+        grid = "".join(
+            f'<line class="grid" x1="{low}" y1="{_up(v):.1f}" x2="{high}" y2="{_up(v):.1f}"/>' for v in (0, 0.5, 1)
+        )
+        ticks = "".join(
+            f'<text x="{low - 4}" y="{_up(v) + 3:.1f}" class="tick end">{v:g}</text>'
+            f'<text x="{_right(v):.1f}" y="{SMALL - 8}" class="tick middle">{v:g}</text>'
+            for v in (0, 1)
+        )
+        names = (
+            f'<text x="{(low + high) / 2}" y="{SMALL - 8}" class="axis middle">{self.across}</text>'
+            f'<text transform="translate({low - 8} {_up(0.5):.1f}) rotate(-90)" class="axis middle">{self.up}</text>'
+        )
+        return (
+            f'<svg viewBox="0 0 {SMALL} {SMALL}" role="img" aria-label="{escape(self.title)}">'
+            f"<title>{escape(self.title)}</title>{grid}{ticks}{names}{self.marks}</svg>"
+        )
+
+
+def precision_recall(name: str, targets: Floats, probabilities: Floats) -> str:
+    """Precision over recall, as steps; the dashed line is the prevalence."""
+    precision, recall, _ = precision_recall_curve(targets, probabilities)
+    base = float(np.mean(targets))
+    marks = _dashed(0, base, 1, base) + _line(recall[::-1], precision[::-1], step=True)
+    return _Frame(f"{name}: precision over recall, prevalence {base:.3f}", marks, "recall", "precision").svg()
+
+
+def receiver_operating(name: str, targets: Floats, probabilities: Floats) -> str:
+    """Sensitivity over the rate of false alarms; the dashed line is chance."""
+    wrong, right, _ = roc_curve(targets, probabilities)
+    return _Frame(f"{name}: ROC", _dashed(0, 0, 1, 1) + _line(wrong, right), "1 - specificity", "sensitivity").svg()
+
+
+def reliability(name: str, targets: Floats, probabilities: Floats) -> str:
+    """How often against how sure, in 15 bins; a dot's area is the share of the films, the dashed line is honesty."""
+    bins = np.minimum((probabilities * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1)
+    dots = []
+    for number in np.unique(bins):
+        mine = bins == number
+        sure, often = float(probabilities[mine].mean()), float(targets[mine].mean())
+        radius = 1.5 + 6 * np.sqrt(mine.mean())
+        title = f"<title>{mine.sum():,} films: said {sure:.2f}, was {often:.2f}</title>"
+        dots.append(
+            f'<circle class="dot" cx="{_right(sure):.1f}" cy="{_up(often):.1f}" r="{radius:.1f}">{title}</circle>'
+        )
+    return _Frame(f"{name}: reliability", _dashed(0, 0, 1, 1) + "".join(dots), "said", "was").svg()
+
+
+def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 330) -> str:
+    """AP against training frequency on a logarithmic axis, with intervals; the dashed curve is chance."""
+    scored = [finding for finding in findings if finding.ap is not None and finding.frequency > 0]
+    if not scored:
+        return ""
+    left, right, top, bottom = 44, width - 14, 12, height - 38
+    lowest = min(0.008, 0.8 * min(finding.frequency for finding in scored))
+
+    def x(share: float) -> float:
+        return left + (right - left) * (1 - math.log(share) / math.log(lowest))
+
+    def y(ap: float) -> float:
+        return bottom - (bottom - top) * ap
+
+    parts = [
+        f'<line class="grid" x1="{left}" y1="{y(v):.1f}" x2="{right}" y2="{y(v):.1f}"/>'
+        f'<text class="tick end" x="{left - 6}" y="{y(v) + 4:.1f}">{v:g}</text>'
+        for v in (0, 0.25, 0.5, 0.75, 1)
+    ]
+    for share in (0.001, 0.01, 0.1, 1.0):
+        if share >= lowest:
+            kind = "cut" if share in (0.01, 0.1) else "grid"
+            parts.append(f'<line class="{kind}" x1="{x(share):.1f}" y1="{top}" x2="{x(share):.1f}" y2="{bottom}"/>')
+            parts.append(f'<text class="tick middle" x="{x(share):.1f}" y="{bottom + 15}">{100 * share:g} %</text>')
+    shares = np.geomspace(lowest, 1, 60)
+    chance = " ".join(f"{x(share):.1f},{y(share):.1f}" for share in shares)
+    parts.append(f'<polyline class="chance" points="{chance}"/>')
+    taken: list[tuple[float, float]] = []
+    for finding in sorted(scored, key=lambda finding: -(finding.ap or 0)):
+        assert finding.ap is not None, "chosen above"
+        px, py = x(finding.frequency), y(finding.ap)
+        if finding.ap_ci is not None:
+            low, high = (y(value) for value in finding.ap_ci)
+            parts.append(
+                f'<line class="bar {finding.band}" x1="{px:.1f}" y1="{low:.1f}" x2="{px:.1f}" y2="{high:.1f}"/>'
+            )
+        title = f"{finding.name}: AP {finding.ap:.3f}, {100 * finding.frequency:.2f} % of the training films"
+        parts.append(
+            f'<circle class="dot {finding.band}" cx="{px:.1f}" cy="{py:.1f}" r="5">'
+            f"<title>{escape(title)}</title></circle>"
+        )
+        end = px > width - 190
+        if all(abs(py - other_y) > 11 or abs(px - other_x) > 150 for other_x, other_y in taken):
+            taken.append((px, py))
+            parts.append(
+                f'<text class="label {"end" if end else ""}" x="{px + (-9 if end else 9):.1f}" y="{py + 4:.1f}">'
+                f"{escape(finding.name)}</text>"
+            )
+    parts.append(
+        f'<text class="axis middle" x="{(left + right) / 2}" y="{height - 6}">training films with the finding</text>'
+    )
+    return (
+        f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="AP against training frequency">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def co_occurrence(names: Sequence[str], targets: Floats) -> str:
+    """Of the films with the finding of a row, how many have that of a column."""
+    have = np.nan_to_num(np.asarray(targets, np.float64))
+    counts = have.sum(axis=0)
+    kept = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
+    if not kept:
+        return ""
+    together = have.T @ have
+    cell, left, top = 18, 210, 170
+    size = left + cell * len(kept) + 90, top + cell * len(kept) + 8
+    parts = []
+    for i, row in enumerate(kept):
+        name = escape(names[row])
+        parts.append(f'<text class="label end" x="{left - 6}" y="{top + cell * i + 13}">{name}</text>')
+        turned = f"translate({left + cell * i + 13} {top - 6}) rotate(-60)"
+        parts.append(f'<text class="label" transform="{turned}">{name}</text>')
+        for j, column in enumerate(kept):
+            if i != j:
+                share = together[row, column] / counts[row]
+                title = f"{names[row]} ({counts[row]:.0f} films): {100 * share:.0f} % have {names[column]}"
+                parts.append(
+                    f'<rect class="heat" x="{left + cell * j}" y="{top + cell * i}" width="{cell - 1}" '
+                    f'height="{cell - 1}" fill-opacity="{share:.3f}"><title>{escape(title)}</title></rect>'
+                )
+    return (
+        f'<svg class="wide" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="Findings that occur together">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def _line(x: Floats, y: Floats, step: bool = False) -> str:
+    """A curve, thinned out where it has more points than a screen could show."""
+    if len(x) > MAX_POINTS:
+        keep = np.unique(np.linspace(0, len(x) - 1, MAX_POINTS).astype(int))
+        x, y = x[keep], y[keep]
+    if step:  # at the height of its right end, as AP sums it
+        x, y = np.repeat(x, 2)[1:-1], np.repeat(y[1:], 2)
+    points = " ".join(f"{_right(a):.1f},{_up(b):.1f}" for a, b in zip(x, y, strict=True))
+    return f'<polyline class="curve" points="{points}"/>'
+
+
+def _dashed(x0: float, y0: float, x1: float, y1: float) -> str:
+    return (
+        f'<line class="chance" x1="{_right(x0):.1f}" y1="{_up(y0):.1f}" x2="{_right(x1):.1f}" y2="{_up(y1):.1f}"/>'
+    )  # fmt: skip
+
+
+def _right(value: float) -> float:
+    return MARGIN + (SMALL - 6 - MARGIN) * float(value)
+
+
+def _up(value: float) -> float:
+    return SMALL - MARGIN - (SMALL - 6 - MARGIN) * float(value)

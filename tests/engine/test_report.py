@@ -1,0 +1,52 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cxrlt_cli.config import EvaluateOptions, InferOptions
+from cxrlt_cli.engine.evaluate import evaluate
+from cxrlt_cli.engine.infer import infer
+from cxrlt_cli.errors import OptionError
+from tests.helpers import Recorder, write_csv
+
+
+@pytest.fixture
+def predicted(run: Path, labels: Path, tmp_path: Path) -> Path:
+    options = {"checkpoint": run / "best.safetensors", "csv": labels, "out": tmp_path / "p.csv", "workers": 0}
+    infer(InferOptions.model_validate({**options, "device": "cpu"}), Recorder())
+    return tmp_path / "p.csv"
+
+
+def reported(predictions: Path, labels: Path, **changes: Any) -> tuple[str, Recorder]:
+    recorder = Recorder()
+    page = predictions.with_name("page.html")
+    options = {"predictions": [predictions], "csv": labels, "report": page, "bootstrap": 20, **changes}
+    evaluate(EvaluateOptions.model_validate(options), recorder)
+    return page.read_text(), recorder
+
+
+def test_films_are_shown_where_they_are_at_hand(predicted: Path, labels: Path, run: Path, tmp_path: Path) -> None:
+    plain, recorder = reported(predicted, labels)
+    assert "without attention" in recorder.notes[-1]
+    assert plain.count("<img") > 2
+    seen, _ = reported(predicted, labels, checkpoint=run / "best.safetensors")
+    assert seen.count("<img") == 2 * plain.count("<img")
+    assert seen.count("alt='attention'") == plain.count("<img")
+    elsewhere = write_csv(tmp_path / "elsewhere.csv", *_rows(labels))
+    bare, recorder = reported(predicted, elsewhere)
+    assert "<img" not in bare
+    assert "missed" in bare
+    assert "--image-dir" in recorder.notes[-1]
+    found, _ = reported(predicted, elsewhere, image_dir=labels.parent / "images")
+    assert found.count("<img") == plain.count("<img")
+    assert len(seen) > len(plain) > len(bare)
+
+
+def test_a_report_never_stands_over_its_inputs(predicted: Path, labels: Path) -> None:
+    with pytest.raises(OptionError, match="--report"):
+        reported(predicted, labels, report=predicted)
+
+
+def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    header, *rows = (line.split(",") for line in path.read_text().splitlines())
+    return header, rows

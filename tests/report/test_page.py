@@ -1,0 +1,155 @@
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrlt_cli.bootstrap import resample
+from cxrlt_cli.metrics import Scores, score
+from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.report import Mistake, Picture, charts, page, worst
+
+EVIL = "<script>alert('x')</script>\" onload='y' & Co"
+NAMES = ("Normal", EVIL, "never", "rare")
+NUM_FILMS = 200
+DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+
+
+def judged() -> tuple[Scores, Predictions, np.ndarray]:
+    rng = np.random.default_rng(0)
+    targets = (rng.random((NUM_FILMS, 4)) < (0.5, 0.2, 0.0, 0.02)).astype(float)
+    targets[:5, 0] = np.nan
+    probabilities = np.clip(0.5 * np.nan_to_num(targets) + 0.5 * rng.random(targets.shape), 0, 1)
+    ids = np.array([f"{EVIL}{row}.png" for row in range(NUM_FILMS)], object)
+    scores = score(targets, probabilities, NAMES, num_patients=100)
+    (resampled,) = resample(targets, [probabilities], np.arange(NUM_FILMS) // 2, 40)
+    return scores.with_intervals(resampled), Predictions(ids, NAMES, probabilities), targets
+
+
+def made() -> str:
+    scores, predictions, targets = judged()
+    mistakes = worst(predictions, targets)
+    pictures = [Picture(mistake, DOT, DOT) for mistake in mistakes]
+    return page(f"{EVIL} on truth", [("films", EVIL)], scores, predictions, targets, pictures=pictures)
+
+
+class Reader(HTMLParser):
+    """Tags with their attributes, and whether every one is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "line", "circle", "rect", "polyline", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in ("line", "circle", "rect", "polyline"):
+            assert self.open.pop() == tag
+
+
+def test_names_and_ids_are_escaped() -> None:
+    html = made()
+    assert "alert('x')</script>" not in html
+    reader = Reader()
+    reader.feed(html)
+    assert reader.open == []
+    assert sum(tag == "script" for tag, _ in reader.tags) == 1
+    assert not [attributes for _, attributes in reader.tags if any(name.startswith("on") for name in attributes)]
+
+
+def test_nothing_is_loaded_from_anywhere() -> None:
+    html = made()
+    assert not re.findall(r"https?://|//[a-z]+\.|@import|url\(", html)
+    reader = Reader()
+    reader.feed(html)
+    sources = [str(attributes["src"]) for _, attributes in reader.tags if "src" in attributes]
+    assert sources
+    assert all(source.startswith("data:") for source in sources)
+    assert "default-src 'none'" in html
+
+
+def test_every_finding_has_its_row_and_what_is_missing_is_no_zero() -> None:
+    scores, predictions, targets = judged()
+    html = page("x", [], scores, predictions, targets)
+    rows = re.findall(r"<tr><td data-value='(.*?)'>", html)
+    assert len(rows) == 4
+    never = re.search(r"<tr><td data-value='never'>.*?</tr>", html)
+    assert never is not None
+    assert never.group().count("–") == 6
+    assert html.count("<div class='card'>") == 3
+    bare = page(
+        "x", [], score(np.zeros((3, 1)), np.full((3, 1), 0.5), ["a"]), predictions.select(["rare"]), targets[:, 3:]
+    )
+    assert "Findings" in bare
+
+
+def test_the_worst_films_are_the_clearest_mistakes() -> None:
+    ids = np.array(["a", "b", "c", "d", "e"], object)
+    predictions = Predictions(ids, ("x", "y"), np.array([[0.9, 0.8, 0.3, 0.2, 0.1], [0.5, 0.4, 0.3, 0.2, 0.1]]).T)
+    targets = np.array([[0, 1, 1, 0, 1], [1, 0, 0, 0, np.nan]]).T
+    missed, alarm, second = worst(predictions, targets)[0], *worst(predictions, targets)[2:]
+    assert missed == Mistake("e", "x", True, 0.1, 0.0)
+    assert alarm == Mistake("a", "x", False, 0.9, 0.8)
+    assert (second.film, second.rank) == ("b", 0.5)
+    assert len(worst(predictions, targets, 1)) == 2
+
+
+def test_a_curve_is_thinned_out_and_stays_in_its_frame() -> None:
+    rng = np.random.default_rng(0)
+    targets, probabilities = (rng.random(5000) < 0.3).astype(float), rng.random(5000)
+    for draw in (charts.precision_recall, charts.receiver_operating, charts.reliability):
+        svg = draw("x", targets, probabilities)
+        assert len(svg) < 8000
+        for points in re.findall(r'points="(.*?)"', svg):
+            values = [float(value) for value in re.split("[ ,]", points)]
+            assert 0 <= min(values) <= max(values) <= charts.SMALL
+
+
+def test_co_occurrence_is_the_share_of_a_rows_films() -> None:
+    targets = np.array([[1, 1], [1, 0], [1, 0], [0, 1.0]])
+    svg = charts.co_occurrence(["a", "b"], targets)
+    assert "a (3 films): 33 % have b" in svg
+    assert "b (2 films): 50 % have a" in svg
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
+def test_a_browser_shows_it_without_errors_and_sorts_by_click(tmp_path: Path) -> None:
+    probe = """<script>
+    const rows = () => [...document.querySelectorAll("tbody tr")].map(row => row.cells[3].dataset.value).join("|");
+    const button = document.querySelectorAll("th button")[3];
+    const seen = [rows()];
+    button.click(); seen.push(rows());
+    button.click(); seen.push(rows());
+    button.focus();
+    document.title = JSON.stringify({seen, sort: button.closest("th").getAttribute("aria-sort"),
+      focused: document.activeElement === button, wide: document.documentElement.scrollWidth});
+    </script></body>"""
+    (tmp_path / "page.html").write_text(made().replace("</body>", probe))
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
+    done = subprocess.run(
+        [*command, "--window-size=400,800", (tmp_path / "page.html").as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert "CONSOLE" not in done.stderr
+    title = re.search(r"<title>(\{.*?\})</title>", done.stdout, re.DOTALL)
+    assert title is not None
+    import html
+    import json
+
+    state = json.loads(html.unescape(title.group(1)))
+    down, up = ([float(value) for value in order.split("|") if value] for order in state["seen"][1:])
+    assert down == sorted(down, reverse=True)
+    assert up == sorted(up)
+    assert all(order.endswith("|") for order in state["seen"][1:]), "what is missing comes last"
+    assert (state["sort"], state["focused"]) == ("ascending", True)
+    assert state["wide"] <= 500, "a phone does not scroll sideways"
