@@ -13,10 +13,20 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     1: ("__init__", "errors", "labels", "config", "files", "machine"),
     2: ("bootstrap", "calibration", "metrics", "predictions", "report", "selection", "data.table", "data.__init__"),
-    3: ("losses", "tta", "data.image", "data.augment", "data.sampling", "data.loading", "data.phantom", "nets"),
+    3: (
+        "losses",
+        "tta",
+        "data.image",
+        "data.augment",
+        "data.sampling",
+        "data.loading",
+        "data.phantom",
+        "data.thumbnails",
+        "nets",
+    ),
     4: ("engine",),
     5: ("cli", "__main__"),
-}
+}  # fmt: skip
 LIBRARIES = {
     1: {"pydantic"},
     2: {"pydantic", "numpy", "pandas", "scipy", "sklearn"},

@@ -12,6 +12,7 @@ from cxrlt_cli.cli.app import app
 from cxrlt_cli.cli.options import resolve
 from cxrlt_cli.config import (
     DataPhantomOptions,
+    EnsembleOptions,
     EvaluateOptions,
     FinetuneOptions,
     InferOptions,
@@ -28,6 +29,7 @@ MODELS: dict[str, type[Options]] = {
     "train": TrainOptions,
     "finetune": FinetuneOptions,
     "infer": InferOptions,
+    "ensemble": EnsembleOptions,
     "evaluate": EvaluateOptions,
     "data phantom": DataPhantomOptions,
 }

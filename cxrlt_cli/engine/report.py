@@ -1,17 +1,16 @@
 """The report of ``cxrlt evaluate``: scores to a page, with thumbnails and attention where films are at hand."""
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.table import LabelTable
+from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
 from cxrlt_cli.engine.films import image_folder
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.errors import DataError
@@ -19,8 +18,6 @@ from cxrlt_cli.files import write_text
 from cxrlt_cli.metrics import Scores
 from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.report import Mistake, Picture, page, worst
-
-THUMBNAIL = 320  # pixels
 
 
 def write_report(
@@ -74,11 +71,11 @@ def _pictures(
     attention = None if options.checkpoint is None else _attention(options.checkpoint, films)
     pictures = []
     for mistake in mistakes:
-        thumbnail = cv2.resize(films[mistake.film], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+        small = thumbnail(films[mistake.film])
         overlay = None
         if attention is not None and mistake.finding in attention[mistake.film]:
-            overlay = _uri(_overlaid(thumbnail, attention[mistake.film][mistake.finding]))
-        pictures.append(Picture(mistake, _uri(thumbnail), overlay))
+            overlay = data_uri(overlaid(small, attention[mistake.film][mistake.finding]))
+        pictures.append(Picture(mistake, data_uri(small), overlay))
     if attention is None:
         reporter.note("The report shows films without attention: pass the model with --checkpoint.")
     return pictures
@@ -98,18 +95,3 @@ def _attention(path: Path, films: dict[str, NDArray[np.uint8]]) -> dict[str, dic
             _, attention = model.attend(model.normalize(levels))
             maps[name] = dict(zip(model.findings, attention[0].numpy(), strict=True))
     return maps
-
-
-def _overlaid(film: NDArray[Any], attention: NDArray[Any]) -> NDArray[np.uint8]:
-    """The film in grey, with what was looked at in orange."""
-    heat = cv2.resize(attention.astype(np.float32), film.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    low, high = float(heat.min()), float(heat.max())
-    weight = 0.65 * np.clip((heat - low) / max(high - low, 1e-12), 0, 1)[..., None]
-    grey = np.repeat(film[..., None], 3, axis=2).astype(np.float32)
-    mixed = (1 - weight) * grey + weight * np.array([30, 120, 255], np.float32)  # blue, green, red
-    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
-
-
-def _uri(image: NDArray[Any]) -> str:
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
-    return "data:image/jpeg;base64," + base64.b64encode(data).decode()

@@ -1,0 +1,33 @@
+"""Small pictures of films, and of where a model looked, for a page."""
+
+import base64
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SIZE = 320  # pixels
+ORANGE = (30, 120, 255)  # blue, green, red
+STRENGTH = 0.65  # of the colour where attention is highest
+
+
+def thumbnail(film: NDArray[Any]) -> NDArray[np.uint8]:
+    """A film of any shape as a small square."""
+    return np.asarray(cv2.resize(film, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def overlaid(film: NDArray[Any], attention: NDArray[Any]) -> NDArray[np.uint8]:
+    """The film in grey, with what was looked at in orange."""
+    heat = cv2.resize(attention.astype(np.float32), film.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    low, high = float(heat.min()), float(heat.max())
+    weight = STRENGTH * np.clip((heat - low) / max(high - low, 1e-12), 0, 1)[..., None]
+    grey = np.repeat(film[..., None], 3, axis=2).astype(np.float32)
+    mixed = (1 - weight) * grey + weight * np.array(ORANGE, np.float32)
+    return np.asarray(np.clip(mixed, 0, 255), np.uint8)
+
+
+def data_uri(image: NDArray[Any]) -> str:
+    """A JPEG that stands in the page itself."""
+    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
