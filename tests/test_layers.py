@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "cxrlt_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    1: ("__init__", "errors", "labels", "config", "files", "machine"),
+    1: ("__init__", "errors", "labels", "config", "files", "machine", "prompts"),
     2: ("bootstrap", "calibration", "metrics", "predictions", "report", "selection", "data.table", "data.__init__"),
     3: (
         "losses",
@@ -28,7 +28,7 @@ LAYERS = {
     5: ("cli", "__main__"),
 }  # fmt: skip
 LIBRARIES = {
-    1: {"pydantic"},
+    1: {"pydantic", "yaml"},
     2: {"pydantic", "numpy", "pandas", "scipy", "sklearn"},
     3: {"numpy", "torch", "timm", "cv2", "albumentations", "pydicom", "safetensors", "huggingface_hub"},
     4: {"numpy", "torch", "timm", "yaml"},
