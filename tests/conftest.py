@@ -1,10 +1,13 @@
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from cxrlt_cli.config import TrainOptions
 from cxrlt_cli.engine.train import train
@@ -34,6 +37,22 @@ def run(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "first"
     train(run_options(labels, out), Recorder())
     return out
+
+
+@pytest.fixture
+def clip_folder(tmp_path: Path) -> Path:
+    """A tiny open_clip model with random weights, as open_clip saves one."""
+    vision = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+    text = {"context_length": 32, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    torch.manual_seed(0)
+    save_file(open_clip.model.CLIP(**config).state_dict(), folder / "open_clip_model.safetensors")
+    preprocess = {"mean": [0.48, 0.46, 0.41], "std": [0.27, 0.26, 0.28], "interpolation": "bicubic"}
+    content = {"model_cfg": config, "preprocess_cfg": {**preprocess, "resize_mode": "shortest"}}
+    (folder / "open_clip_config.json").write_text(json.dumps(content))
+    return folder
 
 
 def run_options(labels: Path, out: Path | None, **changes: object) -> TrainOptions:

@@ -16,6 +16,7 @@ from cxrlt_cli.config import (
     EvaluateOptions,
     FinetuneOptions,
     InferOptions,
+    OodOptions,
     Options,
     TrainOptions,
     refuse_unbuilt,
@@ -30,6 +31,7 @@ MODELS: dict[str, type[Options]] = {
     "finetune": FinetuneOptions,
     "infer": InferOptions,
     "ensemble": EnsembleOptions,
+    "ood": OodOptions,
     "evaluate": EvaluateOptions,
     "data phantom": DataPhantomOptions,
 }

@@ -118,8 +118,10 @@ def ensemble(options: c.EnsembleOptions, reporter: "Reporter") -> None:
 
 @command(c.OodOptions, panel="Predict")
 def ood(options: c.OodOptions, reporter: "Reporter") -> None:
-    """Score findings that nobody labelled, from words alone. (Not built yet.)"""
-    raise _not_built("ood")
+    """Score findings that nobody labelled, from words alone."""
+    from cxrlt_cli.engine.ood import ood
+
+    ood(options, reporter)
 
 
 @command(c.EvaluateOptions, panel="Judge")

@@ -79,13 +79,35 @@ class EnsembleOptions(PredictOptions):
 
 
 class OodOptions(ComputeOptions):
-    model: str = option("auto", "auto, whyxrayclip, phantom-clip, a folder, or hf-hub:NAME.", panel="Zero-shot")
-    prompts: Path | None = option(None, "YAML file: findings and the sentences that describe them.", panel="Zero-shot")
-    pool: str = option("mean", "From prompts to a score: mean, max, topk:K or lse.", panel="Zero-shot")
-    anchor: Literal["none", "normal"] = option("none", "What a score is measured against.", panel="Zero-shot")
-    tta: Views = option("none", "Views of a film that are averaged.", panel="Zero-shot")
-    features: Path | None = option(None, "Folder that keeps image features.", panel="Zero-shot")
-    normalization: str = option("auto", "Mean and deviation that the encoder expects.", panel="Zero-shot")
+    model: str = option(
+        "auto",
+        "Folder of an open_clip model, such as a copy of WhyXrayCLIP; auto, whyxrayclip, phantom-clip and hf-hub:NAME "
+        "are not built yet.",
+        panel="Zero-shot",
+    )
+    prompts: Path | None = option(
+        None, "YAML file: findings and the sentences that describe them (default: our own).", panel="Zero-shot"
+    )
+    pool: str = option(
+        "mean",
+        "From cosines with sentences to a score.\n\n"
+        "mean: of all.\n\n"
+        "max: the largest.\n\n"
+        "topk:K: the mean of the K largest.\n\n"
+        "lse: a smooth maximum.\n\n"
+        "Each ranks films in another order.",
+        panel="Zero-shot",
+    )
+    anchor: Literal["none", "normal"] = option(
+        "none",
+        "What a score is measured against.\n\n"
+        "none: nothing; probabilities lie near a half, and the order is that of the cosines.\n\n"
+        "normal: sentences on a normal film, at the model's temperature; the order changes.",
+        panel="Zero-shot",
+    )
+    tta: Views = option("none", "Views of a film whose features are averaged; as for infer.", panel="Zero-shot")
+    features: Path | None = option(None, "Folder that keeps image features.", panel="Zero-shot", built=False)
+    normalization: str = option("auto", "Mean and deviation that the encoder expects.", panel="Zero-shot", built=False)
     out: Path = option(Path("submission.csv"), "CSV to write.")
 
 

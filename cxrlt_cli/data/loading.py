@@ -3,7 +3,7 @@
 Letters: B films of a batch, S side of a film. Films stay single-channel uint8 until they are on the device.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cxrlt_cli.data.augment import Augmentation
-from cxrlt_cli.data.image import Preprocessing, read_film
+from cxrlt_cli.data.image import Film, read_film
 from cxrlt_cli.data.sampling import Order
 from cxrlt_cli.errors import FilmError
 
@@ -42,7 +42,7 @@ class FilmDataset(Dataset[Sample]):
     def __init__(
         self,
         paths: Sequence[Path],
-        preprocessings: Sequence[Preprocessing],
+        preprocessings: Sequence[Callable[[Film], Film]],
         augmentation: Augmentation | None,
         max_pixels: int,
     ) -> None:

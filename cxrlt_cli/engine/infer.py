@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cxrlt_cli.calibration import Calibration
-from cxrlt_cli.config import InferOptions, PredictOptions
+from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
 from cxrlt_cli.data.image import Preprocessing, report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
@@ -182,7 +182,7 @@ def _finite(logits: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def find_films(options: PredictOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
+def find_films(options: FilmOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
     """Ids and paths of the films to predict, those of ``--exclude`` left out."""
     ids = read_ids(csv, options.id_column)
     excluded = read_exclusions(options.exclude, options.id_column)

@@ -32,7 +32,7 @@ CONTRACT = {
     "models verify": "config",
     "models export": "config",
 }
-NOT_BUILT = sorted(set(CONTRACT) - {"train", "finetune", "infer", "ensemble", "evaluate", "data phantom"})
+NOT_BUILT = sorted(set(CONTRACT) - {"train", "finetune", "infer", "ensemble", "ood", "evaluate", "data phantom"})
 ARGUMENTS = {"models pull": ["x"], "models verify": ["x"],
              "models export": ["x"]}  # fmt: skip
 

@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+
+from cxrlt_cli.config import OodOptions
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.table import read_ids
+from cxrlt_cli.engine.ood import ood
+from cxrlt_cli.errors import CheckpointError, ModelError, OptionError
+from cxrlt_cli.labels import UNSEEN
+from cxrlt_cli.nets.clip import ClipEncoder, load
+from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.prompts import read
+from tests.helpers import Recorder
+
+
+@pytest.fixture
+def encoder(clip_folder: Path) -> ClipEncoder:
+    return load(clip_folder)
+
+
+def test_films_are_prepared_as_open_clip_does(encoder: ClipEncoder, clip_folder: Path) -> None:
+    """Bicubic on the shortest side, centre crop, mean and deviation of the folder."""
+    model, transform = open_clip.create_model_from_pretrained(f"local-dir:{clip_folder}")
+    film = np.random.default_rng(0).integers(0, 256, (90, 70), np.uint8)
+    theirs = transform(Image.fromarray(film).convert("RGB"))[None]
+    levels = torch.from_numpy(encoder.prepare(film))[None, None].float()
+    ours = (levels / 255 - torch.tensor(encoder.mean).view(1, 3, 1, 1)) / torch.tensor(encoder.std).view(1, 3, 1, 1)
+    torch.testing.assert_close(ours, theirs)
+    with torch.inference_mode():
+        expected = model.eval().encode_image(theirs, normalize=True)
+    torch.testing.assert_close(encoder.encode_images(levels), expected)
+    assert encoder.temperature == pytest.approx(1 / 0.07, rel=1e-4)
+    assert encoder.context_length == 32
+
+
+def test_lengths_are_taken_in_float32(encoder: ClipEncoder) -> None:
+    levels = 255 * torch.rand(3, 1, 32, 32)
+    features = encoder.encode_images(levels, torch.bfloat16)
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(3), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("missing", ["open_clip_config.json", "open_clip_model.safetensors"])
+def test_a_folder_that_lacks_a_part_is_told_and_nothing_is_made_up(clip_folder: Path, missing: str) -> None:
+    """open_clip alone goes on with random weights."""
+    (clip_folder / missing).unlink()
+    with pytest.raises(CheckpointError, match="has no") as caught:
+        load(clip_folder)
+    assert missing in caught.value.message
+
+
+def test_weights_that_do_not_fit_are_told(clip_folder: Path) -> None:
+    config = json.loads((clip_folder / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"]["layers"] = 3
+    (clip_folder / "open_clip_config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load(clip_folder)
+
+
+def scored(labels: Path, folder: Path | str, out: Path, **changes: Any) -> Predictions:
+    options = {"csv": labels, "model": str(folder), "out": out, "workers": 0, "device": "cpu", "precision": "fp32"}
+    predictions = ood(OodOptions.model_validate({**options, **changes}), Recorder())
+    assert predictions is not None
+    return predictions
+
+
+def test_ranks_are_those_of_open_clips_own_classifier(
+    encoder: ClipEncoder, clip_folder: Path, labels: Path, tmp_path: Path
+) -> None:
+    """A renormalised mean of the sentences ranks films as the mean of their cosines does."""
+    ours = scored(labels, clip_folder, tmp_path / "p.csv")
+    assert ours.findings == UNSEEN
+    assert ours.ids.tolist() == read_ids(labels).tolist()
+    model, _ = open_clip.create_model_from_pretrained(f"local-dir:{clip_folder}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{clip_folder}")
+    films = [read_film(labels.parent / "images" / film) for film in ours.ids]
+    images = encoder.encode_images(
+        torch.stack([torch.from_numpy(encoder.prepare(film))[None] for film in films]).float()
+    )
+    for column, sentences in enumerate(read().findings.values()):
+        templates = [lambda _, sentence=sentence: sentence for sentence in sentences]
+        with torch.inference_mode():
+            weights = open_clip.build_zero_shot_classifier(model.eval(), tokenizer, ["x"], templates)
+        theirs = (images @ weights)[:, 0].numpy()
+        assert np.argsort(theirs).tolist() == np.argsort(ours.probabilities[:, column]).tolist()
+
+
+def test_prompts_anchor_and_views_change_the_scores(clip_folder: Path, labels: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("findings:\n  effusion: [fluid, a meniscus]\n  nodule: [a round spot]\nanchors: [a normal chest]\n")
+    plain = scored(labels, clip_folder, tmp_path / "a.csv", prompts=own)
+    assert plain.findings == ("effusion", "nodule")
+    anchored = scored(labels, clip_folder, tmp_path / "b.csv", prompts=own, anchor="normal", findings="nodule")
+    assert anchored.findings == ("nodule",)
+    views = scored(labels, clip_folder, tmp_path / "c.csv", prompts=own, tta="flip")
+    assert (views.probabilities != plain.probabilities).all()
+    assert (anchored.probabilities[:, 0] != plain.probabilities[:, 1]).all()
+
+
+def test_what_cannot_be_scored_is_told(clip_folder: Path, labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    with pytest.raises(OptionError, match="no sentence describes Mass"):
+        scored(labels, clip_folder, out, findings="Mass")
+    with pytest.raises(OptionError, match="none of mean, max"):
+        scored(labels, clip_folder, out, pool="best")
+    bare = tmp_path / "bare.yaml"
+    bare.write_text("findings: {x: [y]}")
+    with pytest.raises(OptionError, match="have no 'anchors:'"):
+        scored(labels, clip_folder, out, prompts=bare, anchor="normal")
+    with pytest.raises(ModelError, match="WhyXrayCLIP") as caught:
+        scored(labels, "auto", out)
+    assert "hf download yyupenn/whyxrayclip" in caught.value.hint
+    with pytest.raises(CheckpointError, match="is no folder"):
+        scored(labels, tmp_path / "nowhere", out)
+    assert not out.exists()
