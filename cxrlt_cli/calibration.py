@@ -14,15 +14,16 @@ from scipy.special import expit, logit
 
 from cxrlt_cli.errors import CheckpointError, listed
 from cxrlt_cli.metrics import best_threshold
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.predictions import EPSILON, TINY, Predictions
 
 Floats = NDArray[np.float64]
 Method = Literal["platt", "temperature"]
 Rule = Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"]
 
 SENSITIVITIES: dict[Rule, float] = {"sensitivity-0.8": 0.8, "sensitivity-0.9": 0.9, "sensitivity-0.95": 0.95}
+LEAST_SLOPE = 0.05  # a finding that ranks the wrong way is flattened, never turned round
 SHRINKAGE = 10.0  # positives at which a finding's own parameters count as much as the pooled ones
-EDGE = 1e-7  # from 0 and from 1, within which a logit is taken
+EDGE = 1e-7  # from 0 and from 1, within which logits are fitted
 
 
 @dataclass(frozen=True)
@@ -46,23 +47,21 @@ class Calibration:
         names = predictions.findings
         columns = [_known(targets[:, c], predictions.probabilities[:, c]) for c in range(len(names))]
         pooled = np.concatenate([y for y, _ in columns]), np.concatenate([p for _, p in columns])
-        counts = [int(y.sum()) for y, _ in columns]
         line, slope = _logistic(*pooled, with_offset=True), _logistic(*pooled, with_offset=False)
         rules: tuple[Rule, ...] = ("f1", *SENSITIVITIES)
+        common = {rule: _own_threshold(rule, *pooled) if pooled[0].any() else 0.5 for rule in rules}
+        named = list(zip(names, columns, strict=True))
         return cls(
-            platt={n: _pair(_logistic(y, p, True, line)) for n, (y, p) in zip(names, columns, strict=True)},
-            temperature={n: float(_logistic(y, p, False, slope)[0]) for n, (y, p) in zip(names, columns, strict=True)},
-            thresholds={
-                rule: {n: _threshold(rule, y, p, pooled) for n, (y, p) in zip(names, columns, strict=True)}
-                for rule in rules
-            },
+            platt={name: _pair(_logistic(y, p, True, line)) for name, (y, p) in named},
+            temperature={name: float(_logistic(y, p, False, slope)[0]) for name, (y, p) in named},
+            thresholds={rule: {name: _threshold(rule, y, p, common[rule]) for name, (y, p) in named} for rule in rules},
             num_films=len(targets),
-            positives=dict(zip(names, counts, strict=True)),
+            positives={name: int(y.sum()) for name, (y, _) in named},
         )
 
     def calibrate(self, predictions: Predictions, method: Method) -> Predictions:
         """Probabilities that say how often; the order of the films stays."""
-        z = _logits(predictions.probabilities)
+        z = logit(np.clip(predictions.probabilities, TINY, 1 - EPSILON))
         if method == "platt":
             lines = np.array([self.platt[name] for name in predictions.findings])
             return _with(predictions, expit(lines[:, 0] * z + lines[:, 1]))
@@ -111,7 +110,7 @@ def _logistic(
 ) -> Floats:
     """Slope and offset of a logistic regression on the logit, by Newton's method; kept near ``toward``.
 
-    The penalty weighs as much as ``SHRINKAGE`` positives do. Slopes are positive: a finding is never turned round.
+    The penalty weighs as much as ``SHRINKAGE`` positives do. A slope is at least ``LEAST_SLOPE``.
     """
     z = _logits(probabilities)
     design = np.stack([z, np.ones_like(z)], axis=1)[:, : 1 + with_offset]
@@ -129,19 +128,29 @@ def _logistic(
         values = values - np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-10:
             break
-    values[0] = max(values[0], 0.05)
+    if values[0] < LEAST_SLOPE:
+        values = np.array([LEAST_SLOPE, _offset(targets, LEAST_SLOPE * z)])[: 1 + with_offset]
     return values if with_offset else np.array([values[0], 0.0])
 
 
-def _threshold(rule: Rule, targets: Floats, probabilities: Floats, pooled: tuple[Floats, Floats]) -> float:
-    """A finding's own threshold, drawn to the pooled one by its logit."""
+def _offset(targets: Floats, z: Floats) -> float:
+    """The offset with which the mean probability is the share of positives, half a positive and a negative added."""
+    wanted = (targets.sum() + 0.5) / (len(targets) + 1)
+    low, high = -60.0, 60.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (low, middle) if expit(z + middle).mean() > wanted else (middle, high)
+    return (low + high) / 2
+
+
+def _threshold(rule: Rule, targets: Floats, probabilities: Floats, common: float) -> float:
+    """A finding's own threshold, drawn to that of all findings by its logit; a sensitivity is never given up for it."""
     count = targets.sum()
-    common = _own_threshold(rule, *pooled) if pooled[0].any() else 0.5
     if not count:
         return common
-    share = count / (count + SHRINKAGE)
-    return float(expit(share * _logits(np.array(_own_threshold(rule, targets, probabilities)))
-                       + (1 - share) * _logits(np.array(common))))  # fmt: skip
+    own, share = _own_threshold(rule, targets, probabilities), count / (count + SHRINKAGE)
+    drawn = float(expit(share * _logits(np.array(own)) + (1 - share) * _logits(np.array(common))))
+    return drawn if rule == "f1" else min(own, drawn)
 
 
 def _own_threshold(rule: Rule, targets: Floats, probabilities: Floats) -> float:

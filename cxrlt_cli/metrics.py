@@ -17,6 +17,7 @@ from cxrlt_cli.bootstrap import Interval, Resampled, interval
 from cxrlt_cli.labels import BANDS, Band, band
 
 NUM_CALIBRATION_BINS = 15
+MIN_POSITIVES = 5  # patients who have a finding, from which its scores have an interval
 
 Floats = NDArray[np.floating[Any]]
 
@@ -50,7 +51,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of C findings. ``scored`` are those that the means are over; ``skipped`` have no positive film."""
+    """Scores of C findings; those that are ``skipped`` have no positive film."""
 
     findings: tuple[FindingScore, ...]
     num_films: int
@@ -66,7 +67,7 @@ class Scores:
         return tuple(finding.name for finding in self.findings if finding.positives == 0)
 
     def macro(self) -> dict[str, float | None]:
-        """Unweighted means over the findings that have the score."""
+        """Unweighted means over the findings that have a positive film and the score."""
         return self._means(self.findings)
 
     def by_band(self) -> dict[Band, tuple[FindingScore, ...]]:
@@ -101,13 +102,22 @@ class Scores:
         return listed
 
     def with_intervals(self, resampled: Resampled) -> "Scores":
-        """The same scores with the 95 % intervals of resampled patients."""
+        """The same scores with the 95 % intervals of resampled patients.
+
+        A finding that fewer than ``MIN_POSITIVES`` patients have gets none, and nothing does with a single patient:
+        what resampling shows of so few is not how sure one can be.
+        """
+        if resampled.num_patients < 2:
+            return self
+        enough = resampled.positive_patients >= MIN_POSITIVES
         findings = tuple(
             replace(
                 finding,
                 ap_ci=None if finding.ap is None else interval(resampled.ap[:, c], finding.ap),
                 auroc_ci=None if finding.auroc is None else interval(resampled.auroc[:, c], finding.auroc),
             )
+            if enough[c]
+            else finding
             for c, finding in enumerate(self.findings)
         )
         ap, auroc = self.macro()["ap"], self.macro()["auroc"]
@@ -184,8 +194,10 @@ def compare(first: Scores, second: Scores, resampled: Sequence[Resampled]) -> Co
     if not resampled:
         return Comparison(ours - theirs, None, None)
     differences = resampled[0].macro_ap() - resampled[1].macro_ap()
+    differences = differences[~np.isnan(differences)]
     better = (differences > 0) + 0.5 * (differences == 0)
-    return Comparison(ours - theirs, interval(differences, ours - theirs), float(better.mean()))
+    p_better = float(better.mean()) if len(differences) else None
+    return Comparison(ours - theirs, interval(differences, ours - theirs, (-1.0, 1.0)), p_better)
 
 
 def prevalence(targets: Floats) -> NDArray[np.float64]:

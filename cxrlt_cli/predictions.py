@@ -1,6 +1,6 @@
 """Predictions: probabilities that carry the ids of their films and the names of their findings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +28,11 @@ class Predictions:
     def __post_init__(self) -> None:
         expected = (len(self.ids), len(self.findings))
         assert self.probabilities.shape == expected, f"{self.probabilities.shape} probabilities for {expected}"
+        if len(self.ids) == 0:
+            raise DataError("Predictions hold no film.")
         if len(set(self.ids)) < len(self.ids):
-            raise DataError("Predictions hold a film more than once.")
+            films, times = np.unique(self.ids.astype(str), return_counts=True)
+            raise DataError(f"Predictions hold a film more than once: {listed(list(films[times > 1]))}.")
         if len(set(self.findings)) < len(self.findings):
             raise DataError("Predictions hold a finding more than once.")
         wrong = ~((self.probabilities >= 0) & (self.probabilities <= 1))
@@ -68,34 +71,16 @@ class Predictions:
             raise DataError(f"{path}: {error.message}") from error
 
     def write(self, path: Path | str, id_column: str = "ImageID") -> None:
-        """A CSV whose numbers read back exactly, one row a film; the file appears whole or not at all."""
-        frame = pd.DataFrame(self.probabilities, columns=pd.Index(self.findings))
+        """A CSV whose numbers read back exactly, one row a film; the file appears whole or not at all.
+
+        Where all of them are 0 or 1, decisions, they are written as such.
+        """
+        decided = bool(((self.probabilities == 0) | (self.probabilities == 1)).all())
+        values = self.probabilities.astype(np.int64) if decided else self.probabilities
+        frame = pd.DataFrame(values, columns=pd.Index(self.findings))
         frame.insert(0, id_column, self.ids)
         with replacing(Path(path)) as temporary:
             frame.to_csv(temporary, index=False, lineterminator="\n")
-
-    def same_films(self, others: "Sequence[Predictions]", names: Sequence[str]) -> "list[Predictions]":
-        """Self and others in the order of the first's films and findings; ``names`` are what errors call them.
-
-        Raises DataError where one has other films or other findings: nothing is dropped and nothing made up.
-        """
-        aligned = [self]
-        for other, name in zip(others, names[1:], strict=True):
-            for what, mine, theirs in (
-                ("film", set(self.ids), set(other.ids)),
-                ("finding", set(self.findings), set(other.findings)),
-            ):
-                missing, extra = sorted(mine - theirs), sorted(theirs - mine)
-                if missing or extra:
-                    lacks = f"lacks the {what}s {listed(missing)}" if missing else ""
-                    has = f"has the {what}s {listed(extra)} that {names[0]} lacks" if extra else ""
-                    raise DataError(
-                        f"{name} {lacks}{' and ' if missing and extra else ''}{has}.",
-                        f"Members must have the same {what}s; leave others out with "
-                        f"{'--findings' if what == 'finding' else '--exclude'}.",
-                    )
-            aligned.append(other.select(self.findings).rows(list(self.ids)))
-        return aligned
 
     def select(self, findings: Sequence[str]) -> "Predictions":
         """These findings, in this order."""
@@ -109,6 +94,19 @@ class Predictions:
         return Predictions(self.ids[keep], self.findings, self.probabilities[keep])
 
 
+def require_same(what: str, mine: Iterable[str], theirs: Iterable[str], my_name: str, their_name: str) -> None:
+    """Raise DataError where two members have not the same films, or findings: nothing is dropped, nothing made up."""
+    first, second = set(mine), set(theirs)
+    missing, extra = sorted(first - second), sorted(second - first)
+    if missing or extra:
+        lacks = [f"lacks the {what}s {listed(missing)}"] if missing else []
+        has = [f"has the {what}s {listed(extra)} that {my_name} lacks"] if extra else []
+        flag = "--findings" if what == "finding" else "--csv, which says which films to write"
+        raise DataError(
+            f"{their_name} {' and '.join(lacks + has)}.", f"Members must have the same {what}s, or pass {flag}."
+        )
+
+
 def blend(members: Sequence[Predictions], weights: Sequence[float] | None = None, mode: str = "mean") -> Predictions:
     """One prediction of several for the same films and findings, in this order, with weights that are made to sum to 1.
 
@@ -120,28 +118,31 @@ def blend(members: Sequence[Predictions], weights: Sequence[float] | None = None
     shares = np.full(len(members), 1.0) if weights is None else np.asarray(weights, np.float64)
     assert len(shares) == len(members), "a weight for each member"
     if not (shares >= 0).all() or not shares.sum() > 0:
-        raise DataError(
-            f"Weights are {listed([f'{share:g}' for share in shares], 20)}; none may be negative, nor all 0."
-        )
+        given = listed([f"{share:g}" for share in shares], 20)
+        raise DataError(f"Weights are {given}; none may be negative, nor all 0.")
     shares = shares / shares.sum()
     stack = np.stack([member.probabilities for member in members])
-    column = shares[:, None, None]
-    if mode == "mean":
-        blended = (column * stack).sum(axis=0)
-    elif mode == "logit_mean":
-        blended = expit((column * logit(np.clip(stack, TINY, 1 - EPSILON))).sum(axis=0))
-    elif mode == "gmean":
-        blended = np.exp((column * np.log(np.maximum(stack, TINY))).sum(axis=0))
-    elif mode == "median":
+    if mode == "median":
         blended = _weighted_median(stack, shares)
     elif mode == "max":
         blended = stack[shares > 0].max(axis=0)
     else:
-        assert mode == "rank", mode
-        ranks = np.stack([pd.DataFrame(member).rank().to_numpy() for member in stack])
-        blended = (column * ranks / stack.shape[1]).sum(axis=0)
+        mixed = np.tensordot(shares, np.stack([transformed(member, mode) for member in stack]), axes=1)
+        blended = {"mean": mixed, "rank": mixed, "logit_mean": expit(mixed), "gmean": np.exp(mixed)}[mode]
     first = members[0]
     return Predictions(first.ids, first.findings, np.clip(blended, 0.0, 1.0))
+
+
+def transformed(probabilities: NDArray[np.float64], mode: str) -> NDArray[np.float64]:
+    """What ``mean``, ``logit_mean``, ``gmean`` and ``rank`` take the weighted mean of, ``[N, C]``."""
+    if mode == "logit_mean":
+        return np.asarray(logit(np.clip(probabilities, TINY, 1 - EPSILON)))
+    if mode == "gmean":
+        return np.log(np.maximum(probabilities, TINY))
+    if mode == "rank":
+        return np.asarray(pd.DataFrame(probabilities).rank().to_numpy() / len(probabilities))
+    assert mode == "mean", mode
+    return probabilities
 
 
 TINY, EPSILON = 1e-300, 2.0**-53  # the least probability that has a logarithm, and the least distance to 1

@@ -3,7 +3,7 @@
 Letters: N films, C findings. What is chosen on films scores too well on them; that is said where the choice is shown.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.bootstrap import Interval, Ranking, interval, resample
-from cxrlt_cli.predictions import Predictions, blend, normal_gating
+from cxrlt_cli.predictions import Predictions, blend, normal_gating, transformed
 
 MERGES = ("mean", "logit_mean", "gmean", "rank")
 ALPHAS = (0.25, 0.5, 1.0)
@@ -32,67 +32,73 @@ class Choice:
 
 
 def choose(
-    members: Sequence[Predictions],
+    merged: Callable[[str], Sequence[Predictions]],
     targets: NDArray[Any],
     patients: NDArray[Any],
     *,
+    findings: Sequence[str],
     normal: str | None,
     num_resamples: int,
     seed: int,
     num_threads: int,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Choice:
-    """The ensemble of ``members`` with the best macro AP on ``targets [N, C]`` (1, 0, NaN).
+    """The ensemble with the best macro AP of ``findings`` on ``targets [N, C]`` (1, 0, NaN; in their order).
 
-    Weights by greedy selection with replacement (Caruana et al., ICML 2004) for each merge. Gating is only taken where
-    the 95 % interval of what it adds, from resampled patients, lies above 0: it is known to hurt.
+    ``merged``: the members, as a merge makes them of their views. Weights by greedy selection with replacement (Caruana
+    et al., ICML 2004) for each merge. Gating by ``normal`` is only taken where the 95 % interval of what it adds, from
+    resampled patients, lies above 0, since it is known to hurt; ranks are never gated.
     """
-    candidates = [(mode, _greedy(members, targets, mode)) for mode in MERGES]
-    mode, weights = max(candidates, key=lambda candidate: _ap(blend(members, candidate[1], candidate[0]), targets))
-    chosen = blend(members, weights, mode)
-    plain = blend(members, None, "mean")
-    gated = {alpha: normal_gating(chosen, alpha, normal) for alpha in ALPHAS} if normal else {}
-    best = max(gated, key=lambda alpha: _ap(gated[alpha], targets), default=0.0)
-    judged = [plain, chosen, *([gated[best]] if gated else [])]
-    resampled = resample(
-        targets,
-        [one.probabilities for one in judged],
-        patients,
-        num_resamples,
-        seed=seed,
-        num_threads=num_threads,
-    )
+    best: tuple[float, str, tuple[float, ...]] = (-1.0, "mean", ())
+    for mode in MERGES:
+        stack = [transformed(member.select(findings).probabilities, mode) for member in merged(mode)]
+        ap, weights = _greedy(np.stack(stack), targets)
+        best = max(best, (ap, mode, weights), key=lambda one: one[0])
+        advance(1)
+    _, mode, weights = best
+    chosen = blend(merged(mode), weights, mode)
+    plain = blend(merged("mean"), None, "mean")
+    gates = normal is not None and mode != "rank"
+    gated = {alpha: normal_gating(chosen, alpha, normal) for alpha in ALPHAS} if gates and normal else {}
+    values = {alpha: one.select(findings).probabilities for alpha, one in gated.items()}
+    strongest = max(values, key=lambda alpha: _ap(values[alpha], targets), default=0.0)
+    judged = [plain.select(findings).probabilities, chosen.select(findings).probabilities]
+    judged += [values[strongest]] if values else []
+    resampled = resample(targets, judged, patients, num_resamples, seed=seed, num_threads=num_threads)
     macro = [one.macro_ap() for one in resampled]
     aps = [_ap(one, targets) for one in judged]
-    added = interval(macro[-1] - macro[1], aps[-1] - aps[1]) if gated else None
+    added = interval(macro[2] - macro[1], aps[2] - aps[1], (-1.0, 1.0)) if values else None
     last = 2 if added is not None and added[0] > 0 else 1
     gain = aps[last] - aps[0]
     return Choice(
         weights=weights,
         merge=mode,
-        alpha=best if last == 2 else 0.0,
+        alpha=strongest if last == 2 else 0.0,
         ap=aps[last],
         ap_ci=interval(macro[last], aps[last]),
         gain=gain,
-        gain_ci=interval(macro[last] - macro[0], gain),
+        gain_ci=interval(macro[last] - macro[0], gain, (-1.0, 1.0)),
     )
 
 
-def _greedy(members: Sequence[Predictions], targets: NDArray[Any], mode: str) -> tuple[float, ...]:
-    """Draw the member that helps most, again and again; the shares of the draws up to the best."""
-    drawn = np.zeros(len(members))
+def _greedy(stack: NDArray[np.float64], targets: NDArray[Any]) -> tuple[float, tuple[float, ...]]:
+    """Draw the member that helps most, again and again; the best macro AP, and the shares of the draws up to there.
+
+    ``stack [M, N, C]``: whose weighted mean ranks the films.
+    """
+    drawn, total = np.zeros(len(stack)), np.zeros(stack.shape[1:])
     best, weights = -1.0, drawn
     for _ in range(MAX_DRAWS):
-        trials = [drawn + np.eye(len(members))[index] for index in range(len(members))]
-        scores = [_ap(blend(members, trial, mode), targets) for trial in trials]
-        drawn = trials[int(np.argmax(scores))]
-        if max(scores) > best + 1e-9:
-            best, weights = max(scores), drawn
-    return tuple(float(weight) for weight in weights / weights.sum())
+        scores = [_ap(total + member, targets) for member in stack]
+        index = int(np.argmax(scores))
+        drawn, total = drawn + np.eye(len(stack))[index], total + stack[index]
+        if scores[index] > best + 1e-9:
+            best, weights = scores[index], drawn
+    return best, tuple(float(weight) for weight in weights / weights.sum())
 
 
-def _ap(predictions: Predictions, targets: NDArray[Any]) -> float:
+def _ap(values: NDArray[np.float64], targets: NDArray[Any]) -> float:
     """Macro AP over the findings that have a positive."""
-    films = np.arange(len(targets))
-    ones = np.ones(len(targets))
-    columns = zip(targets.T, predictions.probabilities.T, strict=True)
+    films, ones = np.arange(len(targets)), np.ones(len(targets))
+    columns = zip(targets.T, values.T, strict=True)
     return float(np.nanmean([Ranking(target, column, films)(ones)[0] for target, column in columns]))

@@ -77,6 +77,9 @@ def test_thresholds_do_what_they_are_named_for() -> None:
         decided = calibration.decide(predictions, rule).probabilities
         assert set(np.unique(decided)) == {0.0, 1.0}
         assert decided[targets == 1].mean() == pytest.approx(sensitivity, abs=0.03)
+    rare, truth = simulated((0.4, 0.01), seed=2)
+    decided = Calibration.fit(rare, truth).decide(rare, "sensitivity-0.95").probabilities[:, 1]
+    assert decided[truth[:, 1] == 1].mean() >= 0.95, "a rare finding does not lose its sensitivity to the others"
     best = score(targets, predictions.probabilities, ["x"], threshold="best").findings[0].f1
     ours = score(targets, calibration.decide(predictions, "f1").probabilities, ["x"]).findings[0].f1
     assert best is not None
@@ -92,3 +95,20 @@ def test_it_is_kept_in_json_and_missed_where_it_is_not_there() -> None:
         Calibration.of({}, ["finding 1"])
     with pytest.raises(CheckpointError, match="carries no calibration for other"):
         Calibration.of(training, ["other"])
+
+
+def test_a_finding_that_ranks_the_wrong_way_keeps_its_base_rate() -> None:
+    rng = np.random.default_rng(0)
+    targets = (rng.random((2000, 1)) < 0.15).astype(float)
+    probabilities = np.clip(0.6 - 0.4 * targets + 0.1 * rng.standard_normal((2000, 1)), 0.01, 0.99)
+    ids = np.arange(2000).astype(str).astype(object)
+    predictions = Predictions(ids, ("x",), probabilities)
+    after = Calibration.fit(predictions, targets).calibrate(predictions, "platt").probabilities
+    assert after.mean() == pytest.approx(targets.mean(), rel=0.1)
+    assert (np.argsort(after[:, 0]) == np.argsort(probabilities[:, 0])).all()
+
+
+def test_the_smallest_probabilities_stay_apart() -> None:
+    calibration = Calibration.fit(*simulated((0.3,)))
+    tiny = Predictions(np.array(list("abc"), object), ("finding 0",), np.array([[1e-9], [2e-9], [5e-8]]))
+    assert (np.diff(calibration.calibrate(tiny, "platt").probabilities[:, 0]) > 0).all()

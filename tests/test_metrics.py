@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from cxrlt_cli.metrics import best_threshold, expected_calibration_error, prevalence, score
+from cxrlt_cli.bootstrap import resample
+from cxrlt_cli.metrics import best_threshold, compare, expected_calibration_error, prevalence, score
 
 NAMES = ("a", "b", "c")
 
@@ -125,3 +126,28 @@ def test_json_has_the_contracts_keys_and_no_made_up_number() -> None:
 
 def test_prevalence_is_among_labelled_films() -> None:
     assert prevalence(np.array([[1, np.nan], [0, np.nan], [np.nan, np.nan]])).tolist() == [0.5, 0]
+
+
+def test_few_positives_have_no_interval_and_one_patient_has_none_at_all() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.zeros((60, 2))
+    targets[:20, 0] = 1
+    targets[:4, 1] = 1
+    probabilities = rng.random((60, 2))
+    scores = score(targets, probabilities, ["usual", "rare"])
+    (resampled,) = resample(targets, [probabilities], np.arange(60), 30)
+    with_intervals = scores.with_intervals(resampled)
+    assert with_intervals.findings[0].ap_ci is not None
+    assert with_intervals.findings[1].ap_ci is None
+    assert with_intervals.ap_ci is not None
+    (alone,) = resample(targets, [probabilities], np.zeros(60), 30)
+    assert scores.with_intervals(alone) is scores
+
+
+def test_resamples_without_a_value_are_no_losses() -> None:
+    targets, probabilities = np.zeros((50, 1)), np.random.default_rng(0).random((50, 1))
+    targets[0] = 1
+    scores = score(targets, probabilities, ["x"])
+    comparison = compare(scores, scores, resample(targets, [probabilities] * 2, np.arange(50), 60))
+    assert comparison is not None
+    assert comparison.p_better == 0.5

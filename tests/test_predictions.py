@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import rankdata
 
 from cxrlt_cli.errors import DataError
-from cxrlt_cli.predictions import Predictions, blend, normal_gating
+from cxrlt_cli.predictions import Predictions, blend, normal_gating, require_same
 from tests.helpers import golden
 
 
@@ -116,21 +116,13 @@ def test_weights_that_make_no_sense_are_refused(weights: list[float]) -> None:
         blended([[0.5], [0.4]], weights, "mean")
 
 
-def test_members_are_put_in_one_order_by_name() -> None:
-    first = predictions()
-    other = first.select(("Mass, large", "Normal")).rows(list(first.ids[::-1]))
-    (_, aligned) = first.same_films([other], ["a.csv", "b.csv"])
-    np.testing.assert_array_equal(aligned.probabilities, first.probabilities)
-    assert aligned.findings == first.findings
-
-
 def test_members_that_differ_are_told() -> None:
-    first = predictions()
-    with pytest.raises(DataError, match=r"b\.csv lacks the films 0\.png\.") as caught:
-        first.same_films([first.rows(list(first.ids[1:]))], ["a.csv", "b.csv"])
-    assert "--exclude" in caught.value.hint
-    with pytest.raises(DataError, match=r"b\.csv has the findings Mass, large that a\.csv lacks"):
-        first.select(("Normal",)).same_films([first], ["a.csv", "b.csv"])
+    require_same("film", "ab", "ba", "a.csv", "b.csv")
+    with pytest.raises(DataError, match=r"b\.csv lacks the films a\.") as caught:
+        require_same("film", "ab", "b", "a.csv", "b.csv")
+    assert "--csv" in caught.value.hint
+    with pytest.raises(DataError, match=r"b\.csv lacks the findings x and has the findings y that a\.csv lacks"):
+        require_same("finding", ["x"], ["y"], "a.csv", "b.csv")
 
 
 @pytest.mark.parametrize("case", golden()["normal_gating"], ids=lambda case: f"alpha {case['alpha']}")

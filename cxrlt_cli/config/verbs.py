@@ -1,7 +1,9 @@
 """Options of the commands that do not train."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from cxrlt_cli.config.fields import Names, Numbers, Options, Threshold, option
 from cxrlt_cli.config.training import ComputeOptions, FilmOptions, Merge, Postprocess, Views
@@ -39,6 +41,12 @@ class PredictOptions(ComputeOptions):
     )
     alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", ge=0)
     normal: str | None = option(None, "Finding that means normal (default: by its name).", panel="Prediction")
+
+    @model_validator(mode="after")
+    def _check_gating(self) -> Self:
+        if "alpha" in self.model_fields_set and self.postprocess == "none" and not getattr(self, "fit", False):
+            raise ValueError("--alpha is the strength of --postprocess normal_gating: pass that too")
+        return self
 
 
 class InferOptions(PredictOptions):

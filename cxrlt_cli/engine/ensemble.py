@@ -1,18 +1,22 @@
 """Several members, checkpoints and prediction CSVs, to one prediction."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
+from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.data.loading import FilmDataset, ordered_loader
-from cxrlt_cli.data.table import LabelTable, read_labels
+from cxrlt_cli.data.table import LabelTable, Texts, read_labels
 from cxrlt_cli.engine.infer import (
     films_csv,
-    find_films,
+    films_to_predict,
+    ids_to_predict,
     normal_finding,
     plan_of_views,
     predict,
@@ -24,11 +28,12 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
+from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
-from cxrlt_cli.predictions import Predictions, blend, normal_gating
-from cxrlt_cli.selection import Choice, choose
+from cxrlt_cli.predictions import Predictions, blend, normal_gating, require_same
+from cxrlt_cli.selection import MERGES, Choice, choose
 from cxrlt_cli.tta import VIEWS, merge
 
 NUM_RESAMPLES = 500
@@ -41,7 +46,31 @@ class Members:
     paths: tuple[Path, ...]
     models: dict[int, Classifier]
     files: dict[int, Predictions]
-    csv: Path | None  # of the films to predict; None where all members are predictions
+    csv: Path | None  # of the films; None where all members are predictions and none was given
+
+    def findings(self, index: int) -> tuple[str, ...]:
+        return self.models[index].findings if index in self.models else self.files[index].findings
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the members said of the same films and findings."""
+
+    logits: dict[int, Tensor]  # [V, N, C] of the models
+    files: dict[int, Predictions]
+    ids: Texts
+    findings: tuple[tuple[str, ...], ...]
+    needed: tuple[str, ...]  # of the findings, those that are written or gate the others
+
+    def merged(self, mode: str) -> list[Predictions]:
+        """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``."""
+        of_views = "mean" if mode == "rank" else mode
+        predicted = {
+            index: Predictions(self.ids, self.findings[index], merge(logits, of_views).numpy())
+            for index, logits in self.logits.items()
+        }
+        everything = {**predicted, **self.files}
+        return [everything[index].select(self.needed) for index in range(len(everything))]
 
 
 def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
@@ -50,32 +79,52 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
     process = Process.of(options)
-    if options.weights is not None and len(options.weights) != len(options.members):
-        raise OptionError(f"--weights has {len(options.weights)} numbers for {len(options.members)} members.")
-    if options.fit and options.weights is not None:
-        raise OptionError("--fit chooses the weights: leave --weights out.")
-    require_file(options.out, "--out", (*options.members, options.csv, *options.exclude))
+    _check(options)
+    fitted_path = options.out.with_suffix(".yaml")
+    inputs = (*options.members, options.csv, *options.exclude)
+    require_file(options.out, "--out", inputs)
+    if options.fit:
+        require_file(fitted_path, "--out, with .yaml for --fit,", (*inputs, options.out))
     members = _read(options, process, reporter)
-    truth = _truth(options, members) if options.fit else None
-    predictions = _predict(members, options, process, reporter)
-    if predictions is None:
+    findings = _findings(members, options)
+    others = [members.findings(index) for index in range(len(members.paths))]
+    known = [name for name in others[0] if all(name in other for other in others)]
+    normal = normal_finding(options, known)
+    gate = options.normal or LabelSpace.of(known).normal
+    truth = _truth(options, members, findings, known) if options.fit else None
+    needed = tuple(dict.fromkeys([*findings, *([gate] if gate and (normal or options.fit) else [])]))
+    outputs = _predict(members, options, process, normal, needed, reporter)
+    if outputs is None:
         return None
-    names = [str(path) for path in members.paths]
-    if options.findings is not None:
-        predictions = [_select(one, options.findings, name) for one, name in zip(predictions, names, strict=True)]
-    aligned = predictions[0].same_films(predictions[1:], names)
     if truth is not None:
-        options = _fitted(aligned, truth, options, reporter)
-    blended = blend(aligned, options.weights, options.merge)
-    normal = normal_finding(options, blended.findings)
+        options = _fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
+        normal = normal_finding(options, known)
+    blended = blend(outputs.merged(options.merge), options.weights, options.merge)
     if normal is not None:
         blended = normal_gating(blended, options.alpha, normal)
+    blended = blended.select(findings)
     write(blended, options.out, options.id_column, reporter)
     return blended
 
 
+def _check(options: EnsembleOptions) -> None:
+    """What can be told from the options alone."""
+    weights = options.weights or ()
+    if weights and len(weights) != len(options.members):
+        raise OptionError(f"--weights has {len(weights)} numbers for {len(options.members)} members.")
+    if weights and not (all(0 <= weight < math.inf for weight in weights) and sum(weights) > 0):
+        raise OptionError(
+            f"--weights {','.join(f'{weight:g}' for weight in weights)}: none may be negative, nor all 0."
+        )
+    chosen = [f"--{name}" for name in ("weights", "merge", "postprocess", "alpha") if name in options.model_fields_set]
+    if options.fit and chosen:
+        raise OptionError(f"--fit chooses weights, merge and gating: leave {' and '.join(chosen)} out.")
+    if options.merge == "rank" and options.postprocess == "normal_gating":
+        raise OptionError("--merge rank gives ranks, and normal_gating needs probabilities.", "Take another --merge.")
+
+
 def _read(options: EnsembleOptions, process: Process, reporter: Reporter) -> Members:
-    """Every member, before any film is read."""
+    """Every member, before any film is read; raises DataError where they differ in findings."""
     models, files, checkpoints = {}, {}, []
     for index, path in enumerate(options.members):
         if path.suffix.lower() == ".csv":
@@ -89,59 +138,83 @@ def _read(options: EnsembleOptions, process: Process, reporter: Reporter) -> Mem
     return Members(options.members, models, files, csv)
 
 
+def _findings(members: Members, options: EnsembleOptions) -> tuple[str, ...]:
+    """The findings to write; every member must know them, and without ``--findings`` all must have the same."""
+    names = [str(path) for path in members.paths]
+    for index, name in enumerate(names):
+        known = members.findings(index)
+        if options.findings is None:
+            require_same("finding", members.findings(0), known, names[0], name)
+        else:
+            missing = [finding for finding in options.findings if finding not in known]
+            if missing:
+                raise OptionError(f"--findings: {name} does not know {listed(missing)}.")
+    return options.findings or members.findings(0)
+
+
 def _predict(
-    members: Members, options: EnsembleOptions, process: Process, reporter: Reporter
-) -> list[Predictions] | None:
-    """The predictions of every member, in the order of the command; None after a dry run."""
+    members: Members,
+    options: EnsembleOptions,
+    process: Process,
+    normal: str | None,
+    needed: tuple[str, ...],
+    reporter: Reporter,
+) -> Outputs | None:
+    """What every member says of the films of ``--csv``, in its order; None after a dry run."""
     weights = options.weights or (1.0,) * len(members.paths)
-    lines = {
-        f"member {index + 1}": f"{path} (weight {weight:g})"
+    plan = {
+        f"member {index + 1}": str(path) + ("" if options.fit else f" (weight {weight:g})")
         for index, (path, weight) in enumerate(zip(members.paths, weights, strict=True))
     }
-    findings = next(iter(members.models.values())).findings if members.models else members.files[0].findings
-    normal = normal_finding(options, findings)
-    plan = {**lines, **plan_of_views(options, normal), "merge": options.merge, "out": str(options.out)}
-    if not members.models:
-        reporter.plan("Ensemble", plan)
+    plan |= {**plan_of_views(options, normal), "merge": "chosen" if options.fit else options.merge}
+    plan |= {"out": str(options.out)}
+    ids, paths = _films(members, options, reporter)
+    names = [str(path) for path in members.paths]
+    files = {}
+    for index, file in members.files.items():
+        if members.csv is None:
+            require_same("film", ids, file.ids, names[0], names[index])
+        else:
+            missing = sorted(set(ids) - set(file.ids))
+            if missing:
+                raise DataError(
+                    f"{names[index]} lacks the films {listed(missing)} of {members.csv}.",
+                    "Leave films out with --exclude.",
+                )
+        files[index] = file.rows(list(ids))
+    reporter.plan("Ensemble", {"films": f"{len(ids):,} of {members.csv or names[0]}", **plan, "process": str(process)})
+    models = list(members.models.values())
+    findings = tuple(members.findings(index) for index in range(len(names)))
+    if not models:
         if options.dry_run:
             reporter.result("Dry run: all members were read. Nothing was written.")
             return None
-        return list(members.files.values())
-    assert members.csv is not None, "checkpoints need films"
-    ids, paths = find_films(options, members.csv, reporter)
-    models = list(members.models.values())
+        return Outputs({}, files, ids, findings, needed)
     dataset = FilmDataset(paths, preprocessings(models), None, options.max_pixels)
     loader = ordered_loader(dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins)
-    reporter.plan("Ensemble", {"films": f"{len(paths):,} of {members.csv}", **plan, "process": str(process)})
     if options.dry_run:
         rehearse(models, loader, VIEWS[options.tta], len(paths), process, reporter)
         return None
     with reporter.progress("Predicting", len(paths)) as advance:
         logits = predict(models, loader, process, advance, VIEWS[options.tta])
-    of_views = "mean" if options.merge == "rank" or options.fit else options.merge
-    predicted = {
-        index: Predictions(ids, model.findings, merge(mine, of_views).numpy())
-        for (index, model), mine in zip(members.models.items(), logits, strict=True)
-    }
-    wanted = set(ids)
-    files = {index: file.rows([film for film in file.ids if film in wanted]) for index, file in members.files.items()}
-    ordered = {**predicted, **files}
-    return [ordered[index] for index in range(len(members.paths))]
+    return Outputs(dict(zip(members.models, logits, strict=True)), files, ids, findings, needed)
 
 
-def _select(predictions: Predictions, findings: Sequence[str], name: str) -> Predictions:
-    missing = [finding for finding in findings if finding not in predictions.findings]
-    if missing:
-        raise OptionError(f"--findings: {name} does not know {listed(missing)}.")
-    return predictions.select(findings)
+def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, list[Path]]:
+    """Which films to write, and where they are if they have to be read."""
+    if members.csv is None:
+        return members.files[0].ids, []
+    if members.models:
+        return films_to_predict(options, members.csv, reporter)
+    return ids_to_predict(options, members.csv, reporter), []
 
 
-def _truth(options: EnsembleOptions, members: Members) -> LabelTable:
+def _truth(options: EnsembleOptions, members: Members, findings: Sequence[str], known: Sequence[str]) -> LabelTable:
     """The labels to choose by; read before any film is."""
     if members.csv is None:
         raise OptionError("--fit needs labelled films.", "Pass their labels with --csv.")
-    first = members.models[0].findings if 0 in members.models else members.files[0].findings
-    findings = options.findings or first
+    if options.normal is not None and options.normal not in known:
+        raise OptionError(f"--normal: the members do not know {options.normal}.")
     truth = read_labels(
         members.csv,
         id_column=options.id_column,
@@ -155,38 +228,39 @@ def _truth(options: EnsembleOptions, members: Members) -> LabelTable:
 
 
 def _fitted(
-    members: Sequence[Predictions], truth: LabelTable, options: EnsembleOptions, reporter: Reporter
+    outputs: Outputs,
+    truth: LabelTable,
+    findings: Sequence[str],
+    normal: str | None,
+    options: EnsembleOptions,
+    path: Path,
+    reporter: Reporter,
 ) -> EnsembleOptions:
     """Options with what was chosen on the labelled films; written to a YAML file for ``--config``."""
     row = {film: index for index, film in enumerate(truth.ids)}
-    missing = [film for film in members[0].ids if film not in row]
-    if missing:
-        raise DataError(f"--fit: the films {listed(missing)} have no label in {options.csv}.")
-    truth = truth.rows(np.array([row[film] for film in members[0].ids])).select(members[0].findings)
-    normal = options.normal or truth.space.normal
-    choice = choose(
-        members,
-        truth.targets,
-        truth.patients,
-        normal=normal,
-        num_resamples=NUM_RESAMPLES,
-        seed=options.seed,
-        num_threads=num_cores(),
-    )
-    chosen = {
-        "weights": choice.weights,
-        "merge": choice.merge,
-        "postprocess": "normal_gating" if choice.alpha else "none",
-        "alpha": choice.alpha or options.alpha,
-        "normal": normal,
-    }
-    path = options.out.with_suffix(".yaml")
-    text = yaml.safe_dump({**chosen, "weights": list(choice.weights)}, sort_keys=False, allow_unicode=True)
-    command = " ".join(str(member) for member in options.members)
-    write_text(path, f"# The same again: cxrlt ensemble {command} --tta {options.tta} --config {path}\n{text}")
+    truth = truth.rows(np.array([row[film] for film in outputs.ids]))
+    with reporter.progress("Choosing", len(MERGES)) as advance:
+        choice = choose(
+            outputs.merged,
+            truth.targets,
+            truth.patients,
+            findings=findings,
+            normal=normal,
+            num_resamples=NUM_RESAMPLES,
+            seed=options.seed,
+            num_threads=num_cores(),
+            advance=advance,
+        )
+    chosen: dict[str, Any] = {"weights": list(choice.weights), "merge": choice.merge}
+    if choice.alpha:
+        chosen |= {"postprocess": "normal_gating", "alpha": choice.alpha, "normal": normal}
+    content = {"members": [str(member.resolve()) for member in options.members], "tta": options.tta, **chosen}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    head = f"# The same again: cxrlt ensemble --config {path}, with --csv and what it needs; weights go with members."
+    write_text(path, f"{head}\n{text}")
     reporter.result(_told(choice))
-    reporter.result(f"Wrote {path}: weights, merge and gating, for --config.")
-    return options.model_copy(update=chosen)
+    reporter.result(f"Wrote {path}: members, weights, merge, gating and views, for --config.")
+    return options.model_copy(update={**chosen, "weights": choice.weights})
 
 
 def _told(choice: Choice) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cxrlt_cli.bootstrap import Resampled, resample
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_labels
+from cxrlt_cli.engine.report import Judged, write_report
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
@@ -19,16 +20,6 @@ from cxrlt_cli.metrics import Floats, Scores, compare, prevalence, score
 from cxrlt_cli.predictions import Predictions
 
 MIN_GROUP = 10  # films, below which a group is not scored apart
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Predictions and truth for the same films and findings."""
-
-    path: Path
-    predictions: Predictions
-    truth: LabelTable
-    scores: Scores
 
 
 def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
@@ -42,8 +33,12 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.report is not None:
-        require_file(options.report, "--report", (*inputs, options.json_path))
+        require_file(options.report, "--report", inputs)
+        if options.json_path is not None and options.json_path.resolve() == options.report.resolve():
+            raise OptionError(f"--report and --json are both {options.report}.", "Give each a file of its own.")
     files = [Predictions.read(path, options.id_column) for path in options.predictions]
+    if options.report is None and (options.checkpoint or options.image_dir):
+        raise OptionError("--checkpoint and --image-dir are for the report.", "Pass --report page.html too.")
     if options.csv is None:
         options = _with_phantom_truth(options, files[0], reporter)
     csv = options.csv
@@ -67,31 +62,22 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     _tell_what_is_not_scored(judged[0].scores, options, reporter)
     for one in judged:
         reporter.scores(f"{one.path} on {csv}", one.scores)
+    groups = {} if options.by is None else _groups(judged[0], csv, options, reporter)
     if options.by is not None:
-        groups = _groups(judged[0], csv, options, reporter)
         reporter.groups(f"{judged[0].path} by {options.by}", groups)
     if judged[0].scores.comparison is not None:
         reporter.comparison(str(judged[0].path), str(judged[1].path), judged[0].scores.comparison)
     scores = judged[0].scores
     if options.json_path is not None:
         content = scores.to_json()
-        if options.by is not None:
+        if len(judged) > 1:
+            content["second"] = judged[1].scores.to_json()
+        if groups:
             content["groups"] = {name: group.to_json() for name, group in groups.items()}
         write_text(options.json_path, json.dumps(content, indent=2, allow_nan=False) + "\n")
         reporter.note(f"Wrote {options.json_path}.")
     if options.report is not None:
-        from cxrlt_cli.engine.report import write_report  # reads films
-
-        write_report(
-            options.report,
-            f"{judged[0].path.name} on {csv.name}",
-            scores,
-            judged[0].predictions,
-            judged[0].truth,
-            csv,
-            options,
-            reporter,
-        )
+        write_report(judged[0], judged[1] if len(judged) > 1 else None, groups, csv, options, reporter)
     return scores
 
 
@@ -113,7 +99,8 @@ def _with_phantom_truth(options: EvaluateOptions, predictions: Predictions, repo
 def _shared(files: Sequence[Predictions], options: EvaluateOptions, reporter: Reporter) -> list[Predictions]:
     """Two predictions on the films and findings that both have, in the order of the first."""
     first, second = files
-    ids = [film for film in first.ids if film in set(second.ids)]
+    known = set(second.ids)
+    ids = [film for film in first.ids if film in known]
     findings = [name for name in first.findings if name in second.findings]
     names = " and ".join(str(path) for path in options.predictions)
     if not ids or not findings:
@@ -130,6 +117,8 @@ def _shared(files: Sequence[Predictions], options: EvaluateOptions, reporter: Re
 def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
+    if path == options.csv and options.by is not None and options.by not in columns:
+        raise DataError(f"{path} has no column '{options.by}' (it has {listed(list(columns), 8)}).", "Check --by.")
     if "patient_column" in options.model_fields_set and options.patient_column not in columns:
         raise DataError(f"{path} has no column '{options.patient_column}'.", "Check --patient-column.")
     wanted = options.findings or predictions.findings
@@ -222,6 +211,8 @@ def _with_intervals(judged: list[Judged], options: EvaluateOptions, advance: Adv
 
 
 def _tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter: Reporter) -> None:
+    if options.threshold == "best":
+        reporter.note("--threshold best: F1 is at the threshold that is best on these very films, so it is too good.")
     if scores.skipped:
         verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
         reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")
@@ -236,8 +227,6 @@ def _groups(judged: Judged, csv: Path, options: EvaluateOptions, reporter: Repor
     """Scores of the films of each value of the column ``--by``, in the order of their names."""
     assert options.by is not None
     frame = read_csv(csv)
-    if options.by not in frame.columns:
-        raise DataError(f"{csv} has no column '{options.by}' (it has {listed(list(frame.columns), 8)}).", "Check --by.")
     value = dict(zip(frame[options.id_column], frame[options.by], strict=True))
     values: NDArray[np.object_] = np.array([value[film] or "(empty)" for film in judged.truth.ids], object)
     frequencies = np.array([finding.frequency for finding in judged.scores.findings])

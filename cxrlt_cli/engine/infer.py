@@ -33,10 +33,12 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     inputs = (options.checkpoint, options.csv, *options.exclude)
     require_file(options.out, "--out", inputs)
     if options.decisions is not None:
-        require_file(options.decisions, "--decisions", (*inputs, options.out))
+        require_file(options.decisions, "--decisions", inputs)
+        if options.decisions.resolve() == options.out.resolve():
+            raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
     checkpoint = Checkpoint.read(options.checkpoint)
     csv = films_csv(options.csv, [checkpoint], reporter)
-    ids, paths = find_films(options, csv, reporter)
+    ids, paths = films_to_predict(options, csv, reporter)
     model = from_checkpoint(checkpoint, options.checkpoint).to(process.device)
     findings = options.findings or model.findings
     unknown = [name for name in findings if name not in model.findings]
@@ -67,6 +69,8 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     with reporter.progress("Predicting", len(paths)) as advance:
         (logits,) = predict([model], loader, process, advance, views)
     predictions = Predictions(ids, model.findings, merge(logits, options.merge).numpy())
+    if calibration is not None and len(views) > 1:
+        reporter.note("Calibration and thresholds were fitted on the film as it is, and suit merged views less well.")
     if calibration is not None and options.decisions is not None:
         decided = calibration.decide(predictions, options.decide).select(findings)
         write(decided, options.decisions, options.id_column, reporter)
@@ -182,14 +186,20 @@ def _finite(logits: torch.Tensor) -> torch.Tensor:
     return logits
 
 
-def find_films(options: FilmOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
-    """Ids and paths of the films to predict, those of ``--exclude`` left out."""
+def ids_to_predict(options: FilmOptions, csv: Path, reporter: Reporter) -> Texts:
+    """The ids of a CSV in its order, those of ``--exclude`` left out."""
     ids = read_ids(csv, options.id_column)
     excluded = read_exclusions(options.exclude, options.id_column)
     tell_exclusions(reporter, excluded, ids)
     ids = ids[[film not in excluded for film in ids]]
     if len(ids) == 0:
         raise DataError(f"--exclude leaves no film of {csv}.")
+    return ids
+
+
+def films_to_predict(options: FilmOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
+    """Their ids and where they are; raises DataError with all that are missing."""
+    ids = ids_to_predict(options, csv, reporter)
     paths = film_paths(image_folder(csv, options.image_dir, ids), ids)
     require_films(paths)
     return ids, paths

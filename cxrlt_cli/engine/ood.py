@@ -13,7 +13,7 @@ from cxrlt_cli import prompts, zeroshot
 from cxrlt_cli.config import OodOptions
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
-from cxrlt_cli.engine.infer import find_films, write
+from cxrlt_cli.engine.infer import films_to_predict, write
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
 from cxrlt_cli.errors import FilmError, ModelError, OptionError, listed
@@ -40,7 +40,7 @@ def ood(options: OodOptions, reporter: Reporter) -> Predictions | None:
         raise OptionError(f"--findings: no sentence describes {listed(unknown)}.", hint)
     if options.anchor == "normal" and not sentences.anchors:
         raise OptionError("--anchor normal: the prompts have no 'anchors:'.", "Add sentences on a normal film.")
-    ids, paths = find_films(options, options.csv, reporter)
+    ids, paths = films_to_predict(options, options.csv, reporter)
     encoder = load(_folder(options)).to(process.device)
     texts = {name: encoder.encode_prompts(sentences.findings[name]).numpy() for name in findings}
     anchor = encoder.encode_prompts(sentences.anchors).numpy() if options.anchor == "normal" else None

@@ -1,6 +1,7 @@
 """The report of ``cxrlt evaluate``: scores to a page, with thumbnails and attention where films are at hand."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,70 +13,109 @@ from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.table import LabelTable
 from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
 from cxrlt_cli.engine.films import image_folder
-from cxrlt_cli.engine.reporting import Reporter
-from cxrlt_cli.errors import DataError
+from cxrlt_cli.engine.reporting import Reporter, counted
+from cxrlt_cli.errors import DataError, FilmError
 from cxrlt_cli.files import write_text
 from cxrlt_cli.metrics import Scores
 from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.report import Mistake, Picture, page, worst
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Predictions and truth for the same films and findings, and how they agree."""
+
+    path: Path
+    predictions: Predictions
+    truth: LabelTable
+    scores: Scores
+
+
 def write_report(
-    path: Path,
-    title: str,
-    scores: Scores,
-    predictions: Predictions,
-    truth: LabelTable,
+    judged: Judged,
+    second: Judged | None,
+    groups: Mapping[str, Scores],
     csv: Path,
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> None:
     """Write the page; films are shown where ``--image-dir`` or the CSV's folder has them."""
-    mistakes = worst(predictions, truth.targets)
-    pictures = _pictures(mistakes, csv, truth, options, reporter)
+    assert options.report is not None, "asked for"
+    mistakes = worst(judged.predictions, judged.truth.targets)
+    pictures = _pictures(mistakes, csv, judged.truth, options, reporter)
     html = page(
-        title, _facts(scores), scores, predictions, truth.targets, mistakes=mistakes, pictures=pictures
-    )  # fmt: skip
-    write_text(path, html)
-    reporter.result(f"Wrote {path}: open it in a browser.")
+        f"{judged.path.name} on {csv.name}",
+        _facts(judged.scores, second),
+        judged.scores,
+        judged.predictions,
+        judged.truth.targets,
+        frequencies_of="training films" if options.train_csv else "films that are scored",
+        notes=_notes(judged.scores, options),
+        groups=groups,
+        mistakes=mistakes,
+        pictures=pictures,
+    )
+    write_text(options.report, html)
+    reporter.result(f"Wrote {options.report}: open it in a browser.")
 
 
-def _facts(scores: Scores) -> list[tuple[str, str]]:
+def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     means = scores.macro()
     facts = [("films", f"{scores.num_films:,}")]
     if scores.num_patients:
         facts.append(("patients", f"{scores.num_patients:,}"))
+    number = len(scores.findings) - (len(scores.skipped) if scores.empty == "skip" else 0)
     for name, label, bounds in (("ap", "macro AP", scores.ap_ci), ("auroc", "macro AUROC", scores.auroc_ci)):
         value = means[name]
         if value is not None:
             span = f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
-            facts.append((label + (" (95 %)" if bounds else ""), f"{value:.3f}{span}"))
-    facts += [(f"{band} AP", f"{value['ap']:.3f}") for band, value in scores.band_means().items() if value["ap"]]
+            facts.append((f"{label}, {counted(number, 'finding')}{', 95 %' if bounds else ''}", f"{value:.3f}{span}"))
+    for band, values in scores.band_means().items():
+        if values["ap"] is not None:
+            facts.append((f"{band} AP", f"{values['ap']:.3f}"))
     if scores.ece_flattened is not None:
-        facts.append(("calibration error", f"{scores.ece_flattened:.3f}"))
-    if scores.comparison is not None:
-        facts.append(("AP above the second", f"{scores.comparison.ap_difference:+.3f}"))
+        facts.append(("ECE, all pairs together", f"{scores.ece_flattened:.3f}"))
+    if scores.comparison is not None and second is not None:
+        bounds = scores.comparison.ci
+        span = f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else ""
+        facts.append((f"macro AP above {second.path.name}", f"{scores.comparison.ap_difference:+.3f}{span}"))
     return facts
+
+
+def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
+    notes = []
+    if scores.skipped:
+        verb = "count as AP 0" if scores.empty == "zero" else "are left out of the means"
+        notes.append(f"Without a positive film: {', '.join(scores.skipped)}; these {verb}.")
+    if options.threshold == "best":
+        notes.append("F1 is at the threshold that is best on these very films, so it is too good.")
+    return notes
 
 
 def _pictures(
     mistakes: Sequence[Mistake], csv: Path, truth: LabelTable, options: EvaluateOptions, reporter: Reporter
 ) -> list[Picture]:
-    """The films of the mistakes; none where the folder is not told and not beside the CSV."""
+    """The films of the mistakes that can be read; none where the folder is not told and not beside the CSV."""
     try:
         folder = image_folder(csv, options.image_dir, truth.ids)
     except DataError:
         reporter.note("The report has no films: pass their folder with --image-dir.")
         return []
-    films = {mistake.film: read_film(folder / mistake.film) for mistake in mistakes}
+    films = {}
+    for name in dict.fromkeys(mistake.film for mistake in mistakes):
+        try:
+            films[name] = read_film(folder / name)
+        except FilmError as error:
+            reporter.warn(f"Not in the report: {error}.")
     attention = None if options.checkpoint is None else _attention(options.checkpoint, films)
     pictures = []
     for mistake in mistakes:
-        small = thumbnail(films[mistake.film])
-        overlay = None
-        if attention is not None and mistake.finding in attention[mistake.film]:
-            overlay = data_uri(overlaid(small, attention[mistake.film][mistake.finding]))
-        pictures.append(Picture(mistake, data_uri(small), overlay))
+        if mistake.film in films:
+            small = thumbnail(films[mistake.film])
+            overlay = None
+            if attention is not None and mistake.finding in attention[mistake.film]:
+                overlay = data_uri(overlaid(small, attention[mistake.film][mistake.finding]))
+            pictures.append(Picture(mistake, data_uri(small), overlay))
     if attention is None:
         reporter.note("The report shows films without attention: pass the model with --checkpoint.")
     return pictures

@@ -3,7 +3,7 @@
 What comes from a CSV or a file name, names and ids, is escaped; the page may load nothing and send nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -49,18 +49,26 @@ def page(
     predictions: Predictions,
     targets: NDArray[Any],
     *,
+    frequencies_of: str = "training films",
+    notes: Sequence[str] = (),
+    groups: Mapping[str, Scores] | None = None,
     mistakes: Sequence[Mistake] = (),
     pictures: Sequence[Picture] = (),
 ) -> str:
-    """The page of ``scores`` of ``predictions`` against ``targets [N, C]``, as HTML. ``facts``: name and value."""
+    """The page of ``scores`` of ``predictions`` against ``targets [N, C]``, as HTML. ``facts``: name and value.
+
+    ``frequencies_of``: which films the frequencies of the findings are of. ``notes``: what was left out or tuned.
+    """
     resources = files(__name__)
     style = (resources / "page.css").read_text(encoding="utf-8")
     script = (resources / "page.js").read_text(encoding="utf-8")
+    long_tail, together = charts.long_tail(scores.findings), charts.co_occurrence(predictions.findings, targets)
     sections = [
-        _section("The long tail at a glance", charts.long_tail(scores.findings), LONG_TAIL),
-        _section("Findings", _table(scores), "Click a heading to sort."),
+        _section("The long tail at a glance", _wide(long_tail), LONG_TAIL.format(frequencies_of)),
+        _section("Findings", _table(scores), "Click a heading to sort. " + " ".join(map(escape, notes))),
+        _section("Groups", _groups(groups or {}), "Each is scored by itself."),
         _section("Curves", _cards(scores, predictions, targets), CURVES),
-        _section("Findings that occur together", charts.co_occurrence(predictions.findings, targets), TOGETHER),
+        _section("Findings that occur together", _wide(together), TOGETHER),
         _section("Worst films", _films(mistakes, pictures), WORST),
     ]
     lines = "".join(f"<li><span class='soft'>{escape(name)}</span><b>{escape(value)}</b></li>" for name, value in facts)
@@ -87,8 +95,8 @@ def page(
 
 
 LONG_TAIL = (
-    "Average precision against how many training films have the finding; bars are 95 % intervals, the dashed curve is "
-    "chance. Dotted lines part head, medium and tail."
+    "Average precision against how many of the {} have the finding; bars are 95 % intervals, ticks mark chance (the "
+    "share of the films that are scored). Dotted lines part head, medium and tail."
 )
 CURVES = "Precision over recall, ROC, and how often against how sure. Dashed: prevalence, chance, honesty."
 TOGETHER = "Of the films with the finding of a row, the share that has that of a column: the darker, the more."
@@ -116,6 +124,10 @@ def worst(predictions: Predictions, targets: NDArray[Any], num_each: int = 6) ->
     missed.sort(key=lambda mistake: mistake.rank)
     alarms.sort(key=lambda mistake: (-mistake.rank, -mistake.probability))
     return missed[:num_each] + alarms[:num_each]
+
+
+def _wide(chart: str) -> str:
+    return f'<div class="scroll">{chart}</div>' if chart else ""
 
 
 def _section(title: str, body: str, text: str) -> str:
@@ -149,6 +161,26 @@ def _table_row(finding: FindingScore) -> str:
         _cell(finding.ece),
     ]
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _groups(groups: Mapping[str, Scores]) -> str:
+    if not groups:
+        return ""
+    heads = "".join(
+        f'<th scope="col"><button type="button">{name}</button></th>'
+        for name in ("group", "films", "findings", "AP", "AP 95 %", "AUROC", "AUROC 95 %")
+    )
+    rows = []
+    for name, scores in groups.items():
+        means = scores.macro()
+        number = len(scores.findings) - len(scores.skipped)
+        rows.append(
+            f"<tr><td data-value='{escape(name, quote=True)}'>{escape(name)}</td>"
+            f"<td data-value='{scores.num_films}'>{scores.num_films:,}</td><td>{number}</td>"
+            f"{_cell(means['ap'])}{_range(scores.ap_ci)}{_cell(means['auroc'])}{_range(scores.auroc_ci)}</tr>"
+        )
+    table = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="scroll">{table}</div>'
 
 
 def _cell(value: float | None) -> str:

@@ -15,7 +15,6 @@ from cxrlt_cli.metrics import NUM_CALIBRATION_BINS, FindingScore
 Floats = NDArray[np.floating[Any]]
 
 SMALL, MARGIN = 132, 22  # pixels
-MAX_POINTS = 120  # of a curve
 
 
 @dataclass(frozen=True)
@@ -73,15 +72,15 @@ def reliability(name: str, targets: Floats, probabilities: Floats) -> str:
         dots.append(
             f'<circle class="dot" cx="{_right(sure):.1f}" cy="{_up(often):.1f}" r="{radius:.1f}">{title}</circle>'
         )
-    return _Frame(f"{name}: reliability", _dashed(0, 0, 1, 1) + "".join(dots), "said", "was").svg()
+    return _Frame(f"{name}: reliability", _dashed(0, 0, 1, 1) + "".join(dots), "predicted", "observed").svg()
 
 
 def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 330) -> str:
-    """AP against training frequency on a logarithmic axis, with intervals; the dashed curve is chance."""
+    """AP against the frequency that decides the band, on a logarithmic axis, with intervals; a tick marks chance."""
     scored = [finding for finding in findings if finding.ap is not None and finding.frequency > 0]
     if not scored:
         return ""
-    left, right, top, bottom = 44, width - 14, 12, height - 38
+    left, right, top, bottom = 44, width - 34, 12, height - 38
     lowest = min(0.008, 0.8 * min(finding.frequency for finding in scored))
 
     def x(share: float) -> float:
@@ -100,9 +99,6 @@ def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 
             kind = "cut" if share in (0.01, 0.1) else "grid"
             parts.append(f'<line class="{kind}" x1="{x(share):.1f}" y1="{top}" x2="{x(share):.1f}" y2="{bottom}"/>')
             parts.append(f'<text class="tick middle" x="{x(share):.1f}" y="{bottom + 15}">{100 * share:g} %</text>')
-    shares = np.geomspace(lowest, 1, 60)
-    chance = " ".join(f"{x(share):.1f},{y(share):.1f}" for share in shares)
-    parts.append(f'<polyline class="chance" points="{chance}"/>')
     taken: list[tuple[float, float]] = []
     for finding in sorted(scored, key=lambda finding: -(finding.ap or 0)):
         assert finding.ap is not None, "chosen above"
@@ -112,7 +108,11 @@ def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 
             parts.append(
                 f'<line class="bar {finding.band}" x1="{px:.1f}" y1="{low:.1f}" x2="{px:.1f}" y2="{high:.1f}"/>'
             )
-        title = f"{finding.name}: AP {finding.ap:.3f}, {100 * finding.frequency:.2f} % of the training films"
+        title = f"{finding.name}: AP {finding.ap:.3f}, chance {finding.prevalence:.3f}, {100 * finding.frequency:.2f} %"
+        chance = y(finding.prevalence)
+        parts.append(
+            f'<line class="tick-mark" x1="{px - 5:.1f}" y1="{chance:.1f}" x2="{px + 5:.1f}" y2="{chance:.1f}"/>'
+        )
         parts.append(
             f'<circle class="dot {finding.band}" cx="{px:.1f}" cy="{py:.1f}" r="5">'
             f"<title>{escape(title)}</title></circle>"
@@ -124,19 +124,17 @@ def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 
                 f'<text class="label {"end" if end else ""}" x="{px + (-9 if end else 9):.1f}" y="{py + 4:.1f}">'
                 f"{escape(finding.name)}</text>"
             )
-    parts.append(
-        f'<text class="axis middle" x="{(left + right) / 2}" y="{height - 6}">training films with the finding</text>'
-    )
+    parts.append(f'<text class="axis middle" x="{(left + right) / 2}" y="{height - 6}">films with the finding</text>')
     return (
-        f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="AP against training frequency">'
+        f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="AP against frequency">'
         f"{''.join(parts)}</svg>"
     )
 
 
 def co_occurrence(names: Sequence[str], targets: Floats) -> str:
-    """Of the films with the finding of a row, how many have that of a column."""
-    have = np.nan_to_num(np.asarray(targets, np.float64))
-    counts = have.sum(axis=0)
+    """Of the films with the finding of a row that are labelled for that of a column, how many have it."""
+    have, labelled = np.asarray(targets == 1, np.float64), np.asarray(~np.isnan(targets), np.float64)
+    counts, known = have.sum(axis=0), have.T @ labelled
     kept = [index for index in np.argsort(-counts, kind="stable") if counts[index]]
     if not kept:
         return ""
@@ -150,9 +148,9 @@ def co_occurrence(names: Sequence[str], targets: Floats) -> str:
         turned = f"translate({left + cell * i + 13} {top - 6}) rotate(-60)"
         parts.append(f'<text class="label" transform="{turned}">{name}</text>')
         for j, column in enumerate(kept):
-            if i != j:
-                share = together[row, column] / counts[row]
-                title = f"{names[row]} ({counts[row]:.0f} films): {100 * share:.0f} % have {names[column]}"
+            if i != j and known[row, column]:
+                share = together[row, column] / known[row, column]
+                title = f"{names[row]} ({known[row, column]:.0f} films): {100 * share:.0f} % have {names[column]}"
                 parts.append(
                     f'<rect class="heat" x="{left + cell * j}" y="{top + cell * i}" width="{cell - 1}" '
                     f'height="{cell - 1}" fill-opacity="{share:.3f}"><title>{escape(title)}</title></rect>'
@@ -164,13 +162,13 @@ def co_occurrence(names: Sequence[str], targets: Floats) -> str:
 
 
 def _line(x: Floats, y: Floats, step: bool = False) -> str:
-    """A curve, thinned out where it has more points than a screen could show."""
-    if len(x) > MAX_POINTS:
-        keep = np.unique(np.linspace(0, len(x) - 1, MAX_POINTS).astype(int))
-        x, y = x[keep], y[keep]
+    """A curve; points that would fall on the same half of a pixel are drawn once."""
     if step:  # at the height of its right end, as AP sums it
         x, y = np.repeat(x, 2)[1:-1], np.repeat(y[1:], 2)
-    points = " ".join(f"{_right(a):.1f},{_up(b):.1f}" for a, b in zip(x, y, strict=True))
+    cells = np.round(np.stack([x, y]) * 2 * (SMALL - MARGIN))
+    keep = np.concatenate([[True], (np.diff(cells, axis=1) != 0).any(axis=0)])
+    keep[-1] = True
+    points = " ".join(f"{_right(a):.1f},{_up(b):.1f}" for a, b in zip(x[keep], y[keep], strict=True))
     return f'<polyline class="curve" points="{points}"/>'
 
 

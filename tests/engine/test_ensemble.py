@@ -122,16 +122,28 @@ def test_members_that_do_not_go_together_are_told(run: Path, labels: Path, tmp_p
     out = tmp_path / "out.csv"
     with pytest.raises(DataError, match=r"b\.csv lacks the films film000\.png"):
         ensemble(options([tmp_path / "a.csv", tmp_path / "b.csv"], out), Recorder())
-    with pytest.raises(DataError, match=r"b\.csv lacks the films film000\.png"):
+    with pytest.raises(DataError, match=r"b\.csv lacks the films film000\.png of .*labels\.csv"):
         ensemble(options([run / "best.safetensors", tmp_path / "b.csv"], out, csv=labels), Recorder())
+    gone = write_csv(tmp_path / "gone.csv", ["ImageID"], [["film000.png"]])
+    both = [run / "best.safetensors", tmp_path / "b.csv"]
+    ours = ensemble(options(both, out, csv=labels, exclude=[gone]), Recorder())
+    assert ours is not None
+    assert len(ours.ids) == 47
+    few = write_csv(tmp_path / "few.csv", ["ImageID"], [[film] for film in first.ids[[7, 3]]])
+    ours = ensemble(options([tmp_path / "a.csv", tmp_path / "b.csv"], out, csv=few), Recorder())
+    assert ours is not None
+    assert ours.ids.tolist() == first.ids[[7, 3]].tolist()
     with pytest.raises(DataError, match=r"c\.csv lacks the findings nodule"):
         ensemble(options([tmp_path / "a.csv", tmp_path / "c.csv"], out), Recorder())
     ensemble(options([tmp_path / "a.csv", tmp_path / "c.csv"], out, findings="effusion,Normal"), Recorder())
     assert Predictions.read(out).findings == ("effusion", "Normal")
     doubled = (tmp_path / "a.csv").read_text().splitlines()
     (tmp_path / "d.csv").write_text("\n".join([*doubled, doubled[1]]) + "\n")
-    with pytest.raises(DataError, match=r"d\.csv"):
+    with pytest.raises(DataError, match=r"d\.csv: Predictions hold a film more than once: film000\.png"):
         ensemble(options([tmp_path / "a.csv", tmp_path / "d.csv"], out), Recorder())
+    for weights in ("-1", "0", "nan", "inf"):
+        with pytest.raises(OptionError, match="none may be negative"):
+            ensemble(options([tmp_path / "a.csv"], out, weights=weights), Recorder())
     with pytest.raises(OptionError, match="2 numbers for 1 members"):
         ensemble(options([tmp_path / "a.csv"], out, weights="1,2"), Recorder())
     with pytest.raises(OptionError, match="--csv is missing"):
@@ -160,14 +172,46 @@ def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> 
     assert content["weights"][1] < 0.1
     assert sum(content["weights"]) == pytest.approx(1)
     assert "too good" in recorder.results[0]
+    assert content.pop("members") == [str(member) for member in members]
     again = ensemble(options(members, tmp_path / "again.csv", **content), Recorder())
     assert chosen is not None
     assert again is not None
     np.testing.assert_array_equal(again.probabilities, chosen.probabilities)
+    for flag, value in {"merge": "max", "postprocess": "normal_gating"}.items():
+        with pytest.raises(OptionError, match=f"leave --{flag} out"):
+            ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, **{flag: value}), Recorder())
+    with pytest.raises(OptionError, match="do not know Healthy"):
+        ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, normal="Healthy"), Recorder())
     with pytest.raises(OptionError, match="leave --weights out"):
         ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, weights="1,1,1"), Recorder())
     with pytest.raises(OptionError, match="--fit needs labelled films"):
         ensemble(options(members, tmp_path / "out.csv", fit=True), Recorder())
     fewer = write_csv(tmp_path / "few.csv", ["ImageID", *FINDINGS], [(table.ids[0], 1, 0, 0)])
-    with pytest.raises(DataError, match="have no label"):
-        ensemble(options(members, tmp_path / "out.csv", csv=fewer, fit=True), Recorder())
+    ours = ensemble(options(members, tmp_path / "one.csv", csv=fewer, fit=True), Recorder())
+    assert ours is not None
+    assert ours.ids.tolist() == [table.ids[0]]
+
+
+def test_views_of_what_is_chosen_are_those_that_were_chosen(
+    run: Path, other: Path, labels: Path, tmp_path: Path
+) -> None:
+    members = [run / "best.safetensors", other / "best.safetensors"]
+    chosen = ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, tta="heavy"), Recorder())
+    content = yaml.safe_load((tmp_path / "out.yaml").read_text())
+    del content["members"]
+    again = ensemble(options(members, tmp_path / "again.csv", csv=labels, **content), Recorder())
+    assert chosen is not None
+    assert again is not None
+    np.testing.assert_array_equal(again.probabilities, chosen.probabilities)
+
+
+def test_gating_comes_before_findings_are_left_out(run: Path, labels: Path, tmp_path: Path) -> None:
+    members = [run / "best.safetensors"]
+    gate = {"csv": labels, "postprocess": "normal_gating"}
+    whole = ensemble(options(members, tmp_path / "a.csv", **gate), Recorder())
+    part = ensemble(options(members, tmp_path / "b.csv", findings="nodule", **gate), Recorder())
+    assert whole is not None
+    assert part is not None
+    np.testing.assert_array_equal(part.probabilities, whole.select(["nodule"]).probabilities)
+    with pytest.raises(OptionError, match="normal_gating needs probabilities"):
+        ensemble(options(members, tmp_path / "b.csv", merge="rank", **gate), Recorder())

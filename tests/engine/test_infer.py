@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import InferOptions
@@ -133,8 +134,13 @@ def test_calibration_and_decisions_come_from_the_checkpoint(run: Path, labels: P
     assert decided.findings == ("nodule",)
     threshold = calibration.thresholds["sensitivity-0.9"]["nodule"]
     np.testing.assert_array_equal(decided.probabilities[:, 0], plain.probabilities[:, 2] >= threshold)
+    assert (tmp_path / "d.csv").read_text().splitlines()[1].split(",")[1] in ("0", "1")
     with pytest.raises(OptionError, match="--decisions"):
         inferred(decisions=labels)
+    with pytest.raises(OptionError, match="--decisions and --out are both"):
+        inferred(decisions=tmp_path / "p.csv")
+    with pytest.raises(ValidationError, match="--alpha is the strength"):
+        inferred(alpha=2)
     bare = type(checkpoint)(**{**vars(checkpoint), "training": {}})
     bare.write(tmp_path / "bare.safetensors")
     with pytest.raises(CheckpointError, match="carries no calibration"):

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,22 @@ def test_films_are_shown_where_they_are_at_hand(predicted: Path, labels: Path, r
     found, _ = reported(predicted, elsewhere, image_dir=labels.parent / "images")
     assert found.count("<img") == plain.count("<img")
     assert len(seen) > len(plain) > len(bare)
+
+
+def test_a_film_that_cannot_be_read_costs_its_picture_alone(predicted: Path, labels: Path, tmp_path: Path) -> None:
+    whole, _ = reported(predicted, labels, image_dir=labels.parent / "images")
+    copied = tmp_path / "images"
+    shutil.copytree(labels.parent / "images", copied)
+    shown = next(film.name for film in sorted(copied.iterdir()) if f"alt='{film.name}'" in whole)
+    (copied / shown).write_bytes(b"broken")
+    page, recorder = reported(predicted, labels, image_dir=copied)
+    assert 0 < page.count("<img") < whole.count("<img")
+    assert shown in recorder.warnings[-1]
+
+
+def test_what_is_for_the_report_alone_wants_one(predicted: Path, labels: Path) -> None:
+    with pytest.raises(OptionError, match="are for the report"):
+        reported(predicted, labels, report=None, image_dir=labels.parent)
 
 
 def test_a_report_never_stands_over_its_inputs(predicted: Path, labels: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.bootstrap import resample
 from cxrlt_cli.metrics import Scores, score
@@ -104,17 +105,42 @@ def test_a_curve_is_thinned_out_and_stays_in_its_frame() -> None:
     targets, probabilities = (rng.random(5000) < 0.3).astype(float), rng.random(5000)
     for draw in (charts.precision_recall, charts.receiver_operating, charts.reliability):
         svg = draw("x", targets, probabilities)
-        assert len(svg) < 8000
+        assert len(svg) < 16000
         for points in re.findall(r'points="(.*?)"', svg):
             values = [float(value) for value in re.split("[ ,]", points)]
             assert 0 <= min(values) <= max(values) <= charts.SMALL
 
 
-def test_co_occurrence_is_the_share_of_a_rows_films() -> None:
-    targets = np.array([[1, 1], [1, 0], [1, 0], [0, 1.0]])
-    svg = charts.co_occurrence(["a", "b"], targets)
+def test_what_is_drawn_of_a_rare_finding_is_its_ap() -> None:
+    """Among 50,000 points, the 50 of a rare finding's positives must not be left out."""
+    rng = np.random.default_rng(0)
+    targets = np.zeros(50_000)
+    targets[:50] = 1
+    probabilities = rng.random(50_000) * 0.5 + targets * rng.random(50_000) * 0.6
+    svg = charts.precision_recall("x", targets, probabilities)
+    (points,) = re.findall(r'<polyline class="curve" points="(.*?)"', svg)
+    x, y = np.array([[float(value) for value in point.split(",")] for point in points.split()]).T
+    side = charts.SMALL - 6 - charts.MARGIN
+    recall, precision = (x - charts.MARGIN) / side, (charts.SMALL - charts.MARGIN - y) / side
+    drawn = float(np.sum(np.diff(recall) * precision[1:]))
+    assert drawn == pytest.approx(average_precision_score(targets, probabilities), abs=0.02)
+
+
+def test_co_occurrence_is_the_share_of_the_films_that_are_labelled_for_both() -> None:
+    targets = np.array([[1, 1, np.nan], [1, 0, 1], [1, 0, np.nan], [0, 1.0, 0]])
+    svg = charts.co_occurrence(["a", "b", "c"], targets)
     assert "a (3 films): 33 % have b" in svg
     assert "b (2 films): 50 % have a" in svg
+    assert "a (1 films): 100 % have c" in svg
+
+
+def test_groups_notes_and_whose_frequencies_stand_on_the_page() -> None:
+    scores, predictions, targets = judged()
+    groups = {EVIL: scores}
+    html = page("x", [], scores, predictions, targets, groups=groups, notes=[EVIL], frequencies_of="films at hand")
+    assert "of the films at hand have the finding" in html
+    assert html.count("<table") == 2
+    assert "alert('x')</script>" not in html
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="Chromium is not installed")
