@@ -38,14 +38,14 @@ def test_the_choice_is_as_good_as_it_says_and_no_worse_than_each_member() -> Non
 
 def test_gating_is_taken_where_it_surely_helps_and_nowhere_else() -> None:
     """Findings that were scored without a look at Normal gain from it; noise in its place does not help."""
-    noise = np.random.default_rng(4).random(NUM_FILMS)
     ungated = member(0.25, 1).probabilities.copy()
     ungated[:, 0] = np.clip(1 - TARGETS[:, 1:].max(axis=1), 0.02, 0.98)
     helps = [Predictions(IDS, ("Normal", "a", "b"), ungated)]
     assert chosen(helps, "Normal").alpha > 0
     assert chosen(helps, None).alpha == 0
-    useless = ungated.copy()
-    useless[:, 0] = noise
-    assert chosen([Predictions(IDS, ("Normal", "a", "b"), useless)], "Normal").alpha == 0
+    for seed in range(10):  # in half of them, noise seems to help
+        useless = ungated.copy()
+        useless[:, 0] = np.random.default_rng(seed).random(NUM_FILMS)
+        assert chosen([Predictions(IDS, ("Normal", "a", "b"), useless)], "Normal").alpha == 0, seed
     choice = chosen(helps, "Normal")
     assert choice.ap == pytest.approx(macro(normal_gating(helps[0], choice.alpha)))

@@ -77,12 +77,14 @@ def test_gating_is_by_name_and_last(run: Path, labels: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize("mode", ["mean", "logit_mean", "gmean", "median", "max", "rank"])
 def test_members_are_blended_whatever_they_are(run: Path, other: Path, labels: Path, tmp_path: Path, mode: str) -> None:
     """Checkpoints of two sizes and a CSV whose films and findings stand in another order."""
-    first = inferred(run, labels, tmp_path / "a.csv", merge="mean" if mode == "rank" else mode)
-    second = inferred(other, labels, tmp_path / "b.csv", merge="mean" if mode == "rank" else mode)
+    of_views = {"tta": "flip_scale", "merge": "mean" if mode == "rank" else mode}
+    first = inferred(run, labels, tmp_path / "a.csv", **of_views)
+    second = inferred(other, labels, tmp_path / "b.csv", **of_views)
     shuffled = Predictions(second.ids[::-1], second.findings[::-1], second.probabilities[::-1, ::-1])
     shuffled.write(tmp_path / "c.csv")
     paths = [run / "best.safetensors", tmp_path / "c.csv", other / "best.safetensors"]
-    ours = ensemble(options(paths, tmp_path / "out.csv", csv=labels, weights="1,0.5,2", merge=mode), Recorder())
+    changes = {"weights": "1,0.5,2", "merge": mode, "tta": "flip_scale"}
+    ours = ensemble(options(paths, tmp_path / "out.csv", csv=labels, **changes), Recorder())
     assert ours is not None
     expected = blend([first, second, second], [1, 0.5, 2], mode)
     np.testing.assert_allclose(ours.probabilities, expected.probabilities, rtol=1e-6, atol=1e-9)
