@@ -112,13 +112,17 @@ class Checkpoint:
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """The tensors of a safetensors or PyTorch file in float32, and the header that cxrlt wrote, if it did.
 
+    A run's folder stands for its ``best.safetensors``.
+
     Raises CheckpointError where the file is missing, damaged, or holds more than tensors.
     """
+    if path.is_dir() and (path / "best.safetensors").is_file():  # the folder of a run
+        path = path / "best.safetensors"
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {what}.", "Pass a checkpoint, such as runs/train-1/best.safetensors.")
     try:
-        if path.suffix == ".safetensors":
+        if _is_safetensors(path):
             tensors, text = _read_safetensors(path)
             header = json.loads(text) if text else None
         else:
@@ -126,6 +130,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or no file of weights ({error}).".replace("\n", " ")) from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, header
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By its first bytes, the length of a header in JSON; a damaged file of that name is one too."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{" or path.suffix == ".safetensors"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:

@@ -33,6 +33,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("name", ["ckpt1", "weights.pth", "run/best.safetensors"])
+def test_a_checkpoint_is_known_by_its_content_and_a_run_by_its_folder(tmp_path: Path, name: str) -> None:
+    CHECKPOINT.write(tmp_path / name)
+    path = tmp_path / name.partition("/")[0]
+    assert Checkpoint.read(path).findings == CHECKPOINT.findings
+
+
 def test_the_header_says_what_the_contract_asks_for(tmp_path: Path) -> None:
     CHECKPOINT.write(tmp_path / "a.safetensors")
     with safe_open(tmp_path / "a.safetensors", "pt") as file:
