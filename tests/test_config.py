@@ -1,13 +1,16 @@
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from cxrlt_cli import config
+from cxrlt_cli import config, losses, tta
 from cxrlt_cli.config import Options, TrainOptions, about, flag, refuse_unbuilt, to_yaml
+from cxrlt_cli.data import sampling
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.nets import heads
 
 MODELS = [m for m in vars(config).values() if inspect.isclass(m) and issubclass(m, Options)]
 
@@ -86,3 +89,20 @@ def test_flags() -> None:
     assert flag(TrainOptions, "image_dir") == "--image-dir"
     assert flag(config.EvaluateOptions, "json_path") == "--json"
     assert flag(config.InferOptions, "checkpoint") == "CHECKPOINT"
+
+
+@pytest.mark.parametrize(
+    ("choices", "contract"),
+    [
+        (heads.HEADS, "linear mlp csra csra-winner mldecoder"),
+        (
+            losses.LOSSES,
+            "bce weighted-bce focal cb-focal asl asl-exp ral hill twoway ldam ldam-drw db db-lite mfm",
+        ),
+        (sampling.SAMPLERS, "uniform cas rfs rfs-label-share sqrt progressive"),
+        (tta.VIEWS, "none flip light medium heavy flip_scale"),
+    ],
+    ids=["heads", "losses", "samplers", "views"],
+)
+def test_what_there_is_is_what_the_contract_names(choices: Mapping[str, object], contract: str) -> None:
+    assert set(choices) == set(contract.split())
