@@ -72,7 +72,7 @@ GOOD = "ImageID,PatientID,Normal,Mass\na.png,1,1,0\nb.png,2,0,1\nc.png,3,0,0\n"
     (GOOD.replace("b.png", '"b.png'), ["labels.csv, line"]),
     ("", ["empty"]),
     ("ImageID,PatientID,Mass\n", ["no row"]),
-    ("ImageID,PatientID,Age\na.png,1,70\n", ["no column whose values are only 0, 1 and empty", "--findings"]),
+    ("ImageID,PatientID,Age\na.png,1,70\n", ["has no column of 0 and 1", "--findings"]),
 ])  # fmt: skip
 def test_faults_name_file_column_and_row(tmp_path: Path, text: str, said: list[str]) -> None:
     with pytest.raises(DataError) as caught:

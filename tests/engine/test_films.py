@@ -99,6 +99,8 @@ def test_labels_that_cannot_be_learned_or_judged_are_told(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="No validation film has a finding"):
         find(labelled(tmp_path / "b", [(1, 0), *[(0, 0)] * 9]))
     _, _, recorder = find(labelled(tmp_path / "c", [(1, 0)] * 5 + [(0, 0)] * 5))
-    assert any("No training film has: Hernia" in warning for warning in recorder.warnings)
-    assert any("have no finding; --sampler cas never draws them" in warning for warning in recorder.warnings)
-    assert any("No validation film has: Hernia" in note for note in recorder.notes)
+    assert any("On no training film: Hernia" in warning for warning in recorder.warnings)
+    assert any("have no positive label; --sampler cas never draws them" in warning for warning in recorder.warnings)
+    assert any("On no validation film" in note and "Hernia" in note for note in recorder.notes)
+    _, _, recorder = find(labelled(tmp_path / "d", [(1, row % 2) for row in range(10)]))
+    assert any("On every labelled training film" in warning for warning in recorder.warnings)
