@@ -105,12 +105,12 @@ def _encode(
 
 def _folder(options: OodOptions) -> Path:
     """The folder of ``--model``; raises ModelError where the model is not on this machine."""
-    if options.model not in ("auto", "whyxrayclip"):
+    if options.model not in ("auto", "whyxrayclip") or Path(options.model).is_dir():
         if options.model == "phantom-clip" or options.model.startswith("hf-hub:"):
             raise OptionError(f"--model {options.model} is not built yet in this version of cxrlt.", "Pass a folder.")
         return Path(options.model)
     raise ModelError(
         f"WhyXrayCLIP ({HUB}) is not fetched by this version of cxrlt.",
         f"On a machine with a network run\n  hf download {HUB} --local-dir whyxrayclip\n"
-        "copy the folder whyxrayclip over and pass --model whyxrayclip/ (or its path).",
+        "copy the folder whyxrayclip over and pass it: --model whyxrayclip",
     )

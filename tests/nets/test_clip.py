@@ -104,7 +104,9 @@ def test_prompts_anchor_and_views_change_the_scores(clip_folder: Path, labels: P
     assert (anchored.probabilities[:, 0] != plain.probabilities[:, 1]).all()
 
 
-def test_what_cannot_be_scored_is_told(clip_folder: Path, labels: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_scored_is_told(
+    clip_folder: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "p.csv"
     with pytest.raises(OptionError, match="no sentence describes Mass"):
         scored(labels, clip_folder, out, findings="Mass")
@@ -117,6 +119,9 @@ def test_what_cannot_be_scored_is_told(clip_folder: Path, labels: Path, tmp_path
     with pytest.raises(ModelError, match="WhyXrayCLIP") as caught:
         scored(labels, "auto", out)
     assert "hf download yyupenn/whyxrayclip" in caught.value.hint
+    monkeypatch.chdir(tmp_path)
+    clip_folder.rename(tmp_path / "whyxrayclip")
+    assert len(scored(labels, "whyxrayclip", tmp_path / "own.csv").ids) == 48
     with pytest.raises(CheckpointError, match="is no folder"):
         scored(labels, tmp_path / "nowhere", out)
     assert not out.exists()
