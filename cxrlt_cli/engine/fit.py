@@ -57,6 +57,12 @@ def fit(
     run = _set_up(model, method, training, validation, options, process, reporter)
     phases = phases_of(options)
     reporter.plan(f"cxrlt {command}", {**_plan(run, phases), "out": str(folder.path)})
+    num_draws = len(run.batches) * options.batch_size
+    if options.sampler == "cas" and 2 * num_draws < len(training.paths):
+        reporter.warn(
+            f"An epoch of --sampler cas draws {num_draws:,} films of {len(training.paths):,}; for longer ones "
+            f"pass --sampler-options epoch_length={len(training.paths)}."
+        )
     if options.dry_run:
         _rehearse(run, phases)
         return None

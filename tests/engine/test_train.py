@@ -196,6 +196,17 @@ def test_a_fresh_head_is_trained_on_a_frozen_backbone(run: Path, labels: Path, t
         finetune_options(run, labels, tmp_path / "three", retrain_head=True, warmup_epochs=1)
 
 
+def test_a_short_epoch_is_warned_of(labels: Path, tmp_path: Path) -> None:
+    """With one finding, a quarter of its positives make an epoch."""
+    recorder = Recorder()
+    train(run_options(labels, tmp_path / "run", findings="nodule", dry_run=True), recorder)
+    assert any("An epoch of --sampler cas draws 8 films" in warning for warning in recorder.warnings)
+    recorder = Recorder()
+    longer = {"sampler_options": {"epoch_length": 40}}
+    train(run_options(labels, tmp_path / "run", findings="nodule", dry_run=True, **longer), recorder)
+    assert not any("An epoch of" in warning for warning in recorder.warnings)
+
+
 def test_the_better_weights_are_kept_and_named(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raw weights are spoiled here, so that the smoothed ones are better."""
 
