@@ -8,6 +8,11 @@ from pathlib import Path
 from cxrlt_cli.errors import OptionError, explain
 
 
+def cache_root() -> Path:
+    """Where what can be made or fetched again is kept: below the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrlt"
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it is flushed and renamed over ``path`` when the block ends well.

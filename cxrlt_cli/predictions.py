@@ -87,6 +87,11 @@ class Predictions:
         columns = [self.findings.index(name) for name in findings]
         return Predictions(self.ids, tuple(findings), self.probabilities[:, columns])
 
+    def with_column(self, name: str, values: NDArray[np.floating]) -> "Predictions":
+        """These and one more, ``[N]``, at the end."""
+        columns = np.column_stack([self.probabilities, values.astype(np.float64)])
+        return Predictions(self.ids, (*self.findings, name), columns)
+
     def rows(self, ids: Sequence[str]) -> "Predictions":
         """These films, in this order."""
         position = {film: row for row, film in enumerate(self.ids)}
@@ -101,7 +106,7 @@ def require_same(what: str, mine: Iterable[str], theirs: Iterable[str], my_name:
     if missing or extra:
         lacks = [f"lacks the {what}s {listed(missing)}"] if missing else []
         has = [f"has the {what}s {listed(extra)} that {my_name} lacks"] if extra else []
-        flag = "--findings" if what == "finding" else "--csv, which says which films to write"
+        flag = "--findings, or --union" if what == "finding" else "--csv, which says which films to write"
         raise DataError(
             f"{their_name} {' and '.join(lacks + has)}.", f"Members must have the same {what}s, or pass {flag}."
         )
@@ -131,6 +136,22 @@ def blend(members: Sequence[Predictions], weights: Sequence[float] | None = None
         blended = {"mean": mixed, "rank": mixed, "logit_mean": expit(mixed), "gmean": np.exp(mixed)}[mode]
     first = members[0]
     return Predictions(first.ids, first.findings, np.clip(blended, 0.0, 1.0))
+
+
+def blend_known(
+    members: Sequence[Predictions],
+    findings: Sequence[str],
+    weights: Sequence[float] | None = None,
+    mode: str = "mean",
+) -> Predictions:
+    """``blend`` of members that need not have the same findings: each is blended of those that know it."""
+    columns: dict[str, NDArray[np.float64]] = {}
+    for name in findings:
+        knowing = [index for index, member in enumerate(members) if name in member.findings]
+        shares = None if weights is None else [weights[index] for index in knowing]
+        one = blend([members[index].select([name]) for index in knowing], shares, mode)
+        columns[name] = one.probabilities[:, 0]
+    return Predictions(members[0].ids, tuple(findings), np.stack(list(columns.values()), axis=1))
 
 
 def transformed(probabilities: NDArray[np.float64], mode: str) -> NDArray[np.float64]:

@@ -66,6 +66,7 @@ class Recorder:
         self.tables: list[Scores] = []
         self.comparisons: list[Comparison] = []
         self.results: list[str] = []
+        self.texts: list[list[tuple[str, ...]]] = []
         self.advanced: dict[str, int] = {}
 
     def note(self, message: str) -> None:
@@ -95,6 +96,9 @@ class Recorder:
 
     def comparison(self, first: str, second: str, comparison: Comparison) -> None:
         self.comparisons.append(comparison)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        self.texts.append([tuple(columns), *map(tuple, rows)])
 
     def result(self, message: str) -> None:
         self.results.append(message)

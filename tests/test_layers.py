@@ -12,7 +12,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
     1: ("__init__", "errors", "labels", "config", "files", "machine", "prompts"),
-    2: ("bootstrap", "calibration", "metrics", "predictions", "report", "selection", "zeroshot",
+    2: ("bootstrap", "calibration", "metrics", "predictions", "promptlab", "report", "selection", "zeroshot",
         "data.table", "data.__init__"),
     3: (
         "losses",

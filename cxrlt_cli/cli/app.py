@@ -160,20 +160,26 @@ def data_phantom(options: c.DataPhantomOptions, reporter: "Reporter") -> None:
 
 @command(c.ModelsListOptions, panel="Models", parent=models_app, name="list")
 def models_list(options: c.ModelsListOptions, reporter: "Reporter") -> None:
-    """Show the models that cxrlt knows. (Not built yet.)"""
-    raise _not_built("models list")
+    """Show the models that cxrlt knows, and which are on this machine."""
+    from cxrlt_cli.engine.models import list_models
+
+    list_models(reporter)
 
 
 @command(c.ModelsPullOptions, panel="Models", parent=models_app, name="pull")
 def models_pull(options: c.ModelsPullOptions, reporter: "Reporter") -> None:
-    """Fetch a model into a folder. (Not built yet.)"""
-    raise _not_built("models pull")
+    """Fetch a model from the hub, to be used offline: a pinned revision, as safetensors, with checksums."""
+    from cxrlt_cli.engine.models import pull_model
+
+    pull_model(options, reporter)
 
 
 @command(c.ModelsVerifyOptions, panel="Models", parent=models_app, name="verify")
 def models_verify(options: c.ModelsVerifyOptions, reporter: "Reporter") -> None:
-    """Check a fetched model against its manifest. (Not built yet.)"""
-    raise _not_built("models verify")
+    """Check a fetched model against the checksums of its manifest."""
+    from cxrlt_cli.engine.models import verify_model
+
+    verify_model(options, reporter)
 
 
 @command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")

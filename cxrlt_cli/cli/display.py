@@ -5,7 +5,7 @@ Results go to stdout; progress, notes and errors go to stderr.
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -137,6 +137,16 @@ class RichReporter:
             certainty += f"; better in {100 * (comparison.p_better or 0):.0f} % of them)"
         self.result(f"{first} against {second}: macro AP {comparison.ap_difference:+.3f}{certainty}.")
 
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        table = Table(title=escape(title), box=box.SIMPLE_HEAD, pad_edge=False)
+        table.title_justify, table.title_style = "left", "bold"
+        for number, name in enumerate(columns):
+            numeric = bool(rows) and all(_is_number(row[number]) for row in rows)
+            table.add_column(escape(name), justify="right" if numeric else "left", no_wrap=numeric)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self._out.print(table)
+
     def result(self, message: str) -> None:
         self._out.print(message, markup=False, highlight=False, soft_wrap=True)
 
@@ -212,6 +222,10 @@ def _range(interval: "Interval | None") -> str:
 
 def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:
     return tuple(_number(values[name]) for name in ("ap", "auroc", "f1", "ece"))
+
+
+def _is_number(text: str) -> bool:
+    return text == "–" or text.lstrip("+-").replace(".", "", 1).replace(",", "").isdigit()
 
 
 def _number(value: float | None) -> str:

@@ -70,6 +70,12 @@ class InferOptions(PredictOptions):
         "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
         panel="Prediction",
     )
+    ood_score: bool = option(
+        False,
+        "Add a column ood_score: how unlike the training films a film is, from 0 to 1, as the share of the validation "
+        "films that are less so.",
+        panel="Prediction",
+    )
     out: Path = option(Path("predictions.csv"), "CSV to write.")
 
 
@@ -83,14 +89,21 @@ class EnsembleOptions(PredictOptions):
         "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out.",
         panel="Prediction",
     )
+    union: bool = option(
+        False, "Write the findings of all members, each blended of those that know it.", panel="Prediction"
+    )
     out: Path = option(Path("submission.csv"), "CSV to write.")
 
 
 class OodOptions(ComputeOptions):
     model: str = option(
         "auto",
-        "Folder of an open_clip model, such as a copy of WhyXrayCLIP; auto, whyxrayclip, phantom-clip and hf-hub:NAME "
-        "are not built yet.",
+        "Image and text encoder.\n\n"
+        "auto: whyxrayclip; for digital phantoms, where that cannot be had, phantom-clip.\n\n"
+        "whyxrayclip: WhyXrayCLIP, from this machine or else from the hub.\n\n"
+        "phantom-clip: a demonstration that knows drawings alone.\n\n"
+        "hf-hub:OWNER/NAME: an open_clip model of the hub.\n\n"
+        "DIR: a folder with one.",
         panel="Zero-shot",
     )
     prompts: Path | None = option(
@@ -114,8 +127,20 @@ class OodOptions(ComputeOptions):
         panel="Zero-shot",
     )
     tta: Views = option("none", "Views of a film whose features are averaged; as for infer.", panel="Zero-shot")
-    features: Path | None = option(None, "Folder that keeps image features.", panel="Zero-shot", built=False)
-    normalization: str = option("auto", "Mean and deviation that the encoder expects.", panel="Zero-shot", built=False)
+    features: Path | None = option(
+        None, "Folder that keeps image features, so that other sentences cost seconds.", panel="Zero-shot"
+    )
+    normalization: Literal["auto", "clip", "imagenet", "half"] = option(
+        "auto",
+        "Mean and deviation that the encoder expects.\n\n"
+        "auto: as its folder says.\n\n"
+        "clip, imagenet: those of CLIP, those of ImageNet.\n\n"
+        "half: 0.5 for each.",
+        panel="Zero-shot",
+    )
+    report: Path | None = option(
+        None, "HTML file on what each sentence is worth, where --csv has labels.", panel="Zero-shot"
+    )
     out: Path = option(Path("submission.csv"), "CSV to write.")
 
 
@@ -176,8 +201,10 @@ class ModelsListOptions(Options):
 
 
 class ModelsPullOptions(Options):
-    name: str = option(..., "Model to fetch.", argument=True)
-    out: Path | None = option(None, "Folder to put it in.")
+    name: str = option(..., "A name of models list, a timm backbone, or hf-hub:OWNER/NAME.", argument=True)
+    out: Path | None = option(
+        None, "Folder to put it in, to be copied elsewhere (default: the cache, where commands find it by its name)."
+    )
 
 
 class ModelsVerifyOptions(Options):

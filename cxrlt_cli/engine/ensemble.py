@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
-from cxrlt_cli.predictions import Predictions, blend, normal_gating, require_same
+from cxrlt_cli.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.selection import MERGES, Choice, choose
 from cxrlt_cli.tta import VIEWS, merge
 
@@ -60,7 +61,7 @@ class Outputs:
     files: dict[int, Predictions]
     ids: Texts
     findings: tuple[tuple[str, ...], ...]
-    needed: tuple[str, ...]  # of the findings, those that are written or gate the others
+    needed: tuple[str, ...]  # the findings that are written or gate the others
 
     def merged(self, mode: str) -> list[Predictions]:
         """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``."""
@@ -70,7 +71,10 @@ class Outputs:
             for index, logits in self.logits.items()
         }
         everything = {**predicted, **self.files}
-        return [everything[index].select(self.needed) for index in range(len(everything))]
+        return [
+            everything[index].select([name for name in self.needed if name in self.findings[index]])
+            for index in range(len(everything))
+        ]
 
 
 def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
@@ -88,7 +92,8 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     members = _read(options, process, reporter)
     findings = _findings(members, options)
     others = [members.findings(index) for index in range(len(members.paths))]
-    known = [name for name in others[0] if all(name in other for other in others)]
+    enough = any if options.union else all
+    known = [name for name in dict.fromkeys(chain(*others)) if enough(name in other for other in others)]
     normal = normal_finding(options, known)
     gate = options.normal or LabelSpace.of(known).normal
     truth = _truth(options, members, findings, known) if options.fit else None
@@ -99,7 +104,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     if truth is not None:
         options = _fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
         normal = normal_finding(options, known)
-    blended = blend(outputs.merged(options.merge), options.weights, options.merge)
+    blended = blend_known(outputs.merged(options.merge), needed, options.weights, options.merge)
     if normal is not None:
         blended = normal_gating(blended, options.alpha, normal)
     blended = blended.select(findings)
@@ -117,6 +122,8 @@ def _check(options: EnsembleOptions) -> None:
             f"--weights {','.join(f'{weight:g}' for weight in weights)}: none may be negative, nor all 0."
         )
     chosen = [f"--{name}" for name in ("weights", "merge", "postprocess", "alpha") if name in options.model_fields_set]
+    if options.fit and options.union:
+        raise OptionError("--fit chooses among members that know the same findings: leave --union out.")
     if options.fit and chosen:
         raise OptionError(f"--fit chooses weights, merge and gating: leave {' and '.join(chosen)} out.")
     if options.merge == "rank" and options.postprocess == "normal_gating":
@@ -139,8 +146,17 @@ def _read(options: EnsembleOptions, process: Process, reporter: Reporter) -> Mem
 
 
 def _findings(members: Members, options: EnsembleOptions) -> tuple[str, ...]:
-    """The findings to write; every member must know them, and without ``--findings`` all must have the same."""
+    """The findings to write; every member must know them, and without ``--findings`` all must have the same.
+
+    With ``--union``, one member that knows a finding will do.
+    """
     names = [str(path) for path in members.paths]
+    if options.union:
+        union = tuple(dict.fromkeys(chain(*(members.findings(index) for index in range(len(names))))))
+        missing = [finding for finding in options.findings or () if finding not in union]
+        if missing:
+            raise OptionError(f"--findings: no member knows {listed(missing)}.")
+        return options.findings or union
     for index, name in enumerate(names):
         known = members.findings(index)
         if options.findings is None:

@@ -17,6 +17,7 @@ from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FinetuneOptions, FitOptions
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader, training_loader
+from cxrlt_cli.engine.familiarity import remember
 from cxrlt_cli.engine.films import Films
 from cxrlt_cli.engine.infer import predict
 from cxrlt_cli.engine.learner import Learner
@@ -125,6 +126,7 @@ def fit(
             reporter.epoch(summary)
         first_epoch += num_epochs
     assert best is not None, "at least one step was trained"
+    remember(folder.best, training, validation, options, process, reporter)
     reporter.scores(best_title, best)
     reporter.result(f"Wrote {folder.path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
     return best

@@ -20,9 +20,12 @@ from cxrlt_cli.errors import DataError, FilmError, OptionError, WorkerError, lis
 from cxrlt_cli.files import require_file
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
-from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.nets.classifier import Classifier, WithFeatures, from_checkpoint
+from cxrlt_cli.nets.novelty import Novelty
 from cxrlt_cli.predictions import Predictions, normal_gating
 from cxrlt_cli.tta import VIEWS, View, merge
+
+OOD_SCORE = "ood_score"
 
 
 def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
@@ -49,6 +52,7 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     normal = normal_finding(options, model.findings)
     calibrates = options.calibration != "none" or options.decisions is not None
     calibration = Calibration.of(checkpoint.training, model.findings) if calibrates else None
+    novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
     dataset = FilmDataset(paths, preprocessings([model]), None, options.max_pixels)
     loader = ordered_loader(dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins)
     views = VIEWS[options.tta]
@@ -67,7 +71,8 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
         rehearse([model], loader, views, len(paths), process, reporter)
         return None
     with reporter.progress("Predicting", len(paths)) as advance:
-        (logits,) = predict([model], loader, process, advance, views)
+        (logits,) = predict([model if novelty is None else WithFeatures(model)], loader, process, advance, views)
+    logits, features = logits[..., : len(model.findings)], logits[0, :, len(model.findings) :]
     predictions = Predictions(ids, model.findings, merge(logits, options.merge).numpy())
     if calibration is not None and len(views) > 1:
         reporter.note("Calibration and thresholds were fitted on the film as it is, and suit merged views less well.")
@@ -79,18 +84,22 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     if normal is not None:
         predictions = normal_gating(predictions, options.alpha, normal)
     predictions = predictions.select(findings)
+    if novelty is not None:
+        predictions = predictions.with_column(OOD_SCORE, novelty.score(features).numpy())
     write(predictions, options.out, options.id_column, reporter)
     return predictions
 
 
 def predict(
-    models: Sequence[Classifier],
+    models: Sequence[Classifier | WithFeatures],
     batches: Iterable[Batch],
     process: Process,
     advance: Advance,
     views: Sequence[View] = VIEWS["none"],
 ) -> list[torch.Tensor]:
     """Logits ``[V, N, C]`` of each model, in float32 on the CPU, in the order of the films, which are read once.
+
+    Of a model with features, ``[V, N, C + D]``.
 
     ``batches`` come from a dataset of ``preprocessings(models)``. Raises DataError with every film that could not be
     read: none is left out, none is made up. Raises WorkerError where a logit is not finite.
@@ -117,7 +126,7 @@ def predict(
     return [_finite(torch.cat(mine, dim=1).cpu()) for mine in logits]
 
 
-def preprocessings(models: Sequence[Classifier]) -> list[Preprocessing]:
+def preprocessings(models: Sequence[Classifier | WithFeatures]) -> list[Preprocessing]:
     """The different ways in which these models want a film, in the order of the models."""
     return list(dict.fromkeys(model.preprocessing for model in models))
 

@@ -1,5 +1,6 @@
 """Digital phantoms for commands that were given no films."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -50,12 +51,24 @@ def with_phantoms(options: FitT, reporter: Reporter) -> FitT:
     return options.model_copy(update={**films, "exclude": (*options.exclude, folder / "Removal.csv")})
 
 
+def unseen_phantoms(reporter: Reporter) -> Path:
+    """The CSV of the default phantoms that have the findings of Task 2."""
+    with reporter.progress("Drawing phantoms", DEFAULT.films) as advance:
+        return cached(DEFAULT, num_cores(), advance) / "test_task2.csv"
+
+
 def is_of_phantoms(training_csv: str | None) -> bool:
     """Whether the training films of a model were phantoms: those of a folder that is there, or the default ones."""
     if training_csv is None:
         return False
     folder = Path(training_csv).parent
     return (folder / RECIPE).is_file() or folder == cache_folder(DEFAULT)
+
+
+def shows_phantoms(csv: Path, films: Sequence[Path]) -> bool:
+    """Whether films are phantoms, by the recipe that lies beside their CSV or their folder."""
+    folders = {csv.resolve().parent, *(film.resolve().parents[1] for film in films[:1])}
+    return any((folder / RECIPE).is_file() for folder in folders)
 
 
 def phantom_test_csv(training_csv: str | None, reporter: Reporter) -> Path | None:

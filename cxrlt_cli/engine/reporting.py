@@ -1,6 +1,6 @@
 """What the engine says while it works, without knowing who listens."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,6 +58,9 @@ class Reporter(Protocol):
 
     def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
         """How much better the first is than the second: a result."""
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Text in rows: a result."""
 
     def result(self, message: str) -> None:
         """One line of result: what was written, and where."""

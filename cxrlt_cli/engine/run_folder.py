@@ -24,6 +24,10 @@ class RunFolder:
     path: Path
     id_column: str = "ImageID"
 
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
     @classmethod
     def choose(cls, out: Path | None, command: str, id_column: str) -> "RunFolder":
         """``out``, or the first free ``runs/COMMAND-K``; raises OptionError where a run stands there already."""
@@ -54,7 +58,7 @@ class RunFolder:
 
     def save_best(self, checkpoint: Checkpoint, predictions: Predictions, scores: Scores, best: dict[str, Any]) -> None:
         """The checkpoint with its validation predictions and scores."""
-        checkpoint.write(self.path / "best.safetensors")
+        checkpoint.write(self.best)
         predictions.write(self.path / "val_predictions.csv", self.id_column)
         metrics = {**scores.to_json(), "best": best}
         write_text(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")

@@ -24,6 +24,7 @@ from cxrlt_cli.files import replacing
 from cxrlt_cli.labels import CXR_LT_2026
 
 FORMAT = 1
+NOVELTY = "novelty."  # begins the names of tensors that are no weights
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # ConvNeXtV2 by the width of its stem and the depths of its stages (Woo et al., CVPR 2023, table of variants).
@@ -63,6 +64,7 @@ class Checkpoint:
     std: tuple[float, float, float]
     tensors: Mapping[str, Tensor]
     training: Mapping[str, Any] = field(default_factory=dict)  # options, counts, epoch, score: what it came from
+    novelty: Mapping[str, Tensor] = field(default_factory=dict)  # of the films it was trained on, see ``nets.novelty``
 
     def write(self, path: Path) -> None:
         """The file appears whole or not at all."""
@@ -78,7 +80,8 @@ class Checkpoint:
             "preprocessing_hash": self.preprocessing.hash,
             "training": dict(self.training),
         }
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors.items()}
+        everything = {**self.tensors, **self.novelty}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in everything.items()}
         with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={"cxrlt": json.dumps(header)})
 
@@ -102,8 +105,9 @@ class Checkpoint:
                 preprocessing=_preprocessing(path, header),
                 mean=tuple(header["mean"]),
                 std=tuple(header["std"]),
-                tensors=tensors,
+                tensors={name: tensor for name, tensor in tensors.items() if not name.startswith(NOVELTY)},
                 training=header["training"],
+                novelty={name: tensor for name, tensor in tensors.items() if name.startswith(NOVELTY)},
             )
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} has a header that cxrlt cannot read ({error!r}).") from error
@@ -126,7 +130,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
             tensors, text = _read_safetensors(path)
             header = json.loads(text) if text else None
         else:
-            tensors, header = _read_pytorch(path), None
+            tensors, header = read_pytorch(path), None
     except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged or no file of weights ({error}).".replace("\n", " ")) from error
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, header
@@ -143,7 +147,8 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str | None]:
         return {name: file.get_tensor(name) for name in file.keys()}, (file.metadata() or {}).get("cxrlt")  # noqa: SIM118
 
 
-def _read_pytorch(path: Path) -> dict[str, Tensor]:
+def read_pytorch(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.pth`` or ``.bin`` file; raises CheckpointError where it holds more than that."""
     with path.open("rb") as file:
         if not file.read(4).startswith((b"PK\x03\x04", b"\x80")):  # a zip file or a pickle
             raise CheckpointError(

@@ -83,10 +83,14 @@ class Classifier(nn.Module):
 
         In bf16 a head has a hundred different logits for a thousand films, and ties cost AP.
         """
+        return self.look(images)[0]
+
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``[N, C]`` and the feature map ``[N, D, H, W]`` that they come from."""
         features = self.feature_map(images)
         with torch.autocast(features.device.type, enabled=False):
             logits: Tensor = self.head(self.bn(features.to(self._mean.dtype)))
-        return self.architecture.logit_scale * logits
+        return self.architecture.logit_scale * logits, features
 
     def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits ``[N, C]``, and the attention ``[N, C, H, W]`` of each finding over the map they came from.
@@ -148,6 +152,20 @@ class Classifier(nn.Module):
         self.mean, self.std = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+
+class WithFeatures(nn.Module):
+    """A classifier that gives ``[N, C + D]``: its logits, and the mean over the feature map that they come from."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.preprocessing, self.findings = classifier.preprocessing, classifier.findings
+        self.normalize = classifier.normalize
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits, features = self.classifier.look(images)
+        return torch.cat([logits, features.float().mean(dim=(2, 3))], dim=1)
 
 
 def fits(before: Architecture, after: Architecture) -> bool:

@@ -1,40 +1,57 @@
 """An image and text encoder of open_clip, from a folder. Never one with random weights.
 
+``phantom-clip``, the demonstration model that comes with cxrlt, is such a folder; ``tests/phantom_clip`` trains it.
+
 Letters: N films, P sentences, D features, S side of a film.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import open_clip
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cxrlt_cli.data.image import Film
+from cxrlt_cli import prompts
+from cxrlt_cli.data.image import PERCENTILES, Film
 from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.nets.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 
+PHANTOM_CLIP = Path(__file__).with_name("phantom_clip")
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+LEAST_AUROC = 0.6  # of the canary; with random weights it is 0.50 to 0.56 in any size of model
+
+Normalization = Literal["auto", "clip", "imagenet", "half"]
+NORMALIZATIONS = {
+    "clip": (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD),
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "half": ((0.5,) * 3, (0.5,) * 3),
+}
 
 
 class ClipEncoder:
     """``encode_images`` and ``encode_prompts`` to features of length 1, float32. Made by ``load``."""
 
-    def __init__(self, model: Any, transform: Any, tokenizer: Any, folder: Path) -> None:
-        *shaping, to_tensor, normalization = transform.transforms
+    def __init__(
+        self, model: Any, transform: Any, tokenizer: Any, folder: Path, normalization: Normalization = "auto"
+    ) -> None:
+        *shaping, to_tensor, own = transform.transforms
         assert type(to_tensor).__name__.endswith("ToTensor"), transform
-        assert type(normalization).__name__ == "Normalize", transform
+        assert type(own).__name__ == "Normalize", transform
         self._model = model.eval().requires_grad_(False)
         self._shaping = shaping
         self._tokenizer = tokenizer
         self.folder = folder
-        self.mean = tuple(float(value) for value in normalization.mean)
-        self.std = tuple(float(value) for value in normalization.std)
+        mean, std = NORMALIZATIONS.get(normalization, (own.mean, own.std))
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
         self._mean = torch.tensor(self.mean).view(1, 3, 1, 1)
         self._std = torch.tensor(self.std).view(1, 3, 1, 1)
 
@@ -47,6 +64,31 @@ class ClipEncoder:
     def context_length(self) -> int:
         """Tokens of a sentence that are read, its ends included."""
         return int(self._tokenizer.context_length)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that decides an image's features: weights, architecture, preprocessing."""
+        digest = hashlib.sha256()
+        for path in (self.folder / CONFIG, _weights(self.folder)[0]):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        shaping = [repr(step) for step in self._shaping]
+        digest.update(json.dumps([self.mean, self.std, shaping, PERCENTILES]).encode())
+        return digest.hexdigest()
+
+    def require_trained(self) -> None:
+        """Raise CheckpointError where its text encoder does not know what it reads: a canary against random weights.
+
+        Two of our sentences on one finding must be closer than two on different ones, more often than chance has it.
+        """
+        features = [self.encode_prompts(sentences).numpy() for sentences in prompts.load().values()]
+        auroc = paraphrase_auroc(features)
+        if auroc < LEAST_AUROC:
+            raise CheckpointError(
+                f"--model {self.folder} does not tell paraphrases from other findings (AUROC {auroc:.2f}, chance is "
+                "0.50): its weights look random.",
+                "Was the whole model copied? cxrlt models verify checks a fetched one.",
+            )
 
     def to(self, device: torch.device) -> "ClipEncoder":
         self._model.to(device)
@@ -74,21 +116,36 @@ class ClipEncoder:
             return normalize(self._model.encode_text(tokens).float(), dim=1).cpu()
 
 
-def load(folder: Path) -> ClipEncoder:
+def paraphrase_auroc(features: Sequence[NDArray[np.float32]]) -> float:
+    """How often two sentences of one group, ``[P, D]`` each, are closer than two of different groups; ties half."""
+    owners = np.repeat(np.arange(len(features)), [len(group) for group in features])
+    everything = np.concatenate(features)
+    first, second = np.triu_indices(len(owners), 1)
+    cosines, same = (everything @ everything.T)[first, second], owners[first] == owners[second]
+    within, between = cosines[same][:, None], cosines[~same]
+    return float(((within > between) + 0.5 * (within == between)).mean())
+
+
+def load(folder: Path, normalization: Normalization = "auto") -> ClipEncoder:
     """The encoder of an open_clip folder: ``open_clip_config.json`` and weights.
+
+    ``normalization``: the mean and deviation of CLIP, of ImageNet, of 0.5 each; ``auto``, those of the folder.
 
     Raises CheckpointError where one of them is missing, or they do not fit.
     """
     if not folder.is_dir():
         raise CheckpointError(f"--model {folder} is no folder.", f"It wants one with {CONFIG} and weights.")
-    weights = [folder / name for name in WEIGHTS if (folder / name).is_file()]
-    if not (folder / CONFIG).is_file() or not weights:
+    if not (folder / CONFIG).is_file() or not _weights(folder):
         what = CONFIG if not (folder / CONFIG).is_file() else f"weights ({' or '.join(WEIGHTS)})"
         raise CheckpointError(f"--model {folder} has no {what}.", "It wants a folder as open_clip saves it.")
     try:
         model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError, ImportError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"--model {folder} cannot be loaded: {reason}") from error
-    return ClipEncoder(model, transform, tokenizer, folder)
+    return ClipEncoder(model, transform, tokenizer, folder, normalization)
+
+
+def _weights(folder: Path) -> list[Path]:
+    return [folder / name for name in WEIGHTS if (folder / name).is_file()]

@@ -59,18 +59,23 @@ def page(
 
     ``frequencies_of``: which films the frequencies of the findings are of. ``notes``: what was left out or tuned.
     """
+    long_tail, together = charts.long_tail(scores.findings), charts.co_occurrence(predictions.findings, targets)
+    sections = [
+        section("The long tail at a glance", wide(long_tail), LONG_TAIL.format(frequencies_of)),
+        section("Findings", _table(scores), "Click a heading to sort. " + " ".join(map(escape, notes))),
+        section("Groups", _groups(groups or {}), "Each is scored by itself."),
+        section("Curves", _cards(scores, predictions, targets), CURVES),
+        section("Findings that occur together", wide(together), TOGETHER),
+        section("Worst films", _films(mistakes, pictures), WORST),
+    ]
+    return document(title, facts, sections)
+
+
+def document(title: str, facts: Sequence[tuple[str, str]], sections: Sequence[str]) -> str:
+    """A whole page of sections of HTML, with its style and script in it."""
     resources = files(__name__)
     style = (resources / "page.css").read_text(encoding="utf-8")
     script = (resources / "page.js").read_text(encoding="utf-8")
-    long_tail, together = charts.long_tail(scores.findings), charts.co_occurrence(predictions.findings, targets)
-    sections = [
-        _section("The long tail at a glance", _wide(long_tail), LONG_TAIL.format(frequencies_of)),
-        _section("Findings", _table(scores), "Click a heading to sort. " + " ".join(map(escape, notes))),
-        _section("Groups", _groups(groups or {}), "Each is scored by itself."),
-        _section("Curves", _cards(scores, predictions, targets), CURVES),
-        _section("Findings that occur together", _wide(together), TOGETHER),
-        _section("Worst films", _films(mistakes, pictures), WORST),
-    ]
     lines = "".join(f"<li><span class='soft'>{escape(name)}</span><b>{escape(value)}</b></li>" for name, value in facts)
     return f"""<!doctype html>
 <html lang="en">
@@ -126,11 +131,11 @@ def worst(predictions: Predictions, targets: NDArray[Any], num_each: int = 6) ->
     return missed[:num_each] + alarms[:num_each]
 
 
-def _wide(chart: str) -> str:
+def wide(chart: str) -> str:
     return f'<div class="scroll">{chart}</div>' if chart else ""
 
 
-def _section(title: str, body: str, text: str) -> str:
+def section(title: str, body: str, text: str) -> str:
     if not body:
         return ""
     return f"<section><h2>{title}</h2><p class='note'>{text}</p>{body}</section>"

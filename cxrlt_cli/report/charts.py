@@ -161,6 +161,29 @@ def co_occurrence(names: Sequence[str], targets: Floats) -> str:
     )
 
 
+def similarity(texts: Sequence[str], cosines: Floats) -> str:
+    """Cosines among texts, numbered from 1; the span from the least to the most that there is, in shades."""
+    low, high = float(cosines.min()), float(np.max(cosines - 2 * np.eye(len(texts)))) if len(texts) > 1 else 1.0
+    cell, left, top = 18, 24, 18
+    side = left + cell * len(texts) + 4
+    parts = []
+    for i, row in enumerate(texts):
+        parts.append(f'<text class="tick end" x="{left - 5}" y="{top + cell * i + 12}">{i + 1}</text>')
+        parts.append(f'<text class="tick middle" x="{left + cell * i + 9}" y="{top - 5}">{i + 1}</text>')
+        for j, column in enumerate(texts):
+            if i != j:
+                shade = (float(cosines[i, j]) - low) / max(high - low, 1e-9)
+                title = f"{cosines[i, j]:.3f}: {row} / {column}"
+                parts.append(
+                    f'<rect class="heat" x="{left + cell * j}" y="{top + cell * i}" width="{cell - 1}" '
+                    f'height="{cell - 1}" fill-opacity="{shade:.3f}"><title>{escape(title)}</title></rect>'
+                )
+    return (
+        f'<svg viewBox="0 0 {side} {side}" role="img" aria-label="Cosines from {low:.2f} to {high:.2f}">'
+        f"{''.join(parts)}</svg>"
+    )
+
+
 def _line(x: Floats, y: Floats, step: bool = False) -> str:
     """A curve; points that would fall on the same half of a pixel are drawn once."""
     if step:  # at the height of its right end, as AP sums it

@@ -98,7 +98,7 @@ def refused(limit: float) -> ModelError:
         starting_weights("convnextv2_base", "pretrained")
     assert time.monotonic() - start < limit
     assert caught.value.exit_code == 4
-    assert "hf download timm/convnextv2_base" in caught.value.hint
+    assert "cxrlt models pull convnextv2_base --out" in caught.value.hint
     assert "--weights convnextv2_base" in caught.value.hint
     return caught.value
 

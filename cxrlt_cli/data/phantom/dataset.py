@@ -22,7 +22,7 @@ import numpy as np
 
 from cxrlt_cli.data.phantom import draw
 from cxrlt_cli.data.phantom.cohort import Film, prevalences, sample, task1_labels, task2_labels, unseen_prevalences
-from cxrlt_cli.files import replacing, write_text
+from cxrlt_cli.files import cache_root, replacing, write_text
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
 
 VERSION = 3  # of what is drawn: a cached folder of another version is drawn again
@@ -53,10 +53,9 @@ class _Drawing:
 
 
 def cache_folder(recipe: Recipe) -> Path:
-    """Where phantoms are kept: below the user's cache folder."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """Where phantoms are kept."""
     tail = f"-r{recipe.imbalance:g}" if recipe.imbalance else ""
-    return root / "cxrlt" / f"phantom-v{VERSION}-{recipe.films}x{recipe.size}-s{recipe.seed}{tail}"
+    return cache_root() / f"phantom-v{VERSION}-{recipe.films}x{recipe.size}-s{recipe.seed}{tail}"
 
 
 def is_complete(folder: Path, recipe: Recipe) -> bool:

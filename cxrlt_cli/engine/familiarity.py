@@ -1,0 +1,46 @@
+"""What a checkpoint remembers of its training films, so that ``infer --ood-score`` can tell others from them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cxrlt_cli.config import FitOptions
+from cxrlt_cli.data.loading import FilmDataset, ordered_loader
+from cxrlt_cli.engine.films import Films
+from cxrlt_cli.engine.infer import predict
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.classifier import WithFeatures, from_checkpoint
+from cxrlt_cli.nets.novelty import Novelty
+
+MAX_FILMS = 5000  # of the training films that are looked at
+
+
+def remember(
+    path: Path, training: Films, validation: Films, options: FitOptions, process: Process, reporter: Reporter
+) -> None:
+    """Write into the checkpoint at ``path`` how its features of training and validation films lie."""
+    checkpoint = Checkpoint.read(path)
+    model = WithFeatures(from_checkpoint(checkpoint, path)).to(process.device)
+    chosen = np.random.default_rng(options.seed).permutation(len(training.paths))[:MAX_FILMS]
+    known = [training.paths[index] for index in chosen]
+
+    def features(paths: list[Path], title: str) -> Tensor:
+        dataset = FilmDataset(paths, [model.preprocessing], None, options.max_pixels)
+        loader = ordered_loader(
+            dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins
+        )  # fmt: skip
+        with reporter.progress(title, len(paths)) as advance:
+            (seen,) = predict([model], loader, process, advance)
+        return seen[0, :, len(model.findings) :]
+
+    targets = torch.from_numpy(training.table.targets[chosen])
+    seen, held_out = features(known, "training films"), features(list(validation.paths), "validation films")
+    novelty = Novelty.fit(seen, targets, held_out, torch.Generator().manual_seed(options.seed))
+    tensors: Mapping[str, Tensor] = novelty.tensors()
+    replace(checkpoint, novelty=tensors).write(path)

@@ -1,0 +1,50 @@
+"""What the sentences of ``cxrlt ood`` are worth, where the films are labelled: a table, and a page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlt_cli.config import OodOptions
+from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.files import write_text
+from cxrlt_cli.promptlab import COLUMNS, examine, lines
+from cxrlt_cli.report.prompts import prompt_page
+from cxrlt_cli.zeroshot import Floats
+
+
+def tell_worth(
+    sentences: Mapping[str, tuple[str, ...]],
+    cosines: Mapping[str, Floats],
+    texts: Mapping[str, Floats],
+    truth: Mapping[str, NDArray[np.float32]],
+    normal: Floats,
+    options: OodOptions,
+    csv: Path,
+    model: str,
+    reporter: Reporter,
+) -> None:
+    """Show AP, leave-one-out AP and similarity of every sentence of the findings in ``truth``; write ``--report``."""
+    found = {
+        name: examine(name, sentences[name], cosines[name], texts[name], targets, options.pool, normal)
+        for name, targets in truth.items()
+    }
+    examined = {name: one for name, one in found.items() if one is not None}
+    without = [name for name, one in found.items() if one is None]
+    if without:
+        reporter.note(f"No film of {csv} is positive for {', '.join(without)}; its sentences are not judged.")
+    if not examined:
+        return
+    reporter.table(f"What each sentence is worth on {csv}", COLUMNS, lines(examined))
+    if options.report is not None:
+        mean = float(np.mean([one.ap for one in examined.values()]))
+        facts = [
+            ("films", f"{len(normal):,}"),
+            ("macro AP", f"{mean:.3f}"),
+            ("prevalence", f"{np.mean([one.prevalence for one in examined.values()]):.3f}"),
+            ("model", model),
+            ("pool, anchor", f"{options.pool}, {options.anchor}"),
+        ]
+        write_text(options.report, prompt_page(f"Sentences on {csv.name}", facts, examined))
+        reporter.result(f"Wrote {options.report}: open it in a browser.")

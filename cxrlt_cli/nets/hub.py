@@ -1,0 +1,302 @@
+"""Models of the Hugging Face hub, each in a folder of its own: a pinned revision, safetensors, and a manifest.
+
+A folder is fetched where there is a network and may be copied anywhere; whatever is loaded from it is checked against
+its manifest first. A hub out of reach is found out in seconds.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import date
+from fnmatch import fnmatch
+from http.client import HTTPException
+from pathlib import Path
+from ssl import SSLError
+from threading import Thread
+from typing import Literal, NoReturn
+from urllib.error import HTTPError, URLError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import huggingface_hub
+import open_clip
+import timm
+from huggingface_hub import constants
+from safetensors.torch import save_file
+
+from cxrlt_cli import __version__
+from cxrlt_cli.errors import CheckpointError, ModelError, OptionError, listed
+from cxrlt_cli.files import cache_root, write_text
+from cxrlt_cli.nets.checkpoints import read_pytorch
+
+Kind = Literal["open_clip", "classifier", "backbone"]
+
+MANIFEST = "manifest.json"
+REACH_SECONDS = 4.0
+WEIGHTS: dict[Kind, str] = {
+    "open_clip": "open_clip_model.safetensors",
+    "classifier": "best.safetensors",
+    "backbone": "model.safetensors",
+}  # what they are called in a folder of ours
+FLAGS: dict[Kind, str] = {"open_clip": "--model {}", "classifier": "{} as CHECKPOINT", "backbone": "--weights {}"}
+BESIDE = ("open_clip_config.json", "config.json", "tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json",
+          "README.md", "LICENSE*")  # fmt: skip
+HUB = "hf-hub:"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model on the hub. ``revision``: a branch, or a commit by its first digits."""
+
+    name: str
+    repository: str
+    kind: Kind
+    licence: str
+    about: str
+    revision: str = "main"
+
+
+WHYXRAYCLIP = Source(
+    "whyxrayclip",
+    "yyupenn/whyxrayclip",
+    "open_clip",
+    "MIT",
+    "ViT-L/14 trained on chest films and their reports",
+    "5967efc",  # before it, the configuration names another normalisation than the model was trained with
+)
+WINNER = Source(
+    "cxrlt2026-task1-convnextv2",
+    "hieuphamha/cxrlt2026-task1-convnextv2",
+    "classifier",
+    "none given: research only",
+    "the winner of CXR-LT 2026, Task 1",
+)
+PRESET_BACKBONES = ("convnextv2_base", "convnextv2_atto")
+
+
+def catalogue() -> list[Source]:
+    """The models that have a name here."""
+    return [WHYXRAYCLIP, WINNER, *(_backbone(name) for name in PRESET_BACKBONES)]
+
+
+def find(name: str) -> Source:
+    """The source of a name of the catalogue, of any timm backbone, or of ``hf-hub:OWNER/NAME`` (an open_clip model).
+
+    Raises OptionError where there is none.
+    """
+    for source in catalogue():
+        if name == source.name:
+            return source
+    if name.startswith(HUB):
+        repository = name.removeprefix(HUB)
+        if repository.count("/") != 1 or repository.startswith("/") or repository.endswith("/"):
+            raise OptionError(f"{name} is no repository.", "It is written hf-hub:OWNER/NAME.")
+        return Source(name, repository, "open_clip", "as its page says", "an open_clip model")
+    if timm.get_pretrained_cfg(name) is not None and timm.is_model(name.partition(".")[0]):
+        return _backbone(name)
+    known = listed([source.name for source in catalogue()], 20)
+    raise OptionError(f"{name} is no model that cxrlt knows.", f"It knows {known}, any timm backbone, and hf-hub:NAME.")
+
+
+def _backbone(name: str) -> Source:
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        raise OptionError(
+            f"timm has no pretrained weights for {name}.", "Pass --weights none, or a file of weights."
+        )  # fmt: skip
+    return Source(name, config.hf_hub_id, "backbone", config.license or "as its page says", "a timm backbone")
+
+
+def home(source: Source) -> Path:
+    """Where a model is put when no folder is named."""
+    return cache_root() / "models" / source.name.replace(HUB, "").replace("/", "--")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder holds and where it came from; ``files``: sha256 by name."""
+
+    name: str
+    repository: str
+    revision: str
+    licence: str
+    files: dict[str, str]
+    fetched: str
+    cxrlt: str = __version__
+    open_clip: str = open_clip.__version__
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Raises CheckpointError where the folder has none, or none that can be read."""
+        try:
+            return cls(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise CheckpointError(
+                f"{folder} has no {MANIFEST}, so it cannot be checked.", "cxrlt models pull writes one."
+            ) from error
+        except (OSError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{folder / MANIFEST} cannot be read: {error}.") from error
+
+    def faults(self, folder: Path) -> list[str]:
+        """What is missing from the folder, or is not what it was."""
+        return [
+            f"{name} {'differs' if (folder / name).is_file() else 'is missing'}"
+            for name, digest in self.files.items()
+            if not (folder / name).is_file() or sha256(folder / name) != digest
+        ]
+
+
+def verified(folder: Path) -> Manifest:
+    """The manifest of a folder whose files are all as it says; raises CheckpointError where they are not."""
+    manifest = Manifest.read(folder)
+    if faults := manifest.faults(folder):
+        raise CheckpointError(
+            f"{folder} is not what was fetched: {listed(faults)}.",
+            f"Delete it and fetch it again: cxrlt models pull {manifest.name}",
+        )
+    return manifest
+
+
+def resolve(source: Source) -> Path:
+    """The verified folder of a model, fetched if it is not on this machine. Raises ModelError as ``pull`` does."""
+    folder = home(source)
+    if not folder.exists():
+        return pull(source, folder)
+    verified(folder)
+    return folder
+
+
+def pull(source: Source, folder: Path) -> Path:
+    """Fetch a model into ``folder``, which appears whole or not at all; what was fetched before a stop is kept.
+
+    Raises OptionError where the folder holds something else; ModelError, within seconds, where the hub is out of reach.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OptionError(f"{folder} is there already.", "cxrlt models verify checks it; or pass another --out.")
+    if constants.HF_HUB_OFFLINE:
+        _refuse(source, "HF_HUB_OFFLINE is set")
+    if reason := _unreachable(f"{constants.ENDPOINT}/{source.repository}/resolve/main/README.md"):
+        _refuse(source, reason)
+    raw = folder.with_name(f".{folder.name}.download")
+    ready = folder.with_name(f".{folder.name}.ready")
+    try:
+        commit, licence, names = _choose(source)
+        for name, digest in names.items():
+            path = Path(huggingface_hub.hf_hub_download(source.repository, name, revision=commit, local_dir=raw))
+            if digest is not None and sha256(path) != digest:
+                path.unlink()
+                raise ModelError(f"{name} of {source.repository} came with another checksum than the hub names.")
+    except CheckpointError:
+        raise
+    except Exception as error:  # of whichever HTTP client this version of the hub's package uses
+        _refuse(source, next(iter(str(error).splitlines()), type(error).__name__))
+    shutil.rmtree(ready, ignore_errors=True)
+    ready.mkdir(parents=True)
+    for name in names:
+        if _is_weights(name):
+            _as_safetensors(raw / name, ready / WEIGHTS[source.kind])
+        else:
+            shutil.move(raw / name, ready / Path(name).name)
+    files = {path.name: sha256(path) for path in sorted(ready.iterdir())}
+    manifest = Manifest(source.name, source.repository, commit, licence, files, date.today().isoformat())
+    write_text(ready / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
+    if folder.exists():
+        folder.rmdir()
+    ready.rename(folder)
+    shutil.rmtree(raw)
+    return folder
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _choose(source: Source) -> tuple[str, str, dict[str, str | None]]:
+    """The whole name of the commit, the licence, and which files to fetch, with their sha256 where the hub knows it."""
+    api = huggingface_hub.HfApi()
+    revision = source.revision
+    if revision != "main":  # the hub takes commits by their whole names only
+        commits = [commit.commit_id for commit in api.list_repo_commits(source.repository)]
+        whole = [commit for commit in commits if commit.startswith(revision)]
+        if not whole:
+            raise ModelError(f"{source.repository} has no revision {revision} any more.")
+        revision = whole[0]
+    info = api.model_info(source.repository, revision=revision, files_metadata=True)
+    digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or ()}
+    licence = getattr(info.card_data, "license", None) or source.licence
+    weights = _pick_weights(source, digests)
+    beside = [name for name in digests if any(fnmatch(name, pattern) for pattern in BESIDE)]
+    return info.sha or revision, str(licence), {name: digests[name] for name in (*beside, weights)}
+
+
+def _pick_weights(source: Source, names: Iterable[str]) -> str:
+    """The one file of weights; as safetensors if there is such a one."""
+    found = [name for name in names if _is_weights(name)]
+    usual = [name for name in found if Path(name).stem in ("open_clip_model", "open_clip_pytorch_model", "model",
+                                                           "pytorch_model", "best")]  # fmt: skip
+    candidates = usual or found
+    safe = [name for name in candidates if name.endswith(".safetensors")] or candidates
+    if source.kind == "open_clip":
+        safe = [name for name in safe if "open_clip" in name] or safe
+    if len(safe) != 1:
+        raise ModelError(f"{source.repository} has {len(safe)} files of weights ({listed(safe)}); one was expected.")
+    return safe[0]
+
+
+def _is_weights(name: str) -> bool:
+    return name.endswith((".safetensors", ".bin", ".pth", ".pt"))
+
+
+def _as_safetensors(path: Path, out: Path) -> None:
+    """Move a file of weights, converted where it is a pickle; only tensors are ever unpickled."""
+    if path.suffix == ".safetensors":
+        shutil.move(path, out)
+        return
+    save_file({name: tensor.clone().contiguous() for name, tensor in read_pytorch(path).items()}, out)
+    path.unlink()
+
+
+def _refuse(source: Source, reason: str) -> NoReturn:
+    folder = home(source).name
+    raise ModelError(
+        f"{source.name} ({source.repository}) is not on this machine, and {constants.ENDPOINT} cannot be had: "
+        f"{reason.rstrip('.')}.",
+        f"On a machine with a network run\n  cxrlt models pull {source.name} --out {folder}\n"
+        f"copy the folder {folder} over and pass {FLAGS[source.kind].format(folder)}.",
+    )
+
+
+def _unreachable(url: str) -> str | None:
+    """Why there is no answer for a URL, or None where there is one.
+
+    Asked once, on a clock that also covers the lookup of the name: the hub's own client asks five times, for up to
+    48 s, and prints a page about it.
+    """
+    reasons: list[str] = []
+
+    def ask() -> None:
+        try:
+            build_opener(_NoRedirect).open(Request(url, method="HEAD"), timeout=REACH_SECONDS).close()
+        except HTTPError as error:
+            if error.code >= 500:
+                reasons.append(f"HTTP {error.code}")
+            error.close()
+        except URLError as error:
+            if not isinstance(error.reason, SSLError):  # the hub's client may trust other certificates
+                reasons.append(str(error.reason))
+        except (OSError, HTTPException) as error:
+            reasons.append(str(error) or type(error).__name__)
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(REACH_SECONDS + 1)
+    return f"no answer within {REACH_SECONDS:g} s" if thread.is_alive() else next(iter(reasons), None)
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """To be sent elsewhere is an answer."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
