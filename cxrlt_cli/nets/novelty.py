@@ -20,12 +20,14 @@ NUM_REFERENCE, NUM_NEIGHBOURS = 2000, 10
 class Novelty:
     """What is remembered of the training films, and how far from them the validation films were.
 
-    Two distances, each as the share of the validation films that are nearer, and then their mean:
+    Two distances, each as the share of the validation films that are nearer; the larger share counts, itself as the
+    share of the validation films that have a smaller one:
 
     - relative Mahalanobis (Ren et al., arXiv:2106.09022): the least of the squared Mahalanobis distances to the means
       of the findings, less that to the mean of all films. Films with several findings count for each; those without
-      any are a group of their own. The covariance within the groups is shared, and shrunk by Ledoit and Wolf's
-      estimate.
+      any are a group of their own. The covariance within the groups is shared. To both covariances is added what
+      Ledoit and Wolf add to that within the groups: with two different amounts, films far away in directions that
+      training films do not vary in would seem near.
     - the distance, between features of length 1, to the 10th nearest of 2,000 training films (Sun et al., ICML 2022,
       arXiv:2204.06507).
     """
@@ -35,7 +37,7 @@ class Novelty:
     whitening: Tensor  # [D, D], of the covariance within the groups
     background: Tensor  # [D, D], of that of all films
     reference: Tensor  # [M, D], of length 1
-    held_out: Tensor  # [2, V], the distances of the validation films, sorted
+    held_out: Tensor  # [2, V], the distances of the validation films
 
     @classmethod
     def fit(cls, features: Tensor, targets: Tensor, held_out: Tensor, generator: torch.Generator) -> "Novelty":
@@ -45,12 +47,12 @@ class Novelty:
         groups = [group for group in groups if group.any()]
         means = torch.stack([x[group].mean(dim=0) for group in groups])
         within = torch.cat([x[group] - mean for group, mean in zip(groups, means, strict=True)])
-        mean = x.mean(dim=0)
+        mean, ridge = x.mean(dim=0), _ridge(within)
         chosen = torch.randperm(len(x), generator=generator)[:NUM_REFERENCE]
-        unscaled = cls(
-            means, mean, _whitening(within), _whitening(x - mean), normalize(x[chosen], dim=1), torch.empty(0)
-        )  # fmt: skip
-        return cls.of({**unscaled.tensors(), f"{NOVELTY}held_out": unscaled.distances(held_out).sort(dim=1).values})
+        reference = normalize(x[chosen], dim=1)
+        whitening, background = _whitening(within, ridge), _whitening(x - mean, ridge)
+        unscaled = cls(means, mean, whitening, background, reference, torch.empty(0))
+        return cls.of({**unscaled.tensors(), f"{NOVELTY}held_out": unscaled.distances(held_out)})
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> "Novelty":
@@ -76,24 +78,36 @@ class Novelty:
 
     def score(self, features: Tensor) -> Tensor:
         """``[N]``, from 0 to 1: 0.9, more unlike the training films than nine tenths of the validation films."""
-        return torch.stack(
-            [_share(mine, own) for mine, own in zip(self.distances(features), self.held_out, strict=True)]
-        ).mean(dim=0)
+        usual = self._larger_share(self.held_out)
+        return _share(self._larger_share(self.distances(features)), usual.sort().values)
+
+    def _larger_share(self, distances: Tensor) -> Tensor:
+        """Of distances ``[2, N]``: ``[N]``."""
+        usual = self.held_out.sort(dim=1).values
+        return torch.stack([_share(mine, own) for mine, own in zip(distances, usual, strict=True)]).max(dim=0).values
 
 
-def _whitening(centred: Tensor) -> Tensor:
-    """A matrix ``[D, D]`` that makes the squared length of a centred ``[N, D]`` its Mahalanobis distance.
+def _whitening(centred: Tensor, ridge: Tensor) -> Tensor:
+    """A matrix ``[D, D]`` that makes the squared length of a row of ``centred [N, D]`` its Mahalanobis distance.
 
-    The covariance is shrunk towards a multiple of the identity: Ledoit and Wolf, J. Multivariate Analysis 88, 2004.
+    Of its covariance with ``ridge`` added to the diagonal.
+    """
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    return torch.div(vectors, (values.clamp(min=0) + ridge).sqrt())
+
+
+def _ridge(centred: Tensor) -> Tensor:
+    """What to add to the covariance of ``[N, D]`` so that it is, but for its scale, Ledoit and Wolf's estimate.
+
+    J. Multivariate Analysis 88, 2004: a mixture of the covariance and a multiple of the identity.
     """
     number, width = centred.shape
     covariance = centred.T @ centred / number
     scale = covariance.diagonal().mean().clamp(min=1e-12)
     spread = ((centred.square().sum(dim=1).square().sum() / number) - covariance.square().sum()) / number
     distance = (covariance - scale * torch.eye(width, dtype=centred.dtype)).square().sum().clamp(min=1e-24)
-    shrinkage = (spread / distance).clamp(0, 1)
-    values, vectors = torch.linalg.eigh((1 - shrinkage) * covariance)
-    return torch.div(vectors, (values.clamp(min=0) + shrinkage * scale + 1e-9 * scale).sqrt())
+    shrinkage = (spread / distance).clamp(0, 0.99)
+    return scale * (shrinkage / (1 - shrinkage) + 1e-9)
 
 
 def _share(distances: Tensor, held_out: Tensor) -> Tensor:

@@ -217,3 +217,39 @@ def test_gating_comes_before_findings_are_left_out(run: Path, labels: Path, tmp_
     np.testing.assert_array_equal(part.probabilities, whole.select(["nodule"]).probabilities)
     with pytest.raises(OptionError, match="normal_gating needs probabilities"):
         ensemble(options(members, tmp_path / "b.csv", merge="rank", **gate), Recorder())
+
+
+def test_a_union_is_blended_of_those_that_know_each_finding(run: Path, labels: Path, tmp_path: Path) -> None:
+    """A classifier and zero-shot scores of other findings become one submission."""
+    classified = inferred(run, labels, tmp_path / "classified.csv")
+    rng = np.random.default_rng(0)
+    words = Predictions(classified.ids[::-1], ("goiter", "nodule"), rng.random((len(classified.ids), 2)))
+    words.write(tmp_path / "words.csv")
+    members = [run / "best.safetensors", tmp_path / "words.csv"]
+    with pytest.raises(DataError, match="--union"):
+        ensemble(options(members, tmp_path / "no.csv", csv=labels), Recorder())
+    union = ensemble(options(members, tmp_path / "u.csv", csv=labels, weights="3,1", union=True), Recorder())
+    assert union is not None
+    assert union.findings == (*FINDINGS, "goiter")
+    for name in ("Normal", "effusion"):
+        np.testing.assert_array_equal(
+            union.select([name]).probabilities, classified.select([name]).probabilities
+        )  # fmt: skip
+    words = words.rows(list(union.ids))
+    np.testing.assert_array_equal(union.select(["goiter"]).probabilities, words.select(["goiter"]).probabilities)
+    both = 0.75 * classified.select(["nodule"]).probabilities + 0.25 * words.select(["nodule"]).probabilities
+    np.testing.assert_allclose(union.select(["nodule"]).probabilities, both)
+    chosen = ensemble(
+        options(members, tmp_path / "c.csv", csv=labels, union=True, findings="goiter,Normal"), Recorder()
+    )  # fmt: skip
+    assert chosen is not None
+    assert chosen.findings == ("goiter", "Normal")
+    gated = ensemble(
+        options(members, tmp_path / "g.csv", csv=labels, union=True, postprocess="normal_gating"), Recorder()
+    )  # fmt: skip
+    assert gated is not None
+    assert (gated.select(["goiter"]).probabilities < words.select(["goiter"]).probabilities).all()
+    with pytest.raises(OptionError, match="no member knows"):
+        ensemble(options(members, tmp_path / "no.csv", csv=labels, union=True, findings="Mass"), Recorder())
+    with pytest.raises(OptionError, match="leave --union out"):
+        ensemble(options(members, tmp_path / "no.csv", csv=labels, union=True, fit=True), Recorder())

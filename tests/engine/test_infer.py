@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -145,3 +146,33 @@ def test_calibration_and_decisions_come_from_the_checkpoint(run: Path, labels: P
     bare.write(tmp_path / "bare.safetensors")
     with pytest.raises(CheckpointError, match="carries no calibration"):
         inferred(checkpoint=tmp_path / "bare.safetensors", calibration="platt")
+
+
+def test_films_unlike_the_training_films_have_a_higher_ood_score(run: Path, labels: Path, tmp_path: Path) -> None:
+    checkpoint = run / "best.safetensors"
+    (tmp_path / "strange").mkdir()
+    rows = np.linspace(0, 255, 64).astype(np.uint8)
+    for number in range(12):
+        cv2.imwrite(str(tmp_path / "strange" / f"{number}.png"), np.roll(np.tile(rows, (64, 1)), 5 * number, axis=1))
+    strange_csv = write_csv(tmp_path / "strange.csv", ["ImageID"], [(f"{number}.png",) for number in range(12)])
+    scores = []
+    for csv, folder in ((labels, labels.parent / "images"), (strange_csv, tmp_path / "strange")):
+        options = {"checkpoint": checkpoint, "csv": csv, "image_dir": folder, "workers": 0, "device": "cpu"}
+        out = {"out": tmp_path / "p.csv", "tta": "flip", "findings": "nodule", "ood_score": True}
+        predictions = infer(InferOptions.model_validate({**options, **out}), Recorder())
+        assert predictions is not None
+        assert predictions.findings == ("nodule", "ood_score")
+        assert Predictions.read(tmp_path / "p.csv").findings == predictions.findings
+        scores.append(predictions.probabilities[:, 1])
+    known, strange = scores
+    assert strange.min() > np.quantile(known, 0.95)
+    last = {"checkpoint": run / "last.safetensors", "csv": labels, "out": tmp_path / "l.csv", "ood_score": True}
+    with pytest.raises(CheckpointError, match="remembers nothing"):
+        infer(InferOptions.model_validate(last), Recorder())
+    assert not (tmp_path / "l.csv").exists()
+
+
+def test_a_checkpoint_remembers_its_films_and_predicts_as_before(run: Path) -> None:
+    checkpoint = Checkpoint.read(run / "best.safetensors")
+    assert set(checkpoint.novelty) >= {"novelty.mean", "novelty.reference"}
+    assert not any(name.startswith("novelty.") for name in checkpoint.tensors)

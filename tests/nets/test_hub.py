@@ -129,7 +129,10 @@ def test_code_in_a_fetched_pickle_is_not_run(
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
-    files = {**clip_files(clip_folder, tmp_path), "open_clip_pytorch_model.bin": pickle.dumps({"a": Evil()}, protocol=2)}
+    files = {
+        **clip_files(clip_folder, tmp_path),
+        "open_clip_pytorch_model.bin": pickle.dumps({"a": Evil()}, protocol=2),
+    }
     with serving(files) as server:
         use(monkeypatch, server.url)
         with pytest.raises(CheckpointError, match="could run code"):

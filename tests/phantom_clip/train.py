@@ -42,7 +42,7 @@ MODEL = {
 MEAN, STD = 0.5, 0.25
 PREPROCESS = {"mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
 NUM_TRAINING, NUM_TEST = 24_000, 1_200
-BATCH, EPOCHS, RATE, WORDS_DROPPED = 64, 12, 2e-3, 0.2
+BATCH, EPOCHS, RATE, WORDS_DROPPED = 64, 10, 2e-3, 0.2
 SEED = 2026
 
 
@@ -143,9 +143,8 @@ def _shortened(sentence: str, rng: np.random.Generator) -> str:
 
 def write(model: Any, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in model.state_dict().items()
-    }
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     save_file(tensors, out / clip.WEIGHTS[0], metadata={"format": "pt"})
     config = {"model_cfg": {**MODEL, "init_logit_bias": -3.0}, "preprocess_cfg": PREPROCESS}
     (out / clip.CONFIG).write_text(json.dumps(config, indent=2) + "\n")

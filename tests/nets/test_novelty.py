@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.covariance import ledoit_wolf
+from sklearn.metrics import roc_auc_score
+
+from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.nets.novelty import NUM_NEIGHBOURS, Novelty, _ridge, _share, _whitening
+
+
+def made_up(number: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features ``[N, 6]`` that two findings shift, and targets."""
+    rng = torch.Generator().manual_seed(seed)
+    targets = (torch.rand(number, 2, generator=rng) < 0.3).float()
+    shift = torch.tensor([[3.0, 0, 0, 0, 0, 0], [0, 3.0, 0, 0, 0, 0]])
+    noise = torch.randn(number, 6, generator=rng) * torch.tensor([1, 1, 1, 0.3, 0.3, 2.0])
+    return noise + targets @ shift + 4, targets
+
+
+def fitted() -> Novelty:
+    features, targets = made_up(600)
+    return Novelty.fit(features, targets, made_up(150, 1)[0], torch.Generator().manual_seed(0))
+
+
+def test_the_ridge_is_ledoit_and_wolfs() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 12)) * np.linspace(0.2, 3, 12)
+    x -= x.mean(axis=0)
+    covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
+    assert 0.01 < shrinkage < 0.9
+    films = torch.from_numpy(x)
+    ours = _whitening(films, _ridge(films))
+    np.testing.assert_allclose((ours @ ours.T).numpy(), (1 - shrinkage) * np.linalg.inv(covariance), rtol=1e-6)
+
+
+def test_distances_are_those_of_a_naive_loop() -> None:
+    novelty, (films, _) = fitted(), made_up(5, 2)
+    relative, neighbour = novelty.distances(films)
+    within = torch.linalg.inv(novelty.whitening @ novelty.whitening.T)
+    overall = torch.linalg.inv(novelty.background @ novelty.background.T)
+    for film, mine, near in zip(films, relative, neighbour, strict=True):
+        gaps = [film - mean for mean in novelty.means]
+        to_groups = min(float(gap @ torch.linalg.inv(within) @ gap) for gap in gaps)
+        gap = film - novelty.mean
+        assert float(mine) == pytest.approx(
+            to_groups - float(gap @ torch.linalg.inv(overall) @ gap), rel=1e-2, abs=0.05
+        )
+        own = film / film.norm()
+        all_near = sorted(float((own - other).norm()) for other in novelty.reference)
+        assert float(near) == pytest.approx(all_near[NUM_NEIGHBOURS - 1], rel=1e-2, abs=1e-3)
+
+
+def test_other_films_stand_out_and_like_films_do_not() -> None:
+    novelty = fitted()
+    like, _ = made_up(300, 3)
+    strange = made_up(300, 4)[0] + torch.tensor([0, 0, 0, 4.0, -4.0, 0])
+    scores = torch.cat([novelty.score(like), novelty.score(strange)]).numpy()
+    assert roc_auc_score([0] * 300 + [1] * 300, scores) > 0.99
+    assert 0.4 < scores[:300].mean() < 0.6, "the share of the validation films that are less strange"
+    assert ((scores >= 0) & (scores < 1)).all()
+
+
+def test_beyond_all_that_was_seen_the_order_stays() -> None:
+    held_out = torch.tensor([1.0, 2, 3])
+    shares = _share(torch.tensor([0.5, 1.5, 3.5, 5, 500, 5e4]), held_out)
+    assert (shares.diff() > 0).all()
+    assert shares[0] == 0
+    assert shares[1] == 0.25
+    assert shares[-1] < 1
+
+
+def test_it_comes_back_from_tensors_and_its_lack_is_told() -> None:
+    novelty, (films, _) = fitted(), made_up(20, 5)
+    again = Novelty.of(novelty.tensors())
+    torch.testing.assert_close(again.score(films), novelty.score(films))
+    with pytest.raises(CheckpointError, match="remembers nothing"):
+        Novelty.of({})
