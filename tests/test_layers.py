@@ -21,6 +21,7 @@ LAYERS = {
         "data.augment",
         "data.sampling",
         "data.loading",
+        "data.features",
         "data.phantom",
         "data.thumbnails",
         "nets",

@@ -16,6 +16,9 @@ from cxrlt_cli.config import (
     EvaluateOptions,
     FinetuneOptions,
     InferOptions,
+    ModelsListOptions,
+    ModelsPullOptions,
+    ModelsVerifyOptions,
     OodOptions,
     Options,
     TrainOptions,
@@ -34,6 +37,9 @@ MODELS: dict[str, type[Options]] = {
     "ood": OodOptions,
     "evaluate": EvaluateOptions,
     "data phantom": DataPhantomOptions,
+    "models list": ModelsListOptions,
+    "models pull": ModelsPullOptions,
+    "models verify": ModelsVerifyOptions,
 }
 COMMANDS = [line for line in SHELL if line.startswith("cxrlt ")]
 

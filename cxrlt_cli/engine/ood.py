@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_csv, read_labels
 from cxrlt_cli.engine.infer import films_to_predict, write
 from cxrlt_cli.engine.phantom import shows_phantoms, unseen_phantoms
-from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.prompt_lab import tell_worth
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
 from cxrlt_cli.errors import FilmError, ModelError, OptionError, listed
@@ -59,6 +59,8 @@ def ood(options: OodOptions, reporter: Reporter) -> Predictions | None:
     texts = {name: encoder.encode_prompts(lines).numpy() for name, lines in sentences.items()}
     anchors = prompts.read(options.prompts).anchors
     anchor = encoder.encode_prompts(anchors).numpy() if options.anchor == "normal" else None
+    process = replace(process, dtype=encoder_dtype(options.precision, process))
+    encoder.lower(process.dtype)
     films = _Films(ids, paths, encoder, options, process)
     number = sum(map(len, sentences.values()))
     reporter.plan(
@@ -139,7 +141,7 @@ class _Films:
         """Features ``[n, D]`` of a batch; of several views of a film the mean, brought back to length 1."""
         (films,) = batch.films
         levels = films.to(self.process.device).float()
-        seen = [self.encoder.encode_images(view.apply(levels), self.process.dtype) for view in VIEWS[self.options.tta]]
+        seen = [self.encoder.encode_images(view.apply(levels)) for view in VIEWS[self.options.tta]]
         return np.asarray(normalize(torch.stack(seen).mean(dim=0), dim=1).cpu())
 
     def _encoded(self, rows: Rows, advance: Advance) -> Iterator[tuple[Rows, NDArray[np.float32]]]:

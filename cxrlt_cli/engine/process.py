@@ -50,6 +50,15 @@ def default_workers(device: torch.device) -> int:
     return min(12, num_cores()) if device.type == "cuda" else min(4, max(1, num_cores() // 2))
 
 
+def encoder_dtype(precision: str, process: Process) -> torch.dtype:
+    """The precision of a transformer that only predicts: bf16 where a CPU multiplies matrices in it, AMX or not.
+
+    ConvNeXt's depthwise convolutions gain nothing there, so ``auto`` means less to a classifier.
+    """
+    multiplies = process.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if precision == "auto" and multiplies else process.dtype
+
+
 def _device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: PyTorch finds no GPU on this machine.", "Pass --device cpu.")

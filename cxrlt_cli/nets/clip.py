@@ -16,7 +16,7 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from cxrlt_cli import prompts
@@ -48,6 +48,7 @@ class ClipEncoder:
         assert type(own).__name__ == "Normalize", transform
         self._model = model.eval().requires_grad_(False)
         self._shaping = shaping
+        self._dtype = torch.float32
         self._tokenizer = tokenizer
         self.folder = folder
         mean, std = NORMALIZATIONS.get(normalization, (own.mean, own.std))
@@ -90,6 +91,17 @@ class ClipEncoder:
                 "Was the whole model copied? cxrlt models verify checks a fetched one.",
             )
 
+    def lower(self, dtype: torch.dtype) -> "ClipEncoder":
+        """Images are encoded in ``dtype`` from now on: matrices are kept in it, norms in float32.
+
+        autocast alone would turn the same matrices into it again for every batch.
+        """
+        self._dtype = dtype
+        for module in self._model.visual.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
+                module.to(dtype)
+        return self
+
     def to(self, device: torch.device) -> "ClipEncoder":
         self._model.to(device)
         self._mean, self._std = self._mean.to(device), self._std.to(device)
@@ -102,10 +114,13 @@ class ClipEncoder:
             image = step(image)
         return np.array(image.convert("L"))
 
-    def encode_images(self, levels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Prepared films ``[N, 1, S, S]`` of 0 to 255 to ``[N, D]``; the encoder may run in bf16, lengths never do."""
+    def encode_images(self, levels: Tensor) -> Tensor:
+        """Prepared films ``[N, 1, S, S]`` of 0 to 255 to ``[N, D]``, of length 1 in float32 whatever ``lower`` did."""
         images = (levels / 255 - self._mean) / self._std
-        with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
+        with (
+            torch.inference_mode(),
+            torch.autocast(images.device.type, self._dtype, enabled=self._dtype != torch.float32),
+        ):
             features = self._model.encode_image(images)
         return normalize(features.float(), dim=1)
 

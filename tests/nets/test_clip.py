@@ -6,9 +6,10 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from cxrlt_cli.errors import CheckpointError
-from cxrlt_cli.nets.clip import ClipEncoder, load
+from cxrlt_cli.nets.clip import PHANTOM_CLIP, ClipEncoder, load, paraphrase_auroc
 
 
 @pytest.fixture
@@ -33,7 +34,10 @@ def test_films_are_prepared_as_open_clip_does(encoder: ClipEncoder, clip_folder:
 
 def test_lengths_are_taken_in_float32(encoder: ClipEncoder) -> None:
     levels = 255 * torch.rand(3, 1, 32, 32)
-    features = encoder.encode_images(levels, torch.bfloat16)
+    exact = encoder.encode_images(levels)
+    features = encoder.lower(torch.bfloat16).encode_images(levels)
+    assert (features != exact).any()
+    torch.testing.assert_close(features, exact, atol=0.02, rtol=0)
     assert features.dtype == torch.float32
     torch.testing.assert_close(features.norm(dim=1), torch.ones(3), atol=1e-6, rtol=0)
 
@@ -53,3 +57,53 @@ def test_weights_that_do_not_fit_are_told(clip_folder: Path) -> None:
     (clip_folder / "open_clip_config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match="cannot be loaded"):
         load(clip_folder)
+
+
+def test_a_normalization_can_be_asked_for(clip_folder: Path) -> None:
+    assert load(clip_folder, "half").mean == (0.5, 0.5, 0.5)
+    assert load(clip_folder, "clip").std == open_clip.OPENAI_DATASET_STD
+    assert load(clip_folder, "imagenet").mean == (0.485, 0.456, 0.406)
+    prints = {load(clip_folder, name).fingerprint for name in ("auto", "half", "clip")}
+    assert len(prints) == 3
+    assert load(clip_folder).fingerprint in prints
+
+
+def test_the_canary_tells_random_weights_from_trained_ones(encoder: ClipEncoder) -> None:
+    with pytest.raises(CheckpointError, match="its weights look random"):
+        encoder.require_trained()
+    load(PHANTOM_CLIP).require_trained()
+
+
+def test_paraphrases_are_counted_as_a_loop_counts_them() -> None:
+    rng = np.random.default_rng(0)
+    groups = [rng.integers(-2, 3, (size, 4)).astype(np.float32) for size in (3, 4, 2)]
+    flat = [(number, row) for number, group in enumerate(groups) for row in group]
+    pairs = [(a == b, float(x @ y)) for i, (a, x) in enumerate(flat) for b, y in flat[i + 1 :]]
+    wins = [(p > q) + 0.5 * (p == q) for same, p in pairs if same for other, q in pairs if not other]
+    assert paraphrase_auroc(groups) == pytest.approx(np.mean(wins))
+
+
+def test_a_folder_like_whyxrayclips_loads(tmp_path: Path) -> None:
+    """ViT-L/14 as its configuration has it, with random weights: 224 px, 768 features, CLIP's tokenizer."""
+    config = open_clip.get_model_config("ViT-L-14")
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in open_clip.model.CLIP(**config).state_dict().items()}
+    noise = 0.02 * torch.randn(10**6, generator=torch.Generator().manual_seed(0)).half()
+    tensors = {
+        name: noise.repeat(1 + shape.numel() // len(noise))[: shape.numel()].view(shape)
+        for name, shape in shapes.items()
+    }
+    tensors["logit_scale"] = torch.tensor(4.6)
+    save_file({name: tensor.clone() for name, tensor in tensors.items()}, tmp_path / "open_clip_model.safetensors")
+    preprocess = {"mean": open_clip.OPENAI_DATASET_MEAN, "std": open_clip.OPENAI_DATASET_STD}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
+    encoder = load(tmp_path)
+    (tmp_path / "open_clip_model.safetensors").unlink()
+    film = encoder.prepare(np.random.default_rng(0).integers(0, 256, (300, 250), np.uint8))
+    assert film.shape == (224, 224)
+    assert encoder.context_length == 77
+    assert encoder.mean == pytest.approx(open_clip.OPENAI_DATASET_MEAN)
+    features = encoder.encode_images(torch.from_numpy(film)[None, None].float())
+    assert features.shape == (1, 768)
+    assert encoder.encode_prompts(["goiter"]).shape == (1, 768)
+    assert encoder.temperature == pytest.approx(np.exp(4.6), rel=1e-3)
