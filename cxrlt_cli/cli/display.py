@@ -142,7 +142,11 @@ class RichReporter:
         table.title_justify, table.title_style = "left", "bold"
         for number, name in enumerate(columns):
             numeric = bool(rows) and all(_is_number(row[number]) for row in rows)
-            table.add_column(escape(name), justify="right" if numeric else "left", no_wrap=numeric)
+            longest = max((len(row[number]) for row in rows), default=0)
+            width = None if number else min(longest, 64)  # names stay whole; what is said of them may wrap
+            table.add_column(
+                escape(name), justify="right" if numeric else "left", no_wrap=numeric, min_width=width, overflow="fold"
+            )
         for row in rows:
             table.add_row(*map(escape, row))
         self._out.print(table)

@@ -18,15 +18,13 @@ def list_models(reporter: Reporter) -> None:
             source.name,
             source.about,
             source.licence,
-            hub.FLAGS[source.kind].format("FOLDER"),
+            hub.FLAGS[source.kind].format("").replace(" as ", "").strip(),
             str(hub.home(source)) if hub.home(source).exists() else "–",
         )
         for source in hub.catalogue()
     ]
-    rows.append(
-        (DEMONSTRATION, "a demonstration, trained on phantoms alone", "Apache-2.0", "--model phantom-clip", "in cxrlt")
-    )
-    reporter.table("Models", ("name", "what", "licence", "passed as", "on this machine"), rows)
+    rows.append((DEMONSTRATION, "a demonstration, trained on phantoms alone", "Apache-2.0", "--model", "in cxrlt"))
+    reporter.table("Models", ("name", "what", "licence", "passed as", "where"), rows)
     reporter.note(
         "Also: the weights of any timm backbone, by its name, and any open_clip model of the hub, as hf-hub:OWNER/NAME."
     )
