@@ -86,8 +86,8 @@ def lines(examined: Mapping[str, Examined]) -> list[tuple[str, ...]]:
     return rows
 
 
-COLUMNS = ("sentence", "AP", "AP without it", "it adds", "similarity")
+COLUMNS = ("sentence", "AP", "without", "adds", "alike")
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
-    return "–" if value is None else format(value, form)
+    return "–" if value is None else format(round(value, 3) + 0.0, form)

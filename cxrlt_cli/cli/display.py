@@ -142,11 +142,9 @@ class RichReporter:
         table.title_justify, table.title_style = "left", "bold"
         for number, name in enumerate(columns):
             numeric = bool(rows) and all(_is_number(row[number]) for row in rows)
-            longest = max((len(row[number]) for row in rows), default=0)
-            width = None if number else min(longest, 64)  # names stay whole; what is said of them may wrap
-            table.add_column(
-                escape(name), justify="right" if numeric else "left", no_wrap=numeric, min_width=width, overflow="fold"
-            )
+            short = max((len(row[number]) for row in rows), default=0) <= 64
+            whole = numeric or (number == 0 and short)  # names stay whole; what is said of them may wrap
+            table.add_column(escape(name), justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
         for row in rows:
             table.add_row(*map(escape, row))
         self._out.print(table)

@@ -26,11 +26,10 @@ from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
 from cxrlt_cli.errors import FilmError, ModelError, OptionError, listed
 from cxrlt_cli.files import require_file
 from cxrlt_cli.nets import hub
-from cxrlt_cli.nets.clip import PHANTOM_CLIP, ClipEncoder, load
+from cxrlt_cli.nets.clip import DEMONSTRATION, PHANTOM_CLIP, ClipEncoder, load
 from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.tta import VIEWS
 
-DEMONSTRATION = "phantom-clip, a DEMONSTRATION that has seen drawings alone: its scores say nothing of real films"
 Rows = NDArray[np.int64]
 
 

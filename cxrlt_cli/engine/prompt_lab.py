@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cxrlt_cli.config import OodOptions
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.files import write_text
+from cxrlt_cli.nets.clip import DEMONSTRATION, PHANTOM_CLIP
 from cxrlt_cli.promptlab import COLUMNS, examine, lines
 from cxrlt_cli.report.prompts import prompt_page
 from cxrlt_cli.zeroshot import Floats
@@ -43,8 +44,9 @@ def tell_worth(
             ("films", f"{len(normal):,}"),
             ("macro AP", f"{mean:.3f}"),
             ("prevalence", f"{np.mean([one.prevalence for one in examined.values()]):.3f}"),
-            ("model", model),
+            ("model", "phantom-clip, a demonstration" if model == PHANTOM_CLIP.name else model),
             ("pool, anchor", f"{options.pool}, {options.anchor}"),
         ]
-        write_text(options.report, prompt_page(f"Sentences on {csv.name}", facts, examined))
+        notes = [f"The model is {DEMONSTRATION}."] if model == PHANTOM_CLIP.name else []
+        write_text(options.report, prompt_page(f"Sentences on {csv.name}", facts, examined, notes))
         reporter.result(f"Wrote {options.report}: open it in a browser.")

@@ -25,6 +25,7 @@ from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 
 PHANTOM_CLIP = Path(__file__).with_name("phantom_clip")
+DEMONSTRATION = "phantom-clip, a DEMONSTRATION that has seen drawings alone: its scores say nothing of real films"
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
 LEAST_AUROC = 0.6  # of the canary; with random weights it is 0.50 to 0.56 in any size of model

@@ -8,7 +8,7 @@ from cxrlt_cli.report import charts, document, section, wide
 
 WORTH = (
     "AP of a sentence by itself, and of its finding without it. What a sentence adds is measured on these very films: "
-    "drop those that harm on one set of films and judge on another. Similarity: mean cosine with the finding's others. "
+    "drop those that harm on one set of films and judge on another. Alike: mean cosine with the finding's others. "
     "Click a heading to sort."
 )
 ALIKE = "Cosines among the sentences of a finding, numbered as in the file: the darker, the more alike."
@@ -46,7 +46,7 @@ def _row(number: int, sentence: Sentence, ap: float) -> str:
     adds = None if sentence.ap_without is None else ap - sentence.ap_without
     values = (sentence.ap, sentence.ap_without, adds, sentence.similarity)
     cells = "".join(
-        "<td data-value=''>–</td>" if value is None else f"<td data-value='{value}'>{value:{form}}</td>"
+        "<td data-value=''>–</td>" if value is None else f"<td data-value='{value}'>{round(value, 3) + 0.0:{form}}</td>"
         for value, form in zip(values, (".3f", ".3f", "+.3f", ".3f"), strict=True)
     )
     text = escape(sentence.text, quote=True)
