@@ -5,8 +5,9 @@ Results go to stdout; progress, notes and errors go to stderr.
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -42,6 +43,9 @@ class RichReporter:
         self._err = err
         self._quiet = quiet
         self._has_header = False
+
+    def remote(self) -> "Callable[[], RichReporter]":
+        return partial(_on_own_consoles, self._quiet)
 
     def note(self, message: str) -> None:
         if not self._quiet:
@@ -151,6 +155,10 @@ class RichReporter:
 
     def result(self, message: str) -> None:
         self._out.print(message, markup=False, highlight=False, soft_wrap=True)
+
+
+def _on_own_consoles(quiet: bool) -> RichReporter:
+    return RichReporter(*consoles(), quiet)
 
 
 class _FilmsPerSecond(ProgressColumn):

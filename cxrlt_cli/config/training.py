@@ -63,16 +63,18 @@ class ComputeOptions(FilmOptions):
     )
     workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")
     batch_size: int = option(64, "Films in a batch, on each process.", panel="Compute", ge=1)
-    processes: int | Literal["auto"] = option(1, "Processes that compute.", panel="Processes", built=False)
-    nodes: int = option(1, "Machines that take part.", panel="Processes", built=False)
-    rendezvous: str | None = option(None, "HOST:PORT of the first machine.", panel="Processes", built=False)
-    run_id: str | None = option(None, "Name that the machines of one run share.", panel="Processes", built=False)
+    processes: int | Literal["auto"] = option(1, "Processes that compute; auto: one for each GPU.", panel="Processes")
+    nodes: int = option(1, "Machines that take part.", panel="Processes", ge=1)
+    rendezvous: str | None = option(None, "HOST:PORT of the first machine.", panel="Processes")
+    run_id: str | None = option(None, "Name that the machines of one run share.", panel="Processes")
     dry_run: bool = option(False, "Check everything, run one batch, print the plan and an estimate; write nothing.")
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:
         if self.workers != "auto" and self.workers < 0:
             raise ValueError("--workers must be auto, 0 or more")
+        if self.processes != "auto" and self.processes < 1:
+            raise ValueError("--processes must be auto, 1 or more")
         return self
 
 
@@ -80,8 +82,8 @@ class FitOptions(ComputeOptions):
     """What train and finetune share. The defaults are the recipe that won CXR-LT 2026, where it was right."""
 
     out: Path | None = option(None, "Folder of the run (default: runs/COMMAND-K).")
-    resume: bool = option(False, "Go on where the run in --out stopped.", built=False)
-    checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", built=False)
+    resume: bool = option(False, "Go on where the run in --out stopped.")
+    checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", ge=0)
     track: Literal["tensorboard", "wandb", "mlflow", "none"] = option("none", "Experiment tracker.", built=False)
 
     val_csv: Path | None = option(

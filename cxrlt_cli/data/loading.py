@@ -106,17 +106,17 @@ class EpochDraws:
             yield list(zip(films.tolist(), numbers.tolist(), strict=True))
 
 
-def training_loader(
-    dataset: FilmDataset, order: Order, *, batch_size: int, seed: int, num_workers: int, pin: bool
-) -> "DataLoader[Batch]":
+def training_loader(dataset: FilmDataset, draws: EpochDraws, *, num_workers: int, pin: bool) -> "DataLoader[Batch]":
     """An endless source of epochs: iterate it once an epoch."""
-    return _loader(dataset, EpochDraws(order, batch_size, seed), num_workers, pin)
+    return _loader(dataset, draws, num_workers, pin)
 
 
-def ordered_loader(dataset: FilmDataset, *, batch_size: int, num_workers: int, pin: bool) -> "DataLoader[Batch]":
-    """Every film once, in order."""
-    starts = range(0, len(dataset), batch_size)
-    batches = [[(index, 0) for index in range(start, min(start + batch_size, len(dataset)))] for start in starts]
+def ordered_loader(
+    dataset: FilmDataset, *, batch_size: int, num_workers: int, pin: bool, rank: int = 0, num_processes: int = 1
+) -> "DataLoader[Batch]":
+    """Every film once, in order; of several processes, each has every ``num_processes``-th, from its ``rank`` on."""
+    mine = range(rank, len(dataset), num_processes)
+    batches = [[(index, 0) for index in mine[start : start + batch_size]] for start in range(0, len(mine), batch_size)]
     return _loader(dataset, batches, num_workers, pin)
 
 

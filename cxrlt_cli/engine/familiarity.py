@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from cxrlt_cli.config import FitOptions
-from cxrlt_cli.data.loading import FilmDataset, ordered_loader
+from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.films import Films
-from cxrlt_cli.engine.infer import predict
+from cxrlt_cli.engine.infer import films_in_order, predict
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.nets.checkpoints import Checkpoint
@@ -32,9 +32,7 @@ def remember(
 
     def features(paths: list[Path], title: str) -> Tensor:
         dataset = FilmDataset(paths, [model.preprocessing], None, options.max_pixels)
-        loader = ordered_loader(
-            dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins
-        )  # fmt: skip
+        loader = films_in_order(dataset, options.batch_size, process)
         with reporter.progress(title, len(paths)) as advance:
             (seen,) = predict([model], loader, process, advance)
         return seen[0, :, len(model.findings) :]
@@ -43,4 +41,5 @@ def remember(
     seen, held_out = features(known, "training films"), features(list(validation.paths), "validation films")
     novelty = Novelty.fit(seen, targets, held_out, torch.Generator().manual_seed(options.seed))
     tensors: Mapping[str, Tensor] = novelty.tensors()
-    replace(checkpoint, novelty=tensors).write(path)
+    if process.is_main:
+        replace(checkpoint, novelty=tensors).write(path)

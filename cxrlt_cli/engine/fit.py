@@ -4,10 +4,9 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -16,49 +15,46 @@ from cxrlt_cli import losses
 from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FinetuneOptions, FitOptions
 from cxrlt_cli.data.augment import Augmentation
-from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader, training_loader
+from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
 from cxrlt_cli.engine.familiarity import remember
 from cxrlt_cli.engine.films import Films
-from cxrlt_cli.engine.infer import predict
+from cxrlt_cli.engine.infer import films_in_order, predict
+from cxrlt_cli.engine.keeper import Keeper, Position
 from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.method import Method
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Advance, EpochSummary, Reporter, counted, duration
+from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, phases_of
-from cxrlt_cli.errors import OptionError
 from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.metrics import Scores, prevalence, score
+from cxrlt_cli.nets.batch_norm import synchronize
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.tta import merge
 
 
 def fit(
+    process: Process,
+    reporter: Reporter,
     model: Classifier,
     method: Method,
     training: Films,
     validation: Films,
     options: FitOptions,
     folder: RunFolder,
-    process: Process,
-    reporter: Reporter,
     before: Classifier | None = None,
 ) -> Scores | None:
     """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run.
 
     Of the weights of an epoch, raw, smoothed and averaged, the best are kept. ``before`` is scored on the validation
-    films for comparison.
+    films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been.
     """
-    if model.architecture.head != "csra" and model.architecture.csra_heads != 1:
-        raise OptionError(f"--csra-heads is of no use with --head {model.architecture.head}.", "Leave it out.")
-    if model.architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
-        raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
-    command = "finetune" if isinstance(options, FinetuneOptions) else "train"
     run = _set_up(model, method, training, validation, options, process, reporter)
     phases = phases_of(options)
+    command = "finetune" if isinstance(options, FinetuneOptions) else "train"
     reporter.plan(f"cxrlt {command}", {**_plan(run, phases), "out": str(folder.path)})
-    num_draws = len(run.batches) * options.batch_size
+    num_draws = len(run.draws) * options.batch_size * process.num_processes
     if options.sampler == "cas" and 2 * num_draws < len(training.paths):
         reporter.warn(
             f"An epoch of --sampler cas draws {num_draws:,} films of {len(training.paths):,}; for longer ones "
@@ -68,66 +64,82 @@ def fit(
         _rehearse(run, phases)
         return None
 
-    folder.start(options, command)
-    batches = run.batches
-    steps_per_epoch = math.ceil(len(batches) / options.accumulate)
-    steps_left = options.max_steps or sys.maxsize
-    if before is not None:
+    keeper = Keeper(folder.path / "resume.pt", options, process)
+    at, learned = (keeper.read() if options.resume else None) or (Position(), None)
+    if at.finished:
+        reporter.result(f"{folder.path} is finished.")
+        return run.score_of(folder)
+    if process.is_main:
+        folder.start(options, command, at.num_epochs)
+    if learned is not None:
+        reporter.note(f"Going on in phase {phases[at.phase].name}, after {counted(at.num_epochs, 'epoch')}.")
+    elif before is not None:
         (ap,) = (_ap(scores) for _, scores in run.validate({"before": before.to(process.device)}).values())
         reporter.note(f"Validation AP of the checkpoint as it was: {ap:.3f}.")
-        del before
-    best: Scores | None = None
-    best_title, first_epoch = "", 0
-    for phase in phases:
-        num_steps = min(phase.num_epochs * steps_per_epoch, steps_left)
-        steps_left -= num_steps
-        learner = run.learner(phase, num_steps)
-        num_epochs = math.ceil(num_steps / steps_per_epoch)
-        for epoch in range(1, num_epochs + 1):
-            start = time.perf_counter()
-            run.criterion.set_epoch(first_epoch + epoch - 1)
-            num_batches = min(len(batches), (num_steps - (epoch - 1) * steps_per_epoch) * options.accumulate)
-            title = f"{phase.name} {epoch}/{phase.num_epochs}"
-            with reporter.progress(title, num_batches * options.batch_size) as advance:
-                loss, num_films = run.learn(learner, num_batches, advance)
-            seconds = time.perf_counter() - start
-            if options.average_last > 1 and phase is phases[-1] and epoch > num_epochs - options.average_last:
-                learner.average()
-            candidates = learner.candidates
-            results = run.validate(candidates)
-            kind = max(results, key=lambda kind: _ap(results[kind][1]))
-            predictions, scores = results[kind]
-            means = scores.macro()
-            improved = best is None or _ap(scores) > _ap(best)
-            summary = EpochSummary(
-                phase=phase.name,
-                epoch=epoch,
-                num_epochs=phase.num_epochs,
-                loss=loss,
-                lr_head=learner.rates["head"],
-                lr_backbone=learner.rates.get("backbone", 0.0),
-                weights=kind,
-                val_ap=means["ap"],
-                val_auroc=means["auroc"],
-                films_per_second=num_films / seconds,
-                seconds=time.perf_counter() - start,
-                best=improved,
-            )
-            where = {"phase": phase.name, "epoch": epoch, "weights": kind, "val_ap": means["ap"]}
-            calibration = Calibration.fit(predictions, validation.table.targets).to_json()
-            checkpoint = candidates[kind].checkpoint(
-                **where, **_origin(training, options), calibration=calibration
-            )  # fmt: skip
-            if improved:
-                best, best_title = scores, f"Validation, best epoch: {phase.name} {epoch}, {kind} weights"
-                folder.save_best(checkpoint, predictions, scores, where)
-            folder.save_last(checkpoint)
-            folder.add(summary)
-            reporter.epoch(summary)
-        first_epoch += num_epochs
-    assert best is not None, "at least one step was trained"
-    remember(folder.best, training, validation, options, process, reporter)
-    reporter.scores(best_title, best)
+    del before
+    steps_per_epoch = math.ceil(len(run.draws) / options.accumulate)
+    steps_left = options.max_steps or sys.maxsize
+    with keeper.listening():
+        for number, phase in enumerate(phases):
+            num_steps = min(phase.num_epochs * steps_per_epoch, steps_left)
+            steps_left -= num_steps
+            if number < at.phase or num_steps == 0:
+                continue
+            learner = run.learner(phase, num_steps)
+            if learned is not None:
+                learner.restore(learned)
+                learned = None
+            num_epochs = math.ceil(num_steps / steps_per_epoch)
+            for epoch in range(at.epoch, num_epochs):
+                num_batches = min(len(run.draws), (num_steps - epoch * steps_per_epoch) * options.accumulate)
+                start = time.perf_counter()
+                run.criterion.set_epoch(at.num_epochs)
+                title = f"{phase.name} {epoch + 1}/{phase.num_epochs}"
+                loss, num_films = run.learn(learner, num_batches, at, keeper, title)
+                seconds = time.perf_counter() - start
+                if options.average_last > 1 and phase is phases[-1] and epoch >= num_epochs - options.average_last:
+                    learner.average()
+                candidates = learner.candidates
+                results = run.validate(candidates)
+                kind = max(results, key=lambda kind: _ap(results[kind][1]))
+                predictions, scores = results[kind]
+                means = scores.macro()
+                improved = at.best_ap is None or _ap(scores) > at.best_ap
+                summary = EpochSummary(
+                    phase=phase.name,
+                    epoch=epoch + 1,
+                    num_epochs=phase.num_epochs,
+                    loss=loss,
+                    lr_head=learner.rates["head"],
+                    lr_backbone=learner.rates.get("backbone", 0.0),
+                    weights=kind,
+                    val_ap=means["ap"],
+                    val_auroc=means["auroc"],
+                    films_per_second=num_films / seconds,
+                    seconds=time.perf_counter() - start,
+                    best=improved,
+                )
+                where = {"phase": phase.name, "epoch": epoch + 1, "weights": kind, "val_ap": means["ap"]}
+                if process.is_main:
+                    calibration = Calibration.fit(predictions, validation.table.targets).to_json()
+                    checkpoint = candidates[kind].checkpoint(
+                        **where, **_origin(training, options), calibration=calibration
+                    )  # fmt: skip
+                    if improved:
+                        folder.save_best(checkpoint, predictions, scores, where)
+                    folder.save_last(checkpoint)
+                    folder.add(summary)
+                if improved:
+                    at = replace(at, best_ap=_ap(scores), best=f"{phase.name} {epoch + 1}, {kind} weights")
+                reporter.epoch(summary)
+                at = Position(number, epoch + 1, num_epochs=at.num_epochs + 1, best_ap=at.best_ap, best=at.best)
+                if keeper.due():
+                    keeper.write(at, learner.state())
+            at = replace(at, phase=number + 1, epoch=0)
+        remember(folder.best, training, validation, options, process, reporter)
+        keeper.write(replace(at, finished=True), {})
+    best = run.score_of(folder)
+    reporter.scores(f"Validation, best epoch: {at.best}", best)
     reporter.result(f"Wrote {folder.path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
     return best
 
@@ -140,6 +152,7 @@ class _Run:
     training: Films
     validation: Films
     criterion: losses.Criterion
+    draws: EpochDraws
     batches: "DataLoader[Batch]"
     val_batches: "DataLoader[Batch]"
     options: FitOptions
@@ -159,11 +172,46 @@ class _Run:
             process=self.process,
         )
 
-    def learn(self, learner: Learner, num_batches: int, advance: Advance) -> tuple[float, int]:
-        """Mean loss and number of the films of the next batches."""
+    def learn(self, learner: Learner, num_batches: int, at: Position, keeper: Keeper, title: str) -> tuple[float, int]:
+        """Learn from what is left of an epoch; the mean loss of its films, and how many were left."""
         table = self.training.table
-        return learner.epoch(
-            islice(self.batches, num_batches), torch.from_numpy(table.targets), list(table.ids), advance
+        self.draws.enter(at.num_epochs * len(self.draws) + at.batch)
+
+        def after_step(batch: int, sums: Callable[[], tuple[float, int]]) -> None:
+            if keeper.due():
+                loss, num_films = sums()
+                keeper.write(replace(at, batch=batch, loss=loss, num_films=num_films), learner.state())
+
+        films = (num_batches - at.batch) * self.options.batch_size * self.process.num_processes
+        with self.reporter.progress(title, films) as advance:
+            return learner.epoch(
+                self.batches,
+                range(at.batch, num_batches),
+                torch.from_numpy(table.targets),
+                list(table.ids),
+                advance,
+                after_step,
+                (at.loss, at.num_films),
+            )
+
+    def rehearse(self, learner: Learner) -> None:
+        """One batch, after which nothing is kept."""
+        table = self.training.table
+        targets, ids = torch.from_numpy(table.targets), list(table.ids)
+        learner.epoch(self.batches, range(1), targets, ids, lambda _: None, lambda *_: None)
+
+    def score_of(self, folder: RunFolder) -> Scores:
+        """The scores of the best epoch, from the predictions that it left."""
+        return self.score(Predictions.read(folder.path / "val_predictions.csv", folder.id_column))
+
+    def score(self, predictions: Predictions) -> Scores:
+        table = self.validation.table
+        return score(
+            table.targets,
+            predictions.probabilities,
+            predictions.findings,
+            frequencies=prevalence(self.training.table.targets),
+            num_patients=table.num_patients,
         )
 
     def validate(self, models: Mapping[str, Classifier]) -> dict[str, tuple[Predictions, Scores]]:
@@ -175,14 +223,7 @@ class _Run:
         for (name, model), mine in zip(models.items(), logits, strict=True):
             predictions = Predictions(table.ids, model.findings, merge(mine, "mean").numpy())
             predictions = predictions.select(table.space.findings)
-            scores = score(
-                table.targets,
-                predictions.probabilities,
-                predictions.findings,
-                frequencies=prevalence(self.training.table.targets),
-                num_patients=table.num_patients,
-            )
-            results[name] = predictions, scores
+            results[name] = predictions, self.score(predictions)
         return results
 
 
@@ -196,23 +237,20 @@ def _set_up(
     reporter: Reporter,
 ) -> _Run:
     """Model and criterion on their device, and the loaders."""
-    reading: dict[str, Any] = {
-        "num_workers": process.num_workers,
-        "pin": process.pins,
-        "batch_size": options.batch_size,
-    }
+    if process.num_processes > 1:
+        synchronize(model)
+    share = {"rank": process.rank, "num_processes": process.num_processes}
+    draws = EpochDraws(method.order, options.batch_size, options.seed, **share)
+    known = FilmDataset(training.paths, [model.preprocessing], Augmentation(), options.max_pixels)
+    unseen = FilmDataset(validation.paths, [model.preprocessing], None, options.max_pixels)
     return _Run(
         model.to(process.device),
         training,
         validation,
         method.criterion.to(process.device),
-        training_loader(
-            FilmDataset(training.paths, [model.preprocessing], Augmentation(), options.max_pixels),
-            method.order,
-            seed=options.seed,
-            **reading,
-        ),
-        ordered_loader(FilmDataset(validation.paths, [model.preprocessing], None, options.max_pixels), **reading),
+        draws,
+        training_loader(known, draws, num_workers=process.num_workers, pin=process.pins),
+        films_in_order(unseen, options.batch_size, process),
         options,
         process,
         reporter,
@@ -257,7 +295,7 @@ def _plan(run: _Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )
-        + f"; {counted(len(run.batches), 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
+        + f"; {counted(len(run.draws), 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
         "process": str(run.process),
     }
 
@@ -270,14 +308,14 @@ def _rehearse(run: _Run, phases: tuple[Phase, ...]) -> None:
     """One batch of the last phase and one of validation, timed; nothing is written."""
     start = time.perf_counter()
     learner = run.learner(phases[-1], 1)
-    run.learn(learner, 1, lambda _: None)
+    run.rehearse(learner)
     trained = time.perf_counter()
     predict(list(learner.candidates.values()), islice(run.val_batches, 1), run.process, lambda _: None)
     validated = time.perf_counter()
-    epoch = (trained - start) * len(run.batches) + (validated - trained) * len(run.val_batches)
+    epoch = (trained - start) * len(run.draws) + (validated - trained) * len(run.val_batches)
     num_epochs = float(sum(phase.num_epochs for phase in phases))
     if run.options.max_steps:
-        num_epochs = min(num_epochs, run.options.max_steps * run.options.accumulate / len(run.batches))
+        num_epochs = min(num_epochs, run.options.max_steps * run.options.accumulate / len(run.draws))
     run.reporter.result(
         f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, the whole run "
         f"{duration(epoch * num_epochs)} or less (the first batch is slow). Nothing was written."

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
 from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
@@ -54,7 +55,7 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     calibration = Calibration.of(checkpoint.training, model.findings) if calibrates else None
     novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
     dataset = FilmDataset(paths, preprocessings([model]), None, options.max_pixels)
-    loader = ordered_loader(dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins)
+    loader = films_in_order(dataset, options.batch_size, process)
     views = VIEWS[options.tta]
     reporter.plan(
         "Prediction",
@@ -120,10 +121,23 @@ def predict(
                         model.eval()
                         with process.autocast():
                             mine.append(torch.stack([model(model.normalize(view)) for view in seen]))
-            advance(len(batch.indices) + len(batch.faults))
+            advance((len(batch.indices) + len(batch.faults)) * process.num_processes)
     if faults:
         raise report_faults(faults, num_films)
-    return [_finite(torch.cat(mine, dim=1).cpu()) for mine in logits]
+    total = int(process.summed(torch.tensor(num_films)))
+    return [process.gathered(_finite(torch.cat(mine, dim=1).cpu()), total, dim=1) for mine in logits]
+
+
+def films_in_order(films: FilmDataset, batch_size: int, process: Process) -> "DataLoader[Batch]":
+    """Every film once; each process has its share, as ``predict`` expects it."""
+    return ordered_loader(
+        films,
+        batch_size=batch_size,
+        num_workers=process.num_workers,
+        pin=process.pins,
+        rank=process.rank,
+        num_processes=process.num_processes,
+    )
 
 
 def preprocessings(models: Sequence[Classifier | WithFeatures]) -> list[Preprocessing]:

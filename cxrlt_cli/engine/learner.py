@@ -1,11 +1,14 @@
 """One phase of training: a model, and what changes it a batch at a time."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch
@@ -49,6 +52,9 @@ class Learner:
         self._process = process
         self._step = 0
         model.backbone.requires_grad_(phase.trains == "all")
+        self._network: Callable[[Tensor], Tensor] = model
+        if process.num_processes > 1:  # frozen first: what is wrapped has no parameter without a gradient
+            self._network = DistributedDataParallel(model)
         groups = parameter_groups(model, phase.lr_head, phase.lr_backbone, weight_decay, layer_decay)
         self._optimizer = torch.optim.AdamW(groups, fused=True)
         self._peaks = [group["lr"] for group in groups]
@@ -66,6 +72,30 @@ class Learner:
         if self._average is not None:
             models["average"] = self._average.module
         return models
+
+    def state(self) -> dict[str, Any]:
+        """All that decides what is learned next; for ``restore``."""
+        modules = {"ema": self._ema, "average": self._average}
+        return {
+            "model": self._model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "step": self._step,
+            "num_averaged": self._num_averaged,
+            **{name: module.module.state_dict() for name, module in modules.items() if module is not None},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the learner of the same phase was that gave ``state``."""
+        self._model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
+        self._step, self._num_averaged = state["step"], state["num_averaged"]
+        if self._ema is not None:
+            self._ema.module.load_state_dict(state["ema"])
+        if "average" in state:
+            self._average = ModelEmaV3(self._model)
+            self._average.module.load_state_dict(state["average"])
 
     def average(self) -> None:
         """Take the weights as they stand, the smoothed ones where there are any, into the plain mean of epochs."""
@@ -85,9 +115,19 @@ class Learner:
         return {part: max(group["lr"] for group in groups if group["part"] == part) for part in parts}
 
     def epoch(
-        self, batches: Iterable[Batch], targets: Tensor, ids: Sequence[str], advance: Advance
+        self,
+        batches: Iterable[Batch],
+        numbers: range,
+        targets: Tensor,
+        ids: Sequence[str],
+        advance: Advance,
+        after_step: Callable[[int, Callable[[], tuple[float, int]]], None],
+        so_far: tuple[float, int] = (0.0, 0),
     ) -> tuple[float, int]:
-        """Learn from batches; give the mean loss of the films, and their number.
+        """Learn from the batches of an epoch that have these ``numbers``; give the mean loss of all its films.
+
+        And how many films these batches had, on all processes. ``so_far``: summed loss and number of the films before
+        them. ``after_step`` is told after each step how many batches are done, and what gives the same sums then.
 
         ``targets [N, C]`` and ``ids [N]`` are those of all training films. Raises DataError where a film cannot be read
         any more, WorkerError with the films of the batch where the loss is not finite.
@@ -95,48 +135,58 @@ class Learner:
         self._model.train()
         if self._phase.trains == "head":
             self._model.backbone.eval()
-        total, num_films = 0.0, 0
-        num_batches, num_labels = 0, 0
+        (total, num_films), num_labels = so_far, 0
         previous: tuple[Tensor, Batch, int] | None = None
-        for batch in batches:
+        for number, batch in zip(numbers, batches, strict=False):
             if batch.faults:
                 raise report_faults(batch.faults, len(ids))
             labels = targets[batch.indices]
-            loss, labelled = self._add_gradient(batch, labels)
-            num_batches, num_labels = num_batches + 1, num_labels + labelled
+            steps = (number + 1) % self._accumulate == 0 or number == numbers[-1]
+            loss, labelled = self._add_gradient(batch, labels, last=steps)
+            num_labels += labelled
             if previous is not None:  # read a batch late, so that the device need not wait for it
                 total += self._checked(*previous, ids)
             previous = loss, batch, self._step + 1
-            if num_batches == self._accumulate:
-                self._update(num_labels)
-                num_batches, num_labels = 0, 0
             num_films += len(batch.indices)
-            advance(len(batch.indices))
-        if num_batches:
-            self._update(num_labels)
+            if steps:
+                self._update(num_labels)
+                num_labels = 0
+                after_step(number + 1, lambda: (total + self._checked(*previous, ids), num_films))  # noqa: B023
+            advance(len(batch.indices) * self._process.num_processes)
         if previous is not None:
             total += self._checked(*previous, ids)
-        return total / max(1, num_films), num_films
+        total, num_films = self._process.summed(torch.tensor([total, num_films], dtype=torch.float64)).tolist()
+        return total / max(1, num_films), int(num_films)
 
-    def _add_gradient(self, batch: Batch, labels: Tensor) -> tuple[Tensor, int]:
-        """Add the gradient of the loss summed over the labelled entries, in units of ``UNIT``; give mean and number."""
+    def _add_gradient(self, batch: Batch, labels: Tensor, last: bool) -> tuple[Tensor, int]:
+        """Add the gradient of the loss summed over the labelled entries, in units of ``UNIT``; give mean and number.
+
+        The ``last`` before a step adds those of the other processes.
+        """
         device = self._process.device
         images = self._model.normalize(batch.films[0].to(device, non_blocking=True))
+        network = self._network
+        with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
+            return self._backward(images, labels)
+
+    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, int]:
         with self._process.autocast():
-            logits = self._model(images)
-        loss: Tensor = self._criterion(logits, labels.to(device, non_blocking=True))
+            logits = self._network(images)
+        loss: Tensor = self._criterion(logits, labels.to(logits.device, non_blocking=True))
         labelled = int((~torch.isnan(labels)).sum())
         self._scaler.scale(loss * (labelled / UNIT)).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), labelled
 
     def _update(self, num_labels: int) -> None:
-        """A step down the mean loss of all entries that were labelled since the last one."""
+        """A step down the mean loss of all entries that were labelled since the last one, on whichever process."""
+        num_labels = int(self._process.summed(torch.tensor(num_labels)))
         factor = lr_factor(self._phase, self._step, self._num_steps)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
             group["lr"] = peak * factor
         self._scaler.unscale_(self._optimizer)
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
-        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], UNIT / max(1, num_labels))
+        mean = UNIT * self._process.num_processes / max(1, num_labels)  # what is there is the processes' mean
+        torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], mean)
         torch.nn.utils.clip_grad_norm_(parameters, self._clip_grad)
         self._scaler.step(self._optimizer)
         self._scaler.update()

@@ -18,11 +18,16 @@ class Method:
 
     criterion: losses.Criterion
     order: Order
+    made_from: tuple[LabelTable, FitOptions, float]
 
     @classmethod
     def of(cls, table: LabelTable, options: FitOptions, scale: float) -> "Method":
         """For a model that multiplies its logits by ``scale``; raises OptionError where settings do not fit."""
-        return cls(criterion(table, options, scale), order(table, options))
+        return cls(criterion(table, options, scale), order(table, options), (table, options, scale))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """On its way to another process it is made anew: orders are closures."""
+        return Method.of, self.made_from
 
 
 def criterion(table: LabelTable, options: FitOptions, scale: float) -> losses.Criterion:

@@ -1,14 +1,16 @@
-"""This process: its device, its precision, its helpers."""
+"""This process: its device, its precision, its helpers, and the others that compute with it."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import torch
+from torch import Tensor, distributed
 
 from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.machine import num_cores
 
+T = TypeVar("T")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -19,13 +21,52 @@ class Process:
     device: torch.device
     dtype: torch.dtype
     num_workers: int
+    rank: int = 0
+    num_processes: int = 1
 
     @classmethod
-    def of(cls, options: ComputeOptions) -> "Process":
-        """Raises OptionError where the device is missing or cannot compute in the precision asked for."""
-        device = _device(options.device)
-        workers = default_workers(device) if options.workers == "auto" else options.workers
+    def of(cls, options: ComputeOptions, local_rank: int = 0, num_local: int = 1) -> "Process":
+        """One of ``num_local`` processes on this machine.
+
+        Raises OptionError where the device is missing or cannot compute in the precision asked for.
+        """
+        device = _device(options.device, local_rank)
+        workers = default_workers(device, num_local) if options.workers == "auto" else options.workers
         return cls(device, _dtype(options.precision, device), workers)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that writes and reports."""
+        return self.rank == 0
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.num_processes > 1:
+            values = values.clone()
+            distributed.all_reduce(values)
+        return values
+
+    def collected(self, mine: T) -> list[T]:
+        """What each process has, on every one of them."""
+        if self.num_processes == 1:
+            return [mine]
+        found: list[Any] = [None] * self.num_processes
+        distributed.all_gather_object(found, mine)
+        return found
+
+    def gathered(self, mine: Tensor, num_films: int, dim: int) -> Tensor:
+        """Of films that were dealt out one by one (``rank``, ``rank + num_processes``, ...), all, in their order.
+
+        ``mine``: on the CPU, its films along ``dim``.
+        """
+        if self.num_processes == 1:
+            return mine
+        most = -(-num_films // self.num_processes)
+        rows = mine.movedim(dim, 0)
+        padded = torch.cat([rows, rows.new_zeros(most - len(rows), *rows.shape[1:])]).contiguous()
+        parts = [torch.empty_like(padded) for _ in range(self.num_processes)]
+        distributed.all_gather(parts, padded)
+        return torch.stack(parts, dim=1).flatten(0, 1)[:num_films].movedim(0, dim)
 
     @property
     def pins(self) -> bool:
@@ -42,12 +83,17 @@ class Process:
         )
         precision = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
         workers = f"{self.num_workers} to read films" if self.num_workers else "films read by this process"
-        return f"{self.device.type} ({name}), {precision}, {workers}"
+        several = f"{self.num_processes} processes, each on " if self.num_processes > 1 else ""
+        return f"{several}{self.device.type} ({name}), {precision}, {workers}"
 
 
-def default_workers(device: torch.device) -> int:
-    """With a GPU, a worker a core up to 12; on the CPU half of the cores, since the network needs them too."""
-    return min(12, num_cores()) if device.type == "cuda" else min(4, max(1, num_cores() // 2))
+def default_workers(device: torch.device, num_local: int = 1) -> int:
+    """With a GPU, a worker a core up to 12; on the CPU half of the cores, since the network needs them too.
+
+    ``num_local`` processes share the cores.
+    """
+    cores = max(1, num_cores() // num_local)
+    return min(12, cores) if device.type == "cuda" else min(4, max(1, cores // 2))
 
 
 def encoder_dtype(precision: str, process: Process) -> torch.dtype:
@@ -59,10 +105,12 @@ def encoder_dtype(precision: str, process: Process) -> torch.dtype:
     return torch.bfloat16 if precision == "auto" and multiplies else process.dtype
 
 
-def _device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+def _device(name: Literal["auto", "cpu", "cuda"], local_rank: int) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise OptionError("--device cuda: PyTorch finds no GPU on this machine.", "Pass --device cpu.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank)
 
 
 def _dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> torch.dtype:

@@ -1,7 +1,7 @@
 """What the engine says while it works, without knowing who listens."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +35,9 @@ class EpochSummary:
 class Reporter(Protocol):
     """Who listens: a terminal, a log file, a test."""
 
+    def remote(self) -> "Callable[[], Reporter]":
+        """What makes such a reporter in another process; picklable."""
+
     def note(self, message: str) -> None:
         """Something worth knowing."""
 
@@ -64,6 +67,44 @@ class Reporter(Protocol):
 
     def result(self, message: str) -> None:
         """One line of result: what was written, and where."""
+
+
+class Silent:
+    """Of the processes that compute the same, all but the first."""
+
+    def remote(self) -> "Callable[[], Silent]":
+        return Silent
+
+    def note(self, message: str) -> None:
+        pass
+
+    def warn(self, message: str) -> None:
+        pass
+
+    def plan(self, title: str, facts: Mapping[str, str]) -> None:
+        pass
+
+    @contextmanager
+    def progress(self, description: str, total: int) -> Iterator[Advance]:
+        yield lambda _: None
+
+    def epoch(self, summary: EpochSummary) -> None:
+        pass
+
+    def scores(self, title: str, scores: "Scores") -> None:
+        pass
+
+    def groups(self, title: str, groups: "Mapping[str, Scores]") -> None:
+        pass
+
+    def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
+        pass
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        pass
+
+    def result(self, message: str) -> None:
+        pass
 
 
 def tell_exclusions(reporter: Reporter, excluded: Collection[str], films: Iterable[str]) -> None:

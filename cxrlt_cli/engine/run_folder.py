@@ -29,24 +29,37 @@ class RunFolder:
         return self.path / "best.safetensors"
 
     @classmethod
-    def choose(cls, out: Path | None, command: str, id_column: str) -> "RunFolder":
-        """``out``, or the first free ``runs/COMMAND-K``; raises OptionError where a run stands there already."""
+    def choose(cls, options: FitOptions, command: str) -> "RunFolder":
+        """``--out``, or the first free ``runs/COMMAND-K``, the last one with ``--resume``.
+
+        Raises OptionError where a run stands there already, and is not to go on.
+        """
+        out = options.out
         if out is None:
             number = 1
             while (Path("runs") / f"{command}-{number}").exists():
                 number += 1
-            return cls(Path("runs") / f"{command}-{number}", id_column)
+            if options.resume and number == 1:
+                raise OptionError(f"--resume: there is no runs/{command}-1.", "Name the run with --out.")
+            return cls(Path("runs") / f"{command}-{number - options.resume}", options.id_column)
         if out.exists() and not out.is_dir():
             raise OptionError(f"--out {out} is a file; a run needs a folder.")
-        if (out / "history.jsonl").exists():
-            raise OptionError(f"--out {out} holds a run already.", "Pass another folder, or remove that one first.")
-        return cls(out, id_column)
+        if not options.resume and any((out / name).exists() for name in ("history.jsonl", "resume.pt")):
+            hint = "Go on with --resume, pass another folder, or remove that one first."
+            raise OptionError(f"--out {out} holds a run already.", hint)
+        return cls(out, options.id_column)
 
-    def start(self, options: FitOptions, command: str) -> None:
-        """``run.yaml``: the resolved options, good for ``--config``."""
+    def start(self, options: FitOptions, command: str, num_epochs: int) -> None:
+        """``run.yaml``: the resolved options, good for ``--config``; of ``history.jsonl``, what is known to have been.
+
+        Epochs after the first ``num_epochs`` were ended by a stop before they could be kept; they are learned again.
+        """
         head = f"# cxrlt {__version__}; the same again: cxrlt {command} --config run.yaml\n"
         text = yaml.safe_dump(to_yaml(options), sort_keys=False, allow_unicode=True)
         write_text(self.path / "run.yaml", head + text)
+        history = self.path / "history.jsonl"
+        if history.exists():
+            write_text(history, "".join(history.read_text(encoding="utf-8").splitlines(keepends=True)[:num_epochs]))
 
     def add(self, summary: EpochSummary) -> None:
         """One line to ``history.jsonl``."""

@@ -1,13 +1,15 @@
 """Training: ``train`` and ``finetune`` are one ``fit`` with two starting points."""
 
+import os
 from dataclasses import replace
 
 import torch
 
-from cxrlt_cli.config import FinetuneOptions, TrainOptions
+from cxrlt_cli.config import FinetuneOptions, FitOptions, TrainOptions
 from cxrlt_cli.data.image import Preprocessing
-from cxrlt_cli.engine.films import check_films, find_films
+from cxrlt_cli.engine.films import Films, check_films, find_films
 from cxrlt_cli.engine.fit import fit
+from cxrlt_cli.engine.launch import launch, topology
 from cxrlt_cli.engine.method import Method, logit_scale
 from cxrlt_cli.engine.phantom import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.process import Process
@@ -23,12 +25,13 @@ from cxrlt_cli.nets.weights import starting_weights
 def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     """Train a classifier from a backbone; the scores of its best epoch, or None after a dry run."""
     options = options.resolved()
-    process = Process.of(options)
+    topology(options, os.environ, torch.cuda.device_count())
+    Process.of(options)
     check_backbone(options.backbone)
     if options.csv is None:
         options = with_phantoms(options, reporter)
     assert options.csv is not None, "films were given, or drawn"
-    folder = RunFolder.choose(options.out, "train", options.id_column)
+    folder = RunFolder.choose(options, "train")
     training, validation = find_films(options, options.csv, reporter)
     weights = starting_weights(options.backbone, options.weights)
     architecture = Architecture(
@@ -51,19 +54,21 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     )
     if options.prior_bias:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)
-    return fit(model, method, training, validation, options, folder, process, reporter)
+    check_head(architecture, training, options)
+    return launch(fit, options, reporter, model, method, training, validation, options, folder)
 
 
 def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     """Go on from a checkpoint, on the same findings or on others; like ``train`` otherwise."""
     options = options.resolved()
-    process = Process.of(options)
+    topology(options, os.environ, torch.cuda.device_count())
+    Process.of(options)
     checkpoint = Checkpoint.read(options.checkpoint)
     if options.csv is None and is_of_phantoms(checkpoint.training.get("options", {}).get("csv")):
         options = with_phantoms(options, reporter)
     if options.csv is None:
         raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
-    folder = RunFolder.choose(options.out, "finetune", options.id_column)
+    folder = RunFolder.choose(options, "finetune")
     training, validation = find_films(options, options.csv, reporter)
     architecture = _architecture(checkpoint.architecture, options)
     method = Method.of(training.table, options, architecture.logit_scale)
@@ -87,7 +92,16 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
     known = set(model.findings) <= set(checkpoint.findings) and model.preprocessing == checkpoint.preprocessing
     before = from_checkpoint(checkpoint, options.checkpoint) if options.retrain_head and known else None
-    return fit(model, method, training, validation, options, folder, process, reporter, before)
+    check_head(architecture, training, options)
+    return launch(fit, options, reporter, model, method, training, validation, options, folder, before)
+
+
+def check_head(architecture: Architecture, training: Films, options: FitOptions) -> None:
+    """Raise OptionError where the head and the options do not go together."""
+    if architecture.head != "csra" and architecture.csra_heads != 1:
+        raise OptionError(f"--csra-heads is of no use with --head {architecture.head}.", "Leave it out.")
+    if architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
+        raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
 
 
 def _architecture(before: Architecture, options: FinetuneOptions) -> Architecture:

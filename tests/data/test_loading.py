@@ -21,7 +21,7 @@ def paths(labels: Path) -> list[Path]:
 def epochs(paths: list[Path], num_workers: int) -> list[list[Batch]]:
     dataset = FilmDataset(paths, [Preprocessing(32)], Augmentation(), 10**6)
     order = uniform(np.zeros((NUM_FILMS, 1)), 3, 2)
-    loader = training_loader(dataset, order, batch_size=4, seed=3, num_workers=num_workers, pin=False)
+    loader = training_loader(dataset, EpochDraws(order, 4, 3), num_workers=num_workers, pin=False)
     assert len(loader) == 2
     return [list(loader), list(loader)]
 

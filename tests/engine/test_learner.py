@@ -31,6 +31,10 @@ def batches(*groups: list[int]) -> list[Batch]:
     return [Batch(torch.tensor(group), (films[group],), ()) for group in groups]
 
 
+def learn(student: Learner, drawn: list[Batch], targets: torch.Tensor = TARGETS) -> tuple[float, int]:
+    return student.epoch(drawn, range(len(drawn)), targets, IDS, lambda _: None, lambda *_: None)
+
+
 def learner(
     model: Classifier, phase: Phase, accumulate: int = 1, num_steps: int = 4, clip_grad: float = 1.0
 ) -> Learner:
@@ -51,14 +55,14 @@ def test_in_the_first_phase_nothing_of_the_backbone_changes() -> None:
     """test_resnet has batch norms, whose statistics a frozen backbone in train mode would still change."""
     model = classifier()
     before = snapshot(model)
-    learner(model, HEAD).epoch(batches([0, 1, 2, 3], [4, 5, 6, 7]), TARGETS, IDS, lambda _: None)
+    learn(learner(model, HEAD), batches([0, 1, 2, 3], [4, 5, 6, 7]))
     assert changed(model, before) == {"head.classifier.weight", "head.classifier.bias"}
 
 
 def test_in_the_second_phase_everything_learns() -> None:
     model = classifier()
     before = snapshot(model)
-    learner(model, ALL).epoch(batches([0, 1, 2, 3], [4, 5, 6, 7]), TARGETS, IDS, lambda _: None)
+    learn(learner(model, ALL), batches([0, 1, 2, 3], [4, 5, 6, 7]))
     assert changed(model, before) == set(before)
 
 
@@ -67,8 +71,8 @@ def test_accumulated_batches_make_the_step_of_one_large_batch() -> None:
     one, two = classifier("test_convnext"), classifier("test_convnext")
     targets = TARGETS.clone()
     targets[:3] = float("nan")
-    learner(one, ALL).epoch(batches(list(range(8))), targets, IDS, lambda _: None)
-    learner(two, ALL, accumulate=2).epoch(batches([0, 1, 2, 3], [4, 5, 6, 7]), targets, IDS, lambda _: None)
+    learn(learner(one, ALL), batches(list(range(8))), targets)
+    learn(learner(two, ALL, accumulate=2), batches([0, 1, 2, 3], [4, 5, 6, 7]), targets)
     for name, value in one.state_dict().items():
         torch.testing.assert_close(two.state_dict()[name], value, rtol=1e-3, atol=1e-5)
 
@@ -86,21 +90,21 @@ def test_the_gradient_that_is_clipped_is_that_of_the_mean_loss(monkeypatch: pyte
     loss.backward()
     expected = torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm()
     model.zero_grad()
-    learner(model, ALL).epoch([batch], TARGETS, IDS, lambda _: None)
+    learn(learner(model, ALL), [batch])
     assert norms[0].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_a_group_that_is_not_full_still_makes_a_step() -> None:
     model = classifier()
     before = snapshot(model)
-    learner(model, HEAD, accumulate=3).epoch(batches([0, 1, 2, 3]), TARGETS, IDS, lambda _: None)
+    learn(learner(model, HEAD, accumulate=3), batches([0, 1, 2, 3]))
     assert changed(model, before)
 
 
 def test_the_mean_loss_is_over_films() -> None:
     model = classifier("test_convnext")
     frozen = Phase("head", 1, "head", 1e-30, 0.0, 0.0, False, 0.0)
-    loss, num_films = learner(model, frozen).epoch(batches([0, 1, 2], [3, 4, 5]), TARGETS, IDS, lambda _: None)
+    loss, num_films = learn(learner(model, frozen), batches([0, 1, 2], [3, 4, 5]))
     assert num_films == 6
     model.eval()
     images = model.normalize(batches([0, 1, 2, 3, 4, 5])[0].films[0])
@@ -111,7 +115,7 @@ def test_the_mean_loss_is_over_films() -> None:
 def test_averaged_weights_trail_behind_and_are_what_is_evaluated() -> None:
     model = classifier()
     student = learner(model, ALL)
-    student.epoch(batches([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]), TARGETS, IDS, lambda _: None)
+    learn(student, batches([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]))
     assert set(student.candidates) == {"raw", "ema"}
     assert student.candidates["raw"] is model
     assert changed(model, snapshot(student.candidates["ema"]))
@@ -124,7 +128,7 @@ def test_the_mean_of_epochs_is_the_plain_one() -> None:
     student = learner(model, Phase("all", 1, "all", 1e-2, 1e-3, 0.0, False, 0.0))
     states = []
     for group in ([0, 1, 2, 3], [4, 5, 6, 7], [0, 2, 4, 6]):
-        student.epoch(batches(group), TARGETS, IDS, lambda _: None)
+        learn(student, batches(group))
         student.average()
         states.append(snapshot(model))
     for name, value in student.candidates["average"].state_dict().items():
@@ -141,9 +145,9 @@ def test_class_weights_belong_to_names() -> None:
 def test_the_rate_follows_the_schedule() -> None:
     ramp = Phase("all", 1, "all", 1.0, 0.1, 0.5, True, 0.0)
     student = learner(classifier(), ramp, num_steps=4)
-    student.epoch(batches([0, 1]), TARGETS, IDS, lambda _: None)
+    learn(student, batches([0, 1]))
     assert student.rates == {"head": 0.5, "backbone": pytest.approx(0.05)}
-    student.epoch(batches([0, 1]), TARGETS, IDS, lambda _: None)
+    learn(student, batches([0, 1]))
     assert student.rates == {"head": 1.0, "backbone": pytest.approx(0.1)}
 
 
@@ -151,7 +155,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_films() -> None:
     model = classifier()
     torch.nn.init.constant_(model.head.classifier.bias, float("inf"))
     with pytest.raises(WorkerError, match=r"step 1; films 2\.png, 3\.png") as caught:
-        learner(model, HEAD).epoch(batches([2, 3]), TARGETS, IDS, lambda _: None)
+        learn(learner(model, HEAD), batches([2, 3]))
     assert caught.value.exit_code == 5
     assert "--lr-warmup" in caught.value.hint
 
@@ -160,4 +164,4 @@ def test_a_film_that_is_gone_stops_with_its_name() -> None:
     fault = FilmError(Path("gone.png"), "does not exist")
     broken = Batch(torch.tensor([0]), (torch.zeros(1, 1, 32, 32, dtype=torch.uint8),), (fault,))
     with pytest.raises(DataError, match=r"gone\.png: does not exist"):
-        learner(classifier(), HEAD).epoch([broken], TARGETS, IDS, lambda _: None)
+        learn(learner(classifier(), HEAD), [broken])

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,31 +13,49 @@ from cxrlt_cli.errors import OptionError
 SUMMARY = EpochSummary("all", 1, 2, 0.5, 1e-3, 1e-4, "raw", 0.25, None, 10.0, 2.0, True)
 
 
+def options(out: Path | None, **changes: object) -> TrainOptions:
+    return TrainOptions.model_validate({"out": out, **changes})
+
+
 def test_the_first_free_number_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number in (1, 2, 4):
         (tmp_path / "runs" / f"train-{number}").mkdir(parents=True)
-    assert RunFolder.choose(None, "train", "ImageID").path == Path("runs/train-3")
-    assert RunFolder.choose(None, "finetune", "ImageID").path == Path("runs/finetune-1")
+    assert RunFolder.choose(options(None), "train").path == Path("runs/train-3")
+    assert RunFolder.choose(options(None), "finetune").path == Path("runs/finetune-1")
+    assert RunFolder.choose(options(None, resume=True), "train").path == Path("runs/train-2")
+    with pytest.raises(OptionError, match="there is no runs/finetune-1"):
+        RunFolder.choose(options(None, resume=True), "finetune")
 
 
 def test_a_folder_with_a_run_or_a_file_is_refused(tmp_path: Path) -> None:
-    folder = RunFolder.choose(tmp_path / "run", "train", "ImageID")
-    folder.start(TrainOptions(csv=tmp_path / "a.csv").resolved(), "train")
-    assert RunFolder.choose(tmp_path / "run", "train", "ImageID") == folder  # nothing was learned in it yet
+    folder = RunFolder.choose(options(tmp_path / "run"), "train")
+    folder.start(TrainOptions(csv=tmp_path / "a.csv").resolved(), "train", 0)
+    assert RunFolder.choose(options(tmp_path / "run"), "train") == folder  # nothing was learned in it yet
     folder.add(SUMMARY)
     with pytest.raises(OptionError, match="holds a run already"):
-        RunFolder.choose(tmp_path / "run", "train", "ImageID")
+        RunFolder.choose(options(tmp_path / "run"), "train")
     with pytest.raises(OptionError, match="is a file"):
-        RunFolder.choose(tmp_path / "run" / "run.yaml", "train", "ImageID")
+        RunFolder.choose(options(tmp_path / "run" / "run.yaml"), "train")
 
 
 def test_history_grows_a_line_an_epoch_and_run_yaml_is_good_for_config(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.start(TrainOptions(csv=Path("a.csv"), loss="asl").resolved(), "train")
+    folder.start(TrainOptions(csv=Path("a.csv"), loss="asl").resolved(), "train", 0)
     content = yaml.safe_load((tmp_path / "run.yaml").read_text())
     assert (content["loss"], content["csv"]) == ("asl", str(Path("a.csv").resolve()))
     for _ in range(2):
         folder.add(SUMMARY)
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [SUMMARY.to_json()] * 2
+
+
+def test_a_run_that_goes_on_forgets_epochs_that_were_not_kept(tmp_path: Path) -> None:
+    folder = RunFolder.choose(options(tmp_path / "run"), "train")
+    folder.start(options(tmp_path / "run", csv=tmp_path / "a.csv").resolved(), "train", 0)
+    for epoch in (1, 2, 3):
+        folder.add(replace(SUMMARY, epoch=epoch))
+    again = RunFolder.choose(options(tmp_path / "run", resume=True), "train")
+    again.start(options(tmp_path / "run", csv=tmp_path / "a.csv").resolved(), "train", 2)
+    lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
