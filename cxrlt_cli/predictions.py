@@ -13,6 +13,8 @@ from cxrlt_cli.data.table import Texts, read_csv
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.files import replacing
 
+OOD_SCORE = "ood_score"  # a column that is no finding
+
 
 @dataclass(frozen=True)
 class Predictions:
@@ -45,13 +47,14 @@ class Predictions:
     def read(cls, path: Path | str, id_column: str = "ImageID") -> "Predictions":
         """The predictions of a CSV: an id column, and one column of probabilities a finding.
 
-        Raises DataError that names file, column and row.
+        ``ood_score`` is no finding and left aside. Raises DataError that names file, column and row.
         """
         path = Path(path)
         frame = read_csv(path)
         if id_column not in frame.columns:
             raise DataError(f"{path} has no column '{id_column}' (it has {listed(list(frame.columns), 8)}).")
         ids = frame.pop(id_column).to_numpy(object)
+        frame = frame.drop(columns=OOD_SCORE, errors="ignore")
         if frame.shape[1] == 0:
             raise DataError(
                 f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
@@ -75,12 +78,16 @@ class Predictions:
 
         Where all of them are 0 or 1, decisions, they are written as such.
         """
+        with replacing(Path(path)) as temporary:
+            temporary.write_text(self.to_csv(id_column), encoding="utf-8", newline="")
+
+    def to_csv(self, id_column: str = "ImageID", *, header: bool = True) -> str:
+        """The text of that CSV, or its rows alone."""
         decided = bool(((self.probabilities == 0) | (self.probabilities == 1)).all())
         values = self.probabilities.astype(np.int64) if decided else self.probabilities
         frame = pd.DataFrame(values, columns=pd.Index(self.findings))
         frame.insert(0, id_column, self.ids)
-        with replacing(Path(path)) as temporary:
-            frame.to_csv(temporary, index=False, lineterminator="\n")
+        return frame.to_csv(index=False, header=header, lineterminator="\n")
 
     def select(self, findings: Sequence[str]) -> "Predictions":
         """These findings, in this order."""
@@ -145,13 +152,19 @@ def blend_known(
     mode: str = "mean",
 ) -> Predictions:
     """``blend`` of members that need not have the same findings: each is blended of those that know it."""
-    columns: dict[str, NDArray[np.float64]] = {}
+    groups: dict[tuple[int, ...], list[str]] = {}
     for name in findings:
-        knowing = [index for index, member in enumerate(members) if name in member.findings]
+        knowing = tuple(index for index, member in enumerate(members) if name in member.findings)
+        groups.setdefault(knowing, []).append(name)
+    parts = []
+    for knowing, names in groups.items():
         shares = None if weights is None else [weights[index] for index in knowing]
-        one = blend([members[index].select([name]) for index in knowing], shares, mode)
-        columns[name] = one.probabilities[:, 0]
-    return Predictions(members[0].ids, tuple(findings), np.stack(list(columns.values()), axis=1))
+        if shares is not None and not any(shares):
+            raise DataError(f"The members that know {listed(names)} have weight 0.", "Leave it out with --findings.")
+        parts.append(blend([members[index].select(names) for index in knowing], shares, mode))
+    together = tuple(name for part in parts for name in part.findings)
+    probabilities = np.concatenate([part.probabilities for part in parts], axis=1)
+    return Predictions(members[0].ids, together, probabilities).select(findings)
 
 
 def transformed(probabilities: NDArray[np.float64], mode: str) -> NDArray[np.float64]:

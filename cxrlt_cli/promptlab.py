@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from cxrlt_cli.zeroshot import Floats, pooled, top_number
+from cxrlt_cli.zeroshot import Floats, pooled
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ def examine(
     """The worth of a finding's sentences, or None where no film is positive.
 
     ``cosines [N, P]`` with the films, ``features [P, D]`` of length 1, ``targets [N]`` with NaN where a film is not
-    labelled; ``normal [N]``, the anchor's score, is taken from every other. A pool over the K largest takes all where
-    fewer are left.
+    labelled; ``normal [N]``, the anchor's score, is taken from every other.
     """
     labelled = ~np.isnan(targets)
     truth = targets[labelled] == 1
@@ -58,8 +57,7 @@ def examine(
     normal = normal[labelled] if isinstance(normal, np.ndarray) else normal
 
     def ap(columns: list[int]) -> float:
-        few = top_number(pool) is not None and len(columns) < (top_number(pool) or 0)
-        return float(average_precision_score(truth, pooled(cosines[:, columns], "mean" if few else pool) - normal))
+        return float(average_precision_score(truth, pooled(cosines[:, columns], pool) - normal))
 
     everything = list(range(len(sentences)))
     similarity = features @ features.T

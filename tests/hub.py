@@ -35,7 +35,12 @@ def serving(files: Mapping[str, bytes], *, wrong_digests: bool = False, licence:
         def answer(self, body: bool) -> None:
             path = unquote(urlparse(self.path).path)
             server.asked.append(path)
-            if path.endswith("/commits/main"):
+            if server.missing and path.startswith("/api/"):
+                self.send_response(404)
+                self.send_header("X-Error-Code", "RepoNotFound")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            elif path.endswith("/commits/main"):
                 commits = [
                     {"id": c, "authors": [], "date": "2025-01-01T00:00:00.000Z", "title": "", "message": ""}
                     for c in COMMITS
@@ -87,6 +92,7 @@ def serving(files: Mapping[str, bytes], *, wrong_digests: bool = False, licence:
                 self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
             self.end_headers()
             if body:
+                server.fetched.append(name)
                 self.wfile.write(data[first : server.cut])
                 if server.cut is not None:
                     self.close_connection = True
@@ -98,8 +104,11 @@ def serving(files: Mapping[str, bytes], *, wrong_digests: bool = False, licence:
         asked: list[str]
         url: str
         cut: int | None = None
+        missing = False
+        fetched: list[str]
 
     server = Server(("127.0.0.1", 0), Handler)
+    server.fetched = []
     server.asked, server.url = [], f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -43,6 +43,7 @@ LIBRARIES = {
         "pydicom",
         "safetensors",
         "huggingface_hub",
+        "filelock",
     },
     4: {"numpy", "torch", "timm", "yaml"},
     5: {"typer", "rich", "pydantic", "yaml"},

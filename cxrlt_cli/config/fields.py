@@ -47,10 +47,18 @@ def _number(text: str) -> int | float | bool | str:
     return text
 
 
+def _pool(text: str) -> str:
+    kind, _, number = text.partition(":")
+    if text in ("mean", "max", "lse") or (kind == "topk" and number.isdecimal() and int(number) > 0):
+        return text
+    raise ValueError(f"'{text}' is none of mean, max, lse and topk:K, K a whole number from 1")
+
+
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Threshold = Annotated[Literal["0.5", "best"], BeforeValidator(str)]
+Pool = Annotated[str, AfterValidator(_pool)]
 OptionsT = TypeVar("OptionsT", bound="Options")
 
 

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import Names, Numbers, Options, Threshold, option
+from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, option
 from cxrlt_cli.config.training import ComputeOptions, FilmOptions, Merge, Postprocess, Views
 
 
@@ -109,13 +109,16 @@ class OodOptions(ComputeOptions):
     prompts: Path | None = option(
         None, "YAML file: findings and the sentences that describe them (default: our own).", panel="Zero-shot"
     )
-    pool: str = option(
+    findings: Names | None = option(
+        None, "Findings of the prompts to score, separated by commas (default: all).", panel="Zero-shot"
+    )
+    pool: Pool = option(
         "mean",
         "From cosines with sentences to a score.\n\n"
         "mean: of all.\n\n"
         "max: the largest.\n\n"
         "topk:K: the mean of the K largest.\n\n"
-        "lse: a smooth maximum.\n\n"
+        "lse: a smooth maximum, log(mean(exp(100 s))) / 100.\n\n"
         "Each ranks films in another order.",
         panel="Zero-shot",
     )

@@ -23,10 +23,8 @@ from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, WithFeatures, from_checkpoint
 from cxrlt_cli.nets.novelty import Novelty
-from cxrlt_cli.predictions import Predictions, normal_gating
+from cxrlt_cli.predictions import OOD_SCORE, Predictions, normal_gating
 from cxrlt_cli.tta import VIEWS, View, merge
-
-OOD_SCORE = "ood_score"
 
 
 def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
@@ -196,7 +194,10 @@ def rehearse(
 def write(predictions: Predictions, path: Path, id_column: str, reporter: Reporter) -> None:
     written = "Replaced" if path.exists() else "Wrote"
     predictions.write(path, id_column)
-    films, findings = counted(len(predictions.ids), "film"), counted(len(predictions.findings), "finding")
+    films, findings = (
+        counted(len(predictions.ids), "film"),
+        counted(len(set(predictions.findings) - {OOD_SCORE}), "finding"),
+    )
     reporter.result(f"{written} {path}: {films}, {findings}.")
 
 

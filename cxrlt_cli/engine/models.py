@@ -7,6 +7,7 @@ from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import CheckpointError, listed
 from cxrlt_cli.nets import hub
 from cxrlt_cli.nets.clip import PHANTOM_CLIP
+from cxrlt_cli.nets.manifest import MANIFEST, Manifest, verified
 
 DEMONSTRATION = "phantom-clip"
 
@@ -35,12 +36,12 @@ def pull_model(options: ModelsPullOptions, reporter: Reporter) -> None:
     source = hub.find(options.name)
     folder = options.out or hub.home(source)
     if options.out is None and folder.exists():
-        hub.verified(folder)
+        verified(folder)
         reporter.result(f"{source.name} is in {folder} already, whole.")
         return
     reporter.note(f"Fetching {source.repository} ({source.licence}) ...")
     hub.pull(source, folder)
-    manifest = hub.Manifest.read(folder)
+    manifest = Manifest.read(folder)
     use = hub.FLAGS[source.kind].format(source.name if options.out is None and source.kind == "open_clip" else folder)
     reporter.result(
         f"Wrote {folder}: {source.repository} at {manifest.revision[:7]}, licence {manifest.licence}. Pass {use}."
@@ -50,8 +51,8 @@ def pull_model(options: ModelsPullOptions, reporter: Reporter) -> None:
 def verify_model(options: ModelsVerifyOptions, reporter: Reporter) -> None:
     """Hold a fetched model, by its name or its folder, against its manifest."""
     folder = _folder(options.name)
-    manifest = hub.verified(folder)
-    extra = [p.name for p in sorted(folder.iterdir()) if p.name not in (*manifest.files, hub.MANIFEST)]
+    manifest = verified(folder)
+    extra = [p.name for p in sorted(folder.iterdir()) if p.name not in (*manifest.files, MANIFEST)]
     if extra:
         reporter.warn(f"{folder} also holds {listed(extra)}, of which its manifest knows nothing.")
     files = counted(len(manifest.files), "file")

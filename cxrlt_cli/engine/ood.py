@@ -23,7 +23,7 @@ from cxrlt_cli.engine.phantom import shows_phantoms, unseen_phantoms
 from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.prompt_lab import tell_worth
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
-from cxrlt_cli.errors import FilmError, ModelError, OptionError, listed
+from cxrlt_cli.errors import DataError, FilmError, ModelError, OptionError, WorkerError, listed
 from cxrlt_cli.files import require_file
 from cxrlt_cli.nets import hub
 from cxrlt_cli.nets.clip import DEMONSTRATION, PHANTOM_CLIP, ClipEncoder, load
@@ -39,7 +39,6 @@ def ood(options: OodOptions, reporter: Reporter) -> Predictions | None:
     Without ``--csv`` the films are the default phantoms that have the findings of Task 2. Where the CSV has labels of a
     finding, its sentences are examined.
     """
-    zeroshot.top_number(options.pool)
     process = Process.of(options)
     require_file(options.out, "--out", (options.csv, options.prompts, *options.exclude))
     if options.report is not None:
@@ -49,12 +48,17 @@ def ood(options: OodOptions, reporter: Reporter) -> Predictions | None:
     sentences = _sentences(options)
     csv = unseen_phantoms(reporter) if options.csv is None else options.csv
     ids, paths = films_to_predict(options, csv, reporter)
-    truth = _truth(options, csv, list(sentences), ids)
+    truth = _truth(options, csv, list(sentences), ids, reporter)
     if options.report is not None and truth is None:
         raise OptionError(f"--report judges sentences, and {csv} has no labels of {listed(list(sentences), 10)}.")
-    folder = _folder(options, shows_phantoms(csv, paths))
+    folder = _folder(options, shows_phantoms(paths))
     encoder = load(folder, options.normalization).to(process.device)
     encoder.require_trained()
+    cut = [line for lines in sentences.values() for line in lines if encoder.fills(line)]
+    if cut:
+        reporter.warn(
+            f"Longer than the {encoder.context_length} tokens that the model reads, or as long: {listed(cut)}."
+        )
     texts = {name: encoder.encode_prompts(lines).numpy() for name, lines in sentences.items()}
     anchors = prompts.read(options.prompts).anchors
     anchor = encoder.encode_prompts(anchors).numpy() if options.anchor == "normal" else None
@@ -75,6 +79,8 @@ def ood(options: OodOptions, reporter: Reporter) -> Predictions | None:
             "out": str(options.out),
         },
     )
+    if folder == PHANTOM_CLIP:
+        reporter.warn(f"The model is {DEMONSTRATION}.")
     if options.dry_run:
         _rehearse(films, reporter)
         return None
@@ -92,8 +98,6 @@ def ood(options: OodOptions, reporter: Reporter) -> Predictions | None:
     write(predictions, options.out, options.id_column, reporter)
     if truth is not None and cosines is not None:
         tell_worth(sentences, cosines, texts, truth, normal, options, csv, str(folder.name), reporter)
-    if folder == PHANTOM_CLIP:
-        reporter.warn(f"These scores are of {DEMONSTRATION}.")
     return predictions
 
 
@@ -141,7 +145,10 @@ class _Films:
         (films,) = batch.films
         levels = films.to(self.process.device).float()
         seen = [self.encoder.encode_images(view.apply(levels)) for view in VIEWS[self.options.tta]]
-        return np.asarray(normalize(torch.stack(seen).mean(dim=0), dim=1).cpu())
+        features = normalize(torch.stack(seen).mean(dim=0), dim=1).cpu()
+        if not torch.isfinite(features).all():
+            raise WorkerError("The encoder gives features that are no finite numbers.", "Pass --precision fp32.")
+        return np.asarray(features)
 
     def _encoded(self, rows: Rows, advance: Advance) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
         faults: list[FilmError] = []
@@ -177,21 +184,34 @@ def _sentences(options: OodOptions) -> Mapping[str, tuple[str, ...]]:
     if unknown:
         hint = "Describe it in a file for --prompts."
         raise OptionError(f"--findings: no sentence describes {listed(unknown)}.", hint)
+    if options.id_column in findings:
+        raise OptionError(f"The prompts have a finding '{options.id_column}', as the ids' column is called.")
     if options.anchor == "normal" and not known.anchors:
         raise OptionError("--anchor normal: the prompts have no 'anchors:'.", "Add sentences on a normal film.")
     return {name: known.findings[name] for name in findings}
 
 
 def _truth(
-    options: OodOptions, csv: Path, findings: Sequence[str], ids: Texts
+    options: OodOptions, csv: Path, findings: Sequence[str], ids: Texts, reporter: Reporter
 ) -> dict[str, NDArray[np.float32]] | None:  # fmt: skip
     """The labels ``[N]`` of the findings that the CSV has columns of; None where it has none."""
-    named = [name for name in findings if name in read_csv(csv).columns]
+    columns = read_csv(csv).columns
+    named = [name for name in findings if name in columns]
     if not named:
         return None
-    table = read_labels(
-        csv, id_column=options.id_column, patient_column=options.patient_column, findings=named, needs_patients=False
-    )
+    try:
+        table = read_labels(
+            csv,
+            id_column=options.id_column,
+            patient_column=options.patient_column,
+            findings=named,
+            needs_patients=False,
+        )
+    except DataError as error:
+        if options.report is not None:
+            raise
+        reporter.note(f"Sentences are not judged: {error.message}")
+        return None
     row = {film: index for index, film in enumerate(table.ids)}
     targets = table.targets[[row[film] for film in ids]]
     return {name: targets[:, column] for column, name in enumerate(named)}

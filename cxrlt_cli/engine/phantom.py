@@ -65,10 +65,11 @@ def is_of_phantoms(training_csv: str | None) -> bool:
     return (folder / RECIPE).is_file() or folder == cache_folder(DEFAULT)
 
 
-def shows_phantoms(csv: Path, films: Sequence[Path]) -> bool:
-    """Whether films are phantoms, by the recipe that lies beside their CSV or their folder."""
-    folders = {csv.resolve().parent, *(film.resolve().parents[1] for film in films[:1])}
-    return any((folder / RECIPE).is_file() for folder in folders)
+def shows_phantoms(films: Sequence[Path]) -> bool:
+    """Whether all films are phantoms: files, not links, in a folder that lies beside a phantoms' recipe."""
+    folders = {film.parent for film in films}
+    drawn = all((folder.resolve().parent / RECIPE).is_file() for folder in folders)
+    return drawn and not any(film.is_symlink() for film in films)
 
 
 def phantom_test_csv(training_csv: str | None, reporter: Reporter) -> Path | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import OodOptions
-from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.nets.clip import DEMONSTRATION, PHANTOM_CLIP
 from cxrlt_cli.promptlab import COLUMNS, examine, lines
@@ -33,8 +33,11 @@ def tell_worth(
     }
     examined = {name: one for name, one in found.items() if one is not None}
     without = [name for name, one in found.items() if one is None]
-    if without:
-        reporter.note(f"No film of {csv} is positive for {', '.join(without)}; its sentences are not judged.")
+    unlabelled = [name for name in sentences if name not in truth]
+    notes = [f"No film is positive for {', '.join(without)}."] if without else []
+    notes += [f"{csv.name} has no column {', '.join(unlabelled)}."] if unlabelled else []
+    if notes:
+        reporter.note(f"Not judged: {' '.join(notes)}")
     if not examined:
         return
     reporter.table(f"What each sentence is worth on {csv}", COLUMNS, lines(examined))
@@ -42,11 +45,13 @@ def tell_worth(
         mean = float(np.mean([one.ap for one in examined.values()]))
         facts = [
             ("films", f"{len(normal):,}"),
-            ("macro AP", f"{mean:.3f}"),
-            ("prevalence", f"{np.mean([one.prevalence for one in examined.values()]):.3f}"),
+            (f"macro AP of {len(examined)} of {counted(len(sentences), 'finding')}", f"{mean:.3f}"),
+            ("mean prevalence", f"{np.mean([one.prevalence for one in examined.values()]):.3f}"),
             ("model", "phantom-clip, a demonstration" if model == PHANTOM_CLIP.name else model),
+            ("prompts", options.prompts.name if options.prompts else "cxrlt's own"),
             ("pool, anchor", f"{options.pool}, {options.anchor}"),
         ]
-        notes = [f"The model is {DEMONSTRATION}."] if model == PHANTOM_CLIP.name else []
+        notes = [f"Not judged: {note}" for note in notes]
+        notes += [f"The model is {DEMONSTRATION}."] if model == PHANTOM_CLIP.name else []
         write_text(options.report, prompt_page(f"Sentences on {csv.name}", facts, examined, notes))
         reporter.result(f"Wrote {options.report}: open it in a browser.")

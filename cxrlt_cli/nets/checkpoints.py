@@ -22,6 +22,7 @@ from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.files import replacing
 from cxrlt_cli.labels import CXR_LT_2026
+from cxrlt_cli.nets.manifest import check
 
 FORMAT = 1
 NOVELTY = "novelty."  # begins the names of tensors that are no weights
@@ -116,11 +117,12 @@ class Checkpoint:
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """The tensors of a safetensors or PyTorch file in float32, and the header that cxrlt wrote, if it did.
 
-    A run's folder stands for its ``best.safetensors``.
+    A folder, of a run or as ``hub`` fetched it, stands for its ``best.safetensors``.
 
     Raises CheckpointError where the file is missing, damaged, or holds more than tensors.
     """
-    if path.is_dir() and (path / "best.safetensors").is_file():  # the folder of a run
+    if path.is_dir() and (path / "best.safetensors").is_file():
+        check(path)
         path = path / "best.safetensors"
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"

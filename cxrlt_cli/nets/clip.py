@@ -7,6 +7,7 @@ Letters: N films, P sentences, D features, S side of a film.
 
 import hashlib
 import json
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -23,6 +25,7 @@ from cxrlt_cli import prompts
 from cxrlt_cli.data.image import PERCENTILES, Film
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets.checkpoints import IMAGENET_MEAN, IMAGENET_STD
+from cxrlt_cli.nets.manifest import check
 
 PHANTOM_CLIP = Path(__file__).with_name("phantom_clip")
 DEMONSTRATION = "phantom-clip, a DEMONSTRATION that has seen drawings alone: its scores say nothing of real films"
@@ -108,6 +111,10 @@ class ClipEncoder:
         self._mean, self._std = self._mean.to(device), self._std.to(device)
         return self
 
+    def fills(self, sentence: str) -> bool:
+        """Whether a sentence takes all tokens that are read, so that its end may be cut off."""
+        return bool((self._tokenizer([sentence]) != 0).all())
+
     def prepare(self, film: Film) -> Film:
         """A windowed film, uint8 ``[H, W]``, resized and cropped as the model's own preprocessing does: ``[S, S]``."""
         image = Image.fromarray(film)
@@ -151,13 +158,19 @@ def load(folder: Path, normalization: Normalization = "auto") -> ClipEncoder:
     """
     if not folder.is_dir():
         raise CheckpointError(f"--model {folder} is no folder.", f"It wants one with {CONFIG} and weights.")
+    check(folder)
     if not (folder / CONFIG).is_file() or not _weights(folder):
         what = CONFIG if not (folder / CONFIG).is_file() else f"weights ({' or '.join(WEIGHTS)})"
         raise CheckpointError(f"--model {folder} has no {what}.", "It wants a folder as open_clip saves it.")
     try:
         model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError, ImportError, OSError) as error:
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"--model {folder} is not read: its weights hold more than tensors, which could run code on this machine.",
+            "Ask its author for a safetensors file.",
+        ) from error
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, ImportError, OSError) as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"--model {folder} cannot be loaded: {reason}") from error
     return ClipEncoder(model, transform, tokenizer, folder, normalization)

@@ -1,44 +1,48 @@
-"""Models of the Hugging Face hub, each in a folder of its own: a pinned revision, safetensors, and a manifest.
+"""Models of the Hugging Face hub, each in a folder of its own: one commit, safetensors, and a manifest.
 
-A folder is fetched where there is a network and may be copied anywhere; whatever is loaded from it is checked against
-its manifest first. A hub out of reach is found out in seconds.
+A folder is fetched where there is a network and may be copied anywhere. A hub out of reach is found out in seconds.
 """
 
-import hashlib
-import json
+import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatch
 from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLError
 from threading import Thread
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import huggingface_hub
-import open_clip
 import timm
+from filelock import FileLock
 from huggingface_hub import constants
+from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors.torch import save_file
 
-from cxrlt_cli import __version__
-from cxrlt_cli.errors import CheckpointError, ModelError, OptionError, listed
-from cxrlt_cli.files import cache_root, write_text
+from cxrlt_cli.errors import ModelError, OptionError, explain, listed
+from cxrlt_cli.files import cache_root
 from cxrlt_cli.nets.checkpoints import read_pytorch
+from cxrlt_cli.nets.manifest import MANIFEST, Manifest, sha256, verified
 
+T = TypeVar("T")
 Kind = Literal["open_clip", "classifier", "backbone"]
 
-MANIFEST = "manifest.json"
-REACH_SECONDS = 4.0
+REACH_SECONDS = 3.0
 WEIGHTS: dict[Kind, str] = {
     "open_clip": "open_clip_model.safetensors",
     "classifier": "best.safetensors",
     "backbone": "model.safetensors",
 }  # what they are called in a folder of ours
+USUAL: dict[Kind, tuple[str, ...]] = {
+    "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
+    "classifier": (),
+    "backbone": ("model.safetensors", "pytorch_model.bin"),
+}  # and on the hub
 FLAGS: dict[Kind, str] = {"open_clip": "--model {}", "classifier": "{} as CHECKPOINT", "backbone": "--weights {}"}
 BESIDE = ("open_clip_config.json", "config.json", "tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json",
           "README.md", "LICENSE*")  # fmt: skip
@@ -47,7 +51,7 @@ HUB = "hf-hub:"
 
 @dataclass(frozen=True)
 class Source:
-    """A model on the hub. ``revision``: a branch, or a commit by its first digits."""
+    """A model on the hub. ``revision``: a commit by its first digits; or ``main``, whose commit the manifest keeps."""
 
     name: str
     repository: str
@@ -88,6 +92,8 @@ def find(name: str) -> Source:
     for source in catalogue():
         if name == source.name:
             return source
+    if name == "phantom-clip":
+        raise OptionError("phantom-clip comes with cxrlt; there is nothing to fetch.", "Pass --model phantom-clip.")
     if name.startswith(HUB):
         repository = name.removeprefix(HUB)
         if repository.count("/") != 1 or repository.startswith("/") or repository.endswith("/"):
@@ -113,104 +119,80 @@ def home(source: Source) -> Path:
     return cache_root() / "models" / source.name.replace(HUB, "").replace("/", "--")
 
 
-@dataclass(frozen=True)
-class Manifest:
-    """What a folder holds and where it came from; ``files``: sha256 by name."""
-
-    name: str
-    repository: str
-    revision: str
-    licence: str
-    files: dict[str, str]
-    fetched: str
-    cxrlt: str = __version__
-    open_clip: str = open_clip.__version__
-
-    @classmethod
-    def read(cls, folder: Path) -> "Manifest":
-        """Raises CheckpointError where the folder has none, or none that can be read."""
-        try:
-            return cls(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise CheckpointError(
-                f"{folder} has no {MANIFEST}, so it cannot be checked.", "cxrlt models pull writes one."
-            ) from error
-        except (OSError, ValueError, TypeError) as error:
-            raise CheckpointError(f"{folder / MANIFEST} cannot be read: {error}.") from error
-
-    def faults(self, folder: Path) -> list[str]:
-        """What is missing from the folder, or is not what it was."""
-        return [
-            f"{name} {'differs' if (folder / name).is_file() else 'is missing'}"
-            for name, digest in self.files.items()
-            if not (folder / name).is_file() or sha256(folder / name) != digest
-        ]
-
-
-def verified(folder: Path) -> Manifest:
-    """The manifest of a folder whose files are all as it says; raises CheckpointError where they are not."""
-    manifest = Manifest.read(folder)
-    if faults := manifest.faults(folder):
-        raise CheckpointError(
-            f"{folder} is not what was fetched: {listed(faults)}.",
-            f"Delete it and fetch it again: cxrlt models pull {manifest.name}",
-        )
-    return manifest
-
-
 def resolve(source: Source) -> Path:
-    """The verified folder of a model, fetched if it is not on this machine. Raises ModelError as ``pull`` does."""
+    """The folder of a model, fetched if it is not on this machine; whoever loads from it holds it against its manifest.
+
+    Raises ModelError as ``pull`` does.
+    """
     folder = home(source)
-    if not folder.exists():
-        return pull(source, folder)
-    verified(folder)
-    return folder
+    return folder if folder.exists() else pull(source, folder)
 
 
 def pull(source: Source, folder: Path) -> Path:
-    """Fetch a model into ``folder``, which appears whole or not at all; what was fetched before a stop is kept.
+    """Fetch a model into ``folder``, which appears whole or not at all; whole files from before a stop are kept.
 
-    Raises OptionError where the folder holds something else; ModelError, within seconds, where the hub is out of reach.
+    One command at a time: another that wants the same waits. Raises OptionError where the folder holds something else;
+    ModelError, within seconds, where the hub is out of reach.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OptionError(f"{folder} is there already.", "cxrlt models verify checks it; or pass another --out.")
+    folder = folder.resolve()
+    _require_free(folder)
     if constants.HF_HUB_OFFLINE:
         _refuse(source, "HF_HUB_OFFLINE is set")
     if reason := _unreachable(f"{constants.ENDPOINT}/{source.repository}/resolve/main/README.md"):
         _refuse(source, reason)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if (folder / MANIFEST).exists():  # by another command, meanwhile
+            verified(folder)
+            return folder
+        _fetch_into(source, folder)
+    return folder
+
+
+def _fetch_into(source: Source, folder: Path) -> None:
     raw = folder.with_name(f".{folder.name}.download")
     ready = folder.with_name(f".{folder.name}.ready")
-    try:
-        commit, licence, names = _choose(source)
-        for name, digest in names.items():
-            path = Path(huggingface_hub.hf_hub_download(source.repository, name, revision=commit, local_dir=raw))
-            if digest is not None and sha256(path) != digest:
-                path.unlink()
-                raise ModelError(f"{name} of {source.repository} came with another checksum than the hub names.")
-    except CheckpointError:
-        raise
-    except Exception as error:  # of whichever HTTP client this version of the hub's package uses
-        _refuse(source, next(iter(str(error).splitlines()), type(error).__name__))
+    commit, licence, names = _ask(source, lambda: _choose(source))
+    for name, digest in names.items():
+        path = Path(_ask(source, lambda: huggingface_hub.hf_hub_download(
+            source.repository, name, revision=commit, local_dir=raw)))  # noqa: B023  # fmt: skip
+        if digest is not None and sha256(path) != digest:
+            path.unlink()
+            raise ModelError(f"{name} of {source.repository} came with another checksum than the hub names.")
     shutil.rmtree(ready, ignore_errors=True)
-    ready.mkdir(parents=True)
+    ready.mkdir()
     for name in names:
         if _is_weights(name):
             _as_safetensors(raw / name, ready / WEIGHTS[source.kind])
         else:
-            shutil.move(raw / name, ready / Path(name).name)
+            shutil.copyfile(raw / name, ready / name)
     files = {path.name: sha256(path) for path in sorted(ready.iterdir())}
-    manifest = Manifest(source.name, source.repository, commit, licence, files, date.today().isoformat())
-    write_text(ready / MANIFEST, json.dumps(asdict(manifest), indent=2) + "\n")
+    Manifest(source.name, source.repository, commit, licence, files, date.today().isoformat()).write(ready)
     if folder.exists():
         folder.rmdir()
     ready.rename(folder)
     shutil.rmtree(raw)
-    return folder
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _require_free(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OptionError(f"{folder} is there already.", "cxrlt models verify checks it; or pass another --out.")
+
+
+def _ask(source: Source, question: Callable[[], T]) -> T:
+    """An answer of the hub's client; its errors are told as ours, those of the disk and of cxrlt as they are."""
+    try:
+        return question()
+    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
+        raise ModelError(
+            f"The hub has no {source.repository} that may be read from here.",
+            "Is its name right? Some models need an account: hf auth login.",
+        ) from error
+    except Exception as error:  # of whichever HTTP client this version of the hub's package uses
+        bug = isinstance(error, AttributeError | TypeError | LookupError | AssertionError | NameError)
+        if bug or explain(error) is not None:
+            raise
+        _refuse(source, next(iter(str(error).splitlines()), type(error).__name__))
 
 
 def _choose(source: Source) -> tuple[str, str, dict[str, str | None]]:
@@ -227,22 +209,18 @@ def _choose(source: Source) -> tuple[str, str, dict[str, str | None]]:
     digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or ()}
     licence = getattr(info.card_data, "license", None) or source.licence
     weights = _pick_weights(source, digests)
-    beside = [name for name in digests if any(fnmatch(name, pattern) for pattern in BESIDE)]
+    beside = [name for name in digests if "/" not in name and any(fnmatch(name, pattern) for pattern in BESIDE)]
     return info.sha or revision, str(licence), {name: digests[name] for name in (*beside, weights)}
 
 
 def _pick_weights(source: Source, names: Iterable[str]) -> str:
-    """The one file of weights; as safetensors if there is such a one."""
-    found = [name for name in names if _is_weights(name)]
-    usual = [name for name in found if Path(name).stem in ("open_clip_model", "open_clip_pytorch_model", "model",
-                                                           "pytorch_model", "best")]  # fmt: skip
-    candidates = usual or found
-    safe = [name for name in candidates if name.endswith(".safetensors")] or candidates
-    if source.kind == "open_clip":
-        safe = [name for name in safe if "open_clip" in name] or safe
-    if len(safe) != 1:
+    """The one file of weights: by its usual names, in their order; or else the only one that there is."""
+    found = [name for name in names if _is_weights(name) and "/" not in name]
+    usual = [name for name in USUAL[source.kind] if name in found]
+    safe = [name for name in found if name.endswith(".safetensors")] or found
+    if not usual and len(safe) != 1:
         raise ModelError(f"{source.repository} has {len(safe)} files of weights ({listed(safe)}); one was expected.")
-    return safe[0]
+    return (usual or safe)[0]
 
 
 def _is_weights(name: str) -> bool:
@@ -250,12 +228,18 @@ def _is_weights(name: str) -> bool:
 
 
 def _as_safetensors(path: Path, out: Path) -> None:
-    """Move a file of weights, converted where it is a pickle; only tensors are ever unpickled."""
+    """Copy a file of weights, converted where it is a pickle; only tensors are ever unpickled."""
     if path.suffix == ".safetensors":
-        shutil.move(path, out)
+        try:
+            os.link(path, out)
+        except OSError:  # not on this file system
+            shutil.copyfile(path, out)
         return
-    save_file({name: tensor.clone().contiguous() for name, tensor in read_pytorch(path).items()}, out)
-    path.unlink()
+    try:
+        tensors = read_pytorch(path)
+    except (RuntimeError, EOFError, ValueError) as error:
+        raise ModelError(f"{path.name} was fetched and cannot be read: {error}.".replace("\n", " ")) from error
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, out)
 
 
 def _refuse(source: Source, reason: str) -> NoReturn:

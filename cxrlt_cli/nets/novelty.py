@@ -70,8 +70,9 @@ class Novelty:
     def distances(self, features: Tensor) -> Tensor:
         """Relative Mahalanobis and nearest-neighbour distances of ``[N, D]``: ``[2, N]``."""
         x = features.to(self.mean.dtype)
-        to_groups = torch.cdist(x @ self.whitening, self.means @ self.whitening).square().min(dim=1).values
-        to_all = ((x - self.mean) @ self.background).square().sum(dim=1)
+        centred, means = x - self.mean, self.means - self.mean  # or large numbers would be taken from each other
+        to_groups = torch.cdist(centred @ self.whitening, means @ self.whitening).square().min(dim=1).values
+        to_all = (centred @ self.background).square().sum(dim=1)
         near = torch.cdist(normalize(x, dim=1), self.reference)
         neighbour = near.kthvalue(min(NUM_NEIGHBOURS, len(self.reference)), dim=1).values
         return torch.stack([to_groups - to_all, neighbour])

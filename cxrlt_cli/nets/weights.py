@@ -8,6 +8,7 @@ from torch import Tensor
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets import hub
 from cxrlt_cli.nets.checkpoints import read_tensors
+from cxrlt_cli.nets.manifest import check
 
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 
@@ -28,6 +29,7 @@ def starting_weights(backbone: str, weights: str) -> dict[str, Tensor] | None:
 
 def _find(path: Path) -> Path:
     if path.is_dir():
+        check(path)
         for name in FILE_NAMES:
             if (path / name).is_file():
                 return path / name
@@ -45,4 +47,6 @@ def _fetch(backbone: str) -> Path:
         cached = huggingface_hub.try_to_load_from_cache(source.repository, name)
         if isinstance(cached, str):
             return Path(cached)
-    return hub.resolve(source) / hub.WEIGHTS["backbone"]
+    folder = hub.resolve(source)
+    check(folder)
+    return folder / hub.WEIGHTS["backbone"]

@@ -172,15 +172,16 @@ def similarity(texts: Sequence[str], cosines: Floats) -> str:
         parts.append(f'<text class="tick middle" x="{left + cell * i + 9}" y="{top - 5}">{i + 1}</text>')
         for j, column in enumerate(texts):
             if i != j:
-                shade = (float(cosines[i, j]) - low) / max(high - low, 1e-9)
+                shade = 0.15 + 0.85 * (float(cosines[i, j]) - low) / max(high - low, 1e-9)
                 title = f"{cosines[i, j]:.3f}: {row} / {column}"
                 parts.append(
                     f'<rect class="heat" x="{left + cell * j}" y="{top + cell * i}" width="{cell - 1}" '
                     f'height="{cell - 1}" fill-opacity="{shade:.3f}"><title>{escape(title)}</title></rect>'
                 )
+    label = f"Cosines from {low:.2f} to {high:.2f}"
     return (
-        f'<svg viewBox="0 0 {side} {side}" role="img" aria-label="Cosines from {low:.2f} to {high:.2f}">'
-        f"{''.join(parts)}</svg>"
+        f'<svg style="max-width:{side}px" viewBox="0 0 {side} {side}" role="img" aria-label="{label}">'
+        f"{''.join(parts)}</svg><p class='note'>{low:.2f} to {high:.2f}</p>"
     )
 
 

@@ -11,7 +11,7 @@ WORTH = (
     "drop those that harm on one set of films and judge on another. Alike: mean cosine with the finding's others. "
     "Click a heading to sort."
 )
-ALIKE = "Cosines among the sentences of a finding, numbered as in the file: the darker, the more alike."
+ALIKE = "Cosines among the sentences of a finding, numbered as above, from the least (lightest) to the most."
 
 
 def prompt_page(
@@ -20,7 +20,7 @@ def prompt_page(
     """The page as HTML; ``facts``: name and value."""
     tables = [
         section(
-            escape(f"{one.finding}: AP {one.ap:.3f}, prevalence {one.prevalence:.3f}"),
+            escape(f"{one.finding}: AP {one.ap:.3f}; {one.positives:,} films have it, {100 * one.prevalence:.1f} %"),
             _table(one),
             WORTH * (not number),
         )

@@ -162,7 +162,9 @@ def test_films_unlike_the_training_films_have_a_higher_ood_score(run: Path, labe
         predictions = infer(InferOptions.model_validate({**options, **out}), Recorder())
         assert predictions is not None
         assert predictions.findings == ("nodule", "ood_score")
-        assert Predictions.read(tmp_path / "p.csv").findings == predictions.findings
+        header = (tmp_path / "p.csv").read_text().splitlines()[0]
+        assert header == "ImageID,nodule,ood_score"
+        assert Predictions.read(tmp_path / "p.csv").findings == ("nodule",), "it is no finding"
         scores.append(predictions.probabilities[:, 1])
     known, strange = scores
     assert strange.min() > np.quantile(known, 0.95)

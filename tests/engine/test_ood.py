@@ -6,6 +6,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.config import OodOptions
@@ -185,8 +186,13 @@ def test_what_cannot_be_scored_is_told(labels: Path, clip_folder: Path, tmp_path
     out = tmp_path / "p.csv"
     with pytest.raises(OptionError, match="no sentence describes Mass"):
         scored(labels, out, findings="Mass")
-    with pytest.raises(OptionError, match="none of mean, max"):
-        scored(labels, out, pool="best")
+    for pool in ("best", "topk", "topk:0", "topk:x"):
+        with pytest.raises(ValidationError, match="none of mean, max"):
+            scored(labels, out, pool=pool)
+    named = tmp_path / "named.yaml"
+    named.write_text("findings: {ImageID: [x, z]}")
+    with pytest.raises(OptionError, match="as the ids' column is called"):
+        scored(labels, out, prompts=named)
     bare = tmp_path / "bare.yaml"
     bare.write_text("findings: {x: [y]}")
     with pytest.raises(OptionError, match="have no 'anchors:'"):

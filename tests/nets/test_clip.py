@@ -1,4 +1,6 @@
 import json
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,26 @@ def test_a_folder_that_lacks_a_part_is_told_and_nothing_is_made_up(clip_folder: 
     with pytest.raises(CheckpointError, match="has no") as caught:
         load(clip_folder)
     assert missing in caught.value.message
+
+
+def test_weights_cut_short_or_with_code_in_them_are_told(clip_folder: Path, tmp_path: Path) -> None:
+    weights = clip_folder / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        load(clip_folder)
+    weights.unlink()
+    (clip_folder / "open_clip_pytorch_model.bin").write_bytes(pickle.dumps({"a": Evil(tmp_path)}, protocol=2))
+    with pytest.raises(CheckpointError, match="could run code"):
+        load(clip_folder)
+    assert not (tmp_path / "ran").exists()
+
+
+class Evil:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.folder / 'ran'}",)
 
 
 def test_weights_that_do_not_fit_are_told(clip_folder: Path) -> None:

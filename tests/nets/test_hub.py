@@ -1,8 +1,11 @@
+import errno
 import json
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import timm
 import torch
@@ -16,7 +19,8 @@ from cxrlt_cli.nets import hub
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, load
 from cxrlt_cli.nets.clip import load as load_clip
-from cxrlt_cli.nets.hub import Manifest, Source, catalogue, find, home, pull, resolve, verified
+from cxrlt_cli.nets.hub import Source, catalogue, find, home, pull, resolve
+from cxrlt_cli.nets.manifest import Manifest, verified
 from cxrlt_cli.nets.weights import starting_weights
 from tests.hub import COMMITS, serving, use
 
@@ -53,7 +57,7 @@ def test_the_catalogue_knows_the_challenges_models() -> None:
     assert find("convnextv2_base").licence == "cc-by-nc-4.0"
     assert find("hf-hub:org/model").repository == "org/model"
     assert len({home(source) for source in [*catalogue(), find("hf-hub:org/model")]}) == len(catalogue()) + 1
-    for wrong in ("nosuch", "hf-hub:model", "hf-hub:/model", "hf-hub:a/b/../c"):
+    for wrong in ("nosuch", "phantom-clip", "hf-hub:model", "hf-hub:/model", "hf-hub:a/b/../c"):
         with pytest.raises(OptionError):
             find(wrong)
 
@@ -78,7 +82,7 @@ def test_a_pull_pins_converts_and_writes_a_manifest(
     assert (manifest.revision, manifest.licence, manifest.repository) == (COMMITS[1], "mit", "yyupenn/whyxrayclip")
     theirs, ours = load_file(clip_folder / "open_clip_model.safetensors"), load_clip(folder)
     assert torch.equal(ours._model.state_dict()["visual.proj"], theirs["visual.proj"])
-    assert not [path for path in folder.parent.iterdir() if path != folder], "nothing is left beside it"
+    assert {path.name for path in folder.parent.iterdir()} == {folder.name, f".{folder.name}.lock"}
 
 
 def test_a_changed_or_missing_file_is_told(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +96,16 @@ def test_a_changed_or_missing_file_is_told(clip_folder: Path, tmp_path: Path, mo
     (folder / "README.md").unlink()
     with pytest.raises(CheckpointError, match=r"README\.md is missing, open_clip_model\.safetensors differs"):
         verified(folder)
+    with pytest.raises(CheckpointError, match="is not what was fetched"):
+        load_clip(folder)
+    for text in ("null", "[]", '{"name": 1}'):
+        (folder / "manifest.json").write_text(text)
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            verified(folder)
+    content = {"name": "", "repository": "", "revision": "", "licence": "", "files": {}, "fetched": ""}
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="names no file of weights"):
+        verified(folder)
     (folder / "manifest.json").write_text("{")
     with pytest.raises(CheckpointError, match="cannot be read"):
         verified(folder)
@@ -100,8 +114,9 @@ def test_a_changed_or_missing_file_is_told(clip_folder: Path, tmp_path: Path, mo
         Manifest.read(folder)
 
 
-def test_a_pull_that_was_cut_goes_on(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 50_000)
+def test_whole_files_from_before_a_stop_are_not_fetched_again(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(clip_files(clip_folder, tmp_path)) as server:
         use(monkeypatch, server.url)
         server.cut = 200_000
@@ -109,7 +124,61 @@ def test_a_pull_that_was_cut_goes_on(clip_folder: Path, tmp_path: Path, monkeypa
             pull(hub.WHYXRAYCLIP, tmp_path / "copy")
         assert not (tmp_path / "copy").exists()
         server.cut = None
+        server.fetched.clear()
         assert verified(pull(hub.WHYXRAYCLIP, tmp_path / "copy"))
+        assert server.fetched == ["open_clip_pytorch_model.bin"]
+    assert sorted(path.name for path in tmp_path.glob("*copy*")) == [".copy.lock", "copy"]
+
+
+def test_two_commands_that_want_a_model_get_it_once(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(clip_files(clip_folder, tmp_path)) as server, ThreadPoolExecutor(3) as pool:
+        use(monkeypatch, server.url)
+        folders = list(pool.map(lambda _: resolve(hub.WHYXRAYCLIP), range(3)))
+        assert sorted(server.fetched) == ["README.md", "open_clip_config.json", "open_clip_pytorch_model.bin"]
+    assert set(verified(folders[0]).files) == {"README.md", "open_clip_config.json", "open_clip_model.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "chosen"),
+    [
+        ("open_clip", ["model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin"], 2),
+        ("open_clip", ["open_clip_pytorch_model.bin", "open_clip_model.safetensors"], 1),
+        ("backbone", ["pytorch_model.bin", "model.safetensors", "onnx/model.bin"], 1),
+        ("classifier", ["best_model.pth", "weights.safetensors"], 1),
+        ("classifier", ["best_model.pth", "README.md"], 0),
+    ],
+)
+def test_the_weights_of_a_repository_are_chosen_by_kind(kind: hub.Kind, names: list[str], chosen: int) -> None:
+    assert hub._pick_weights(Source("x", "a/b", kind, "", ""), names) == names[chosen]
+
+
+def test_files_in_subfolders_are_not_taken_for_those_at_the_top(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {**clip_files(clip_folder, tmp_path), "tokenizer/config.json": b"{}", "config.json": b'{"top": 1}'}
+    with serving(files) as server:
+        use(monkeypatch, server.url)
+        folder = pull(hub.WHYXRAYCLIP, tmp_path / "copy")
+    assert json.loads((folder / "config.json").read_text()) == {"top": 1}
+
+
+def test_a_full_disk_and_a_missing_repository_are_not_the_network(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(clip_files(clip_folder, tmp_path)) as server:
+        use(monkeypatch, server.url)
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+        with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+            patched.setattr(huggingface_hub, "hf_hub_download", full)
+            pull(hub.WHYXRAYCLIP, tmp_path / "copy")
+        server.missing = True
+        with pytest.raises(ModelError, match=r"has no org/nosuch that may be read"):
+            pull(find("hf-hub:org/nosuch"), tmp_path / "copy")
 
 
 def test_a_file_with_another_checksum_is_refused(

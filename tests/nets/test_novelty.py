@@ -33,20 +33,26 @@ def test_the_ridge_is_ledoit_and_wolfs() -> None:
 
 
 def test_distances_are_those_of_a_naive_loop() -> None:
-    novelty, (films, _) = fitted(), made_up(5, 2)
+    """Means, covariances and neighbours from the films themselves, in float64, with features far from 0."""
+    features, targets = made_up(600)
+    features = features + 300
+    novelty = Novelty.fit(features, targets, features[:50], torch.Generator().manual_seed(0))
+    x, y = features.double().numpy(), targets.numpy()
+    groups = [x[y[:, 0] == 1], x[y[:, 1] == 1], x[(y == 0).all(axis=1)]]
+    within = np.concatenate([group - group.mean(axis=0) for group in groups])
+    ridge = float(_ridge(torch.from_numpy(within)))
+    precision, background = (
+        np.linalg.inv(rows.T @ rows / len(rows) + ridge * np.eye(6)) for rows in (within, x - x.mean(axis=0))
+    )
+    films = made_up(5, 2)[0] + 300
     relative, neighbour = novelty.distances(films)
-    within = torch.linalg.inv(novelty.whitening @ novelty.whitening.T)
-    overall = torch.linalg.inv(novelty.background @ novelty.background.T)
-    for film, mine, near in zip(films, relative, neighbour, strict=True):
-        gaps = [film - mean for mean in novelty.means]
-        to_groups = min(float(gap @ torch.linalg.inv(within) @ gap) for gap in gaps)
-        gap = film - novelty.mean
-        assert float(mine) == pytest.approx(
-            to_groups - float(gap @ torch.linalg.inv(overall) @ gap), rel=1e-2, abs=0.05
-        )
-        own = film / film.norm()
-        all_near = sorted(float((own - other).norm()) for other in novelty.reference)
-        assert float(near) == pytest.approx(all_near[NUM_NEIGHBOURS - 1], rel=1e-2, abs=1e-3)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    for film, mine, near in zip(films.double().numpy(), relative, neighbour, strict=True):
+        gaps = [film - group.mean(axis=0) for group in groups]
+        to_all = (film - x.mean(axis=0)) @ background @ (film - x.mean(axis=0))
+        assert float(mine) == pytest.approx(min(gap @ precision @ gap for gap in gaps) - to_all, rel=1e-3, abs=1e-3)
+        distances = sorted(np.linalg.norm(film / np.linalg.norm(film) - other) for other in unit)
+        assert float(near) == pytest.approx(distances[NUM_NEIGHBOURS - 1], rel=0.05, abs=1e-4)
 
 
 def test_other_films_stand_out_and_like_films_do_not() -> None:

@@ -11,7 +11,6 @@ import json
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +31,8 @@ from cxrlt_cli import prompts, zeroshot
 from cxrlt_cli.data.phantom import draw
 from cxrlt_cli.data.phantom.signs import SIGNS
 from cxrlt_cli.labels import UNSEEN
-from cxrlt_cli.nets import clip, hub
+from cxrlt_cli.nets import clip
+from cxrlt_cli.nets.manifest import Manifest, sha256
 
 CAPTIONS = Path(__file__).with_name("captions.yaml")
 DRAWN, SIDE = 128, 96
@@ -150,10 +150,9 @@ def write(model: Any, out: Path) -> None:
     save_file(tensors, out / clip.WEIGHTS[0], metadata={"format": "pt"})
     config = {"model_cfg": {**MODEL, "init_logit_bias": -3.0}, "preprocess_cfg": PREPROCESS}
     (out / clip.CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    files = {name: hub.sha256(out / name) for name in (clip.CONFIG, clip.WEIGHTS[0])}
+    files = {name: sha256(out / name) for name in (clip.CONFIG, clip.WEIGHTS[0])}
     today = date.today().isoformat()
-    manifest = hub.Manifest("phantom-clip", "cxrlt/phantom-clip", "v1", "Apache-2.0", files, today)
-    (out / hub.MANIFEST).write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    Manifest("phantom-clip", "cxrlt/phantom-clip", "v1", "Apache-2.0", files, today).write(out)
 
 
 def report(folder: Path, films: NDArray[np.uint8], findings: NDArray[np.bool_]) -> None:

@@ -34,6 +34,6 @@ def test_numbers_on_the_page_are_those_that_were_found() -> None:
     found = examined()
     page = prompt_page("t", [], found)
     for one in found.values():
-        assert f"AP {one.ap:.3f}, prevalence {one.prevalence:.3f}" in page
+        assert f"AP {one.ap:.3f}; {one.positives:,} films have it" in page
         for sentence in one.sentences:
             assert f"data-value='{sentence.ap}'>{sentence.ap:.3f}<" in page
