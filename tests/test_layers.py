@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "cxrlt_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    1: ("__init__", "errors", "labels", "config", "files", "machine", "prompts"),
+    1: ("__init__", "errors", "labels", "config", "files", "machine", "names", "prompts"),
     2: ("bootstrap", "calibration", "metrics", "predictions", "promptlab", "report", "selection", "zeroshot",
         "data.table", "data.__init__"),
     3: (
@@ -23,6 +23,7 @@ LAYERS = {
         "data.loading",
         "data.features",
         "data.phantom",
+        "data.structure",
         "data.thumbnails",
         "nets",
     ),
