@@ -26,7 +26,7 @@ def fault_of_name(name: str) -> str | None:
         return f"is longer than {MAX_LENGTH:,} characters"
     if name != name.strip():
         return "begins or ends with a space"
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
+    if not is_text(name):
         return "holds a control character or half a character"
     if any(_is_formula(cell) for cell in name.split(";")):
         return "a spreadsheet would run as a formula"
@@ -40,6 +40,11 @@ def fault_of_id(film: str) -> str | None:
     if film and (is_absolute or any(part.strip() == ".." for part in parts)):
         return "leaves the image folder"
     return fault_of_name(film)
+
+
+def is_text(words: str) -> bool:
+    """Whether no character steers what shows it, or is half of a pair, which cannot be written."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in words)
 
 
 def shown(name: str) -> str:
