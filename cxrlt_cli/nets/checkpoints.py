@@ -5,10 +5,10 @@ winner of CXR-LT 2026 published its weights. Nothing that could run code is ever
 """
 
 import json
-import math
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from cxrlt_cli.names import fault_of_name, shown
 
 FORMAT = 1
 NOVELTY = "novelty."  # begins the names of tensors that are no weights
-MAX_IMAGE_SIZE, MAX_HEADS = 8192, 64
+MAX_IMAGE_SIZE, MAX_HEADS, LARGE = 8192, 64, 1e6
 COLORS = ("red", "green", "blue")
 _BLOCK = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -110,7 +110,7 @@ class Checkpoint:
                 architecture=_architecture(header["architecture"]),
                 findings=_findings(header["findings"]),
                 preprocessing=_preprocessing(path, header),
-                mean=_three(header, "mean", least=-math.inf),
+                mean=_three(header, "mean", least=-LARGE),
                 std=_three(header, "std", least=1e-9),
                 tensors={name: tensor for name, tensor in tensors.items() if not name.startswith(NOVELTY)},
                 training=_training(header["training"]),
@@ -142,7 +142,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
             tensors, header = read_pytorch(path), None
         return {name: _widened(tensor) for name, tensor in tensors.items()}, header
     except (SafetensorError, *_FAULTS) as error:
-        raise CheckpointError(f"{path} is damaged or no file of weights ({error}).".replace("\n", " ")) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    reason = " ".join(str(error).split())
+    return CheckpointError(f"{path} is damaged or no file of weights ({reason[:300]}).")
 
 
 # What torch, its unpickler and JSON raise on damaged files.
@@ -153,7 +158,6 @@ _FAULTS = (
     EOFError,
     LookupError,
     MemoryError,
-    OSError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -186,9 +190,13 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{path} is no file of weights.", "Pass a .safetensors file, or a .pth file of tensors."
             )
-    _check_zip(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_zip(path)
+        with warnings.catch_warnings():  # of versions of pickle; what cannot be read is an error
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, *_FAULTS) as error:  # OSError: torch seeks to where a damaged file points
+        raise _damaged(path, error) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is not read: it holds more than tensors, which could run code on this machine.",
@@ -215,10 +223,10 @@ def _check_zip(path: Path) -> None:
         raise CheckpointError(f"{path} is damaged: its parts are larger than the file.")
 
 
-def _number(values: Mapping[str, Any], name: str, low: float = -math.inf, high: float = math.inf) -> Any:
+def _number(values: Mapping[str, Any], name: str, low: float = -LARGE, high: float = LARGE) -> Any:
     """A number of a header; raises ValueError where it is none, or not from ``low`` to ``high``."""
     value = values[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high or value - value != 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise ValueError(f"{name} is {str(value)[:40]}")
     return value
 
