@@ -236,6 +236,7 @@ _DICOM_FAULTS = (
     struct.error,
     zlib.error,
     pydicom.errors.InvalidDicomError,
+    pydicom.errors.BytesLengthException,
 )
 
 

@@ -36,7 +36,7 @@ def check_size(num_bytes: int, max_pixels: int) -> None:
 
 def check_png(data: bytes, max_pixels: int) -> None:
     """Every chunk is there and has its checksum; one picture."""
-    position, kind = len(PNG), b""
+    position, kind, num_pixels, compressed = len(PNG), b"", 0, 0
     while kind != b"IEND":
         if position + 12 > len(data):
             raise UnreadableError("is a PNG cut short")
@@ -49,10 +49,14 @@ def check_png(data: bytes, max_pixels: int) -> None:
             raise UnreadableError("is a damaged PNG (checksum)")
         if kind == b"IHDR" and length >= 8:
             width, height = struct.unpack_from(">II", data, position + 8)
-            check_pixels(height * width, max_pixels)
+            num_pixels = height * width
+            check_pixels(num_pixels, max_pixels)
         if kind == b"acTL":
             raise UnreadableError("is an animated PNG, not one film")
+        compressed += length if kind == b"IDAT" else 0
         position = end + 4
+    if compressed > (BYTES_PER_PIXEL + 1) * num_pixels + 2**16:  # all of it would be inflated, and thrown away
+        raise UnreadableError("is a PNG of more compressed bytes than its pixels can have")
 
 
 def check_jpeg(data: bytes, max_pixels: int) -> None:

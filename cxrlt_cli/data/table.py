@@ -182,6 +182,7 @@ def read_csv(path: Path) -> pd.DataFrame:
             lines = _Lines(file, path)
             reader = csv.reader(lines, strict=True)
             header = [name.strip() for name in next(reader, [])]
+            lines.begin_row()
             if not header:
                 raise DataError(f"{path} is empty.", "It needs a header and one row a film.")
             if len(header) == 1 and (separator := next((mark for mark in ";\t" if mark in header[0]), None)):

@@ -5,6 +5,7 @@ winner of CXR-LT 2026 published its weights. Nothing that could run code is ever
 """
 
 import json
+import mmap
 import pickle
 import re
 import struct
@@ -31,6 +32,7 @@ from cxrlt_cli.names import fault_of_name, shown
 FORMAT = 1
 NOVELTY = "novelty."  # begins the names of tensors that are no weights
 MAX_IMAGE_SIZE, MAX_HEADS, LARGE = 8192, 64, 1e6
+HINT = "Ask its author for a safetensors file."
 COLORS = ("red", "green", "blue")
 _BLOCK = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -191,7 +193,7 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
                 f"{path} is no file of weights.", "Pass a .safetensors file, or a .pth file of tensors."
             )
     try:
-        _check_zip(path)
+        _check_pytorch(path)
         with warnings.catch_warnings():  # of versions of pickle; what cannot be read is an error
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -200,7 +202,7 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is not read: it holds more than tensors, which could run code on this machine.",
-            "Ask its author for a safetensors file.",
+            HINT,
         ) from error
     for key in ("model_state_dict", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -210,15 +212,22 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
-def _check_zip(path: Path) -> None:
-    """PyTorch's files are zip files whose members are stored as they are; compressed ones could inflate without end."""
+def _check_pytorch(path: Path) -> None:
+    """What torch's own unpickler, which runs nothing, would still fill all memory with.
+
+    PyTorch's files are zip files whose members are stored as they are: compressed ones inflate without end. Of all that
+    the unpickler may call, ``bytearray`` alone takes a number of bytes to make; no tensor needs it.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"bytearray") >= 0:
+            raise CheckpointError(f"{path} is not read: it holds more than tensors.", HINT)
     try:
-        with zipfile.ZipFile(path) as file:
-            members = file.infolist()
+        with zipfile.ZipFile(path) as parts:
+            members = parts.infolist()
     except (zipfile.BadZipFile, NotImplementedError):  # an older file, a pickle; torch tells a damaged one
         return
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-        raise CheckpointError(f"{path} is compressed, which no file of PyTorch is.")
+        raise CheckpointError(f"{path} is compressed, which no file of PyTorch is.", HINT)
     if sum(member.file_size for member in members) > path.stat().st_size:
         raise CheckpointError(f"{path} is damaged: its parts are larger than the file.")
 
