@@ -100,6 +100,8 @@ def check_stream(data: bytes, num_pixels: int, max_pixels: int) -> None:
     if data.startswith(JPEG):
         check_jpeg_header(data, max_pixels)
     elif data.startswith(_JPEG_2000) or data[4:8] == _JP2:
+        if data[4:8] == _JP2:
+            _check_boxes(data)
         start = data.find(_JPEG_2000)
         while start >= 0:
             if start + 24 > len(data):
@@ -112,6 +114,16 @@ def check_stream(data: bytes, num_pixels: int, max_pixels: int) -> None:
         raise UnreadableError("is a DICOM whose compressed pixels are of no known kind")
     elif len(data) > 32 * num_pixels + 64:  # four channels of 64 bits; runs of bytes are not longer than the bytes
         raise UnreadableError("is a DICOM of more compressed bytes than its pixels can have")
+
+
+def _check_boxes(data: bytes) -> None:
+    """Those of JP2 lead to its codestream: pydicom goes from one to the next by their lengths, at one of 0 for ever."""
+    position = 0
+    while data[position + 4 : position + 8] != b"jp2c":
+        length = int.from_bytes(data[position : position + 4], "big")
+        if length < 8 or position + length >= len(data):
+            raise UnreadableError("is a DICOM whose JPEG 2000 pixels are damaged")
+        position += length
 
 
 def check_deflated(data: bytes, max_pixels: int) -> None:

@@ -127,6 +127,16 @@ print("MB", (peak() - before) // 1024)
     assert int(found.group(1)) < 100
 
 
+@pytest.mark.parametrize("length", [0, 1, 7, 2**32 - 1])
+def test_boxes_that_lead_nowhere_are_refused(tmp_path: Path, length: int) -> None:
+    """pydicom looks for the next box for ever where one has no length."""
+    boxes = encoded(SMALL, "JPEG2000")
+    damaged = boxes[:12] + struct.pack(">I", length) + boxes[16:]
+    (tmp_path / "a.dcm").write_bytes(of_pixels(tmp_path, JPEG2000Lossless, damaged))
+    with pytest.raises(FilmError, match="JPEG 2000 pixels are damaged"):
+        read_film(tmp_path / "a.dcm")
+
+
 @pytest.mark.parametrize("syntax", [DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, JPEG2000Lossless])
 def test_honest_films_of_the_same_kinds_are_read(tmp_path: Path, syntax: UID) -> None:
     levels = np.tile(np.arange(0, 200, 10, dtype=np.uint8), (20, 1))
