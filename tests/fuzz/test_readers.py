@@ -103,7 +103,8 @@ def check_film(path: Path) -> bool:
         film = read_film(path, max_pixels=MAX_PIXELS)
     except FilmError as error:
         return refused(error, path)
-    assert (film.dtype, film.ndim) == (np.uint8, 2)
+    assert film.dtype == np.uint8
+    assert film.ndim == 2
     assert 0 < film.size <= MAX_PIXELS
     return True
 
