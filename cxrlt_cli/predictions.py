@@ -9,9 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from cxrlt_cli.data.table import Texts, read_csv
+from cxrlt_cli.data.table import HINT_ON_IDS, Texts, check_findings, read_csv
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.files import replacing
+from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 
 OOD_SCORE = "ood_score"  # a column that is no finding
 
@@ -47,7 +48,8 @@ class Predictions:
     def read(cls, path: Path | str, id_column: str = "ImageID") -> "Predictions":
         """The predictions of a CSV: an id column, and one column of probabilities a finding.
 
-        ``ood_score`` is no finding and left aside. Raises DataError that names file, column and row.
+        ``ood_score`` is no finding and left aside. Raises DataError that names file, column and row, also of an id or a
+        finding that ``names`` refuses.
         """
         path = Path(path)
         frame = read_csv(path)
@@ -59,6 +61,11 @@ class Predictions:
             raise DataError(
                 f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
             )
+        check_findings(frame.columns, path)
+        for row, film in zip(frame.index, ids, strict=True):
+            if fault := fault_of_id(film):
+                where = f"{path}, row {row}: column '{id_column}'"
+                raise DataError(f"{where} holds {shown(film)}, which {fault}.", HINT_ON_IDS)
         numbers = frame.apply(pd.to_numeric, errors="coerce")
         strange = np.argwhere(numbers.isna().to_numpy())
         if len(strange):
@@ -77,7 +84,15 @@ class Predictions:
         """A CSV whose numbers read back exactly, one row a film; the file appears whole or not at all.
 
         Where all of them are 0 or 1, decisions, they are written as such.
+
+        Raises DataError where a name would be a formula to a spreadsheet, or would not read back: names that come from
+        a file were refused when that was read, and none is changed.
         """
+        for name in (id_column, *self.findings, *self.ids):
+            if fault := fault_of_name(str(name)):
+                raise DataError(f"{path} is not written: it would hold {shown(str(name))}, which {fault}.")
+        if id_column in self.findings:
+            raise DataError(f"{path} is not written: '{id_column}' is the name of its id column and of a finding.")
         with replacing(Path(path)) as temporary:
             temporary.write_text(self.to_csv(id_column), encoding="utf-8", newline="")
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import yaml
 
 from cxrlt_cli.errors import DataError
+from cxrlt_cli.names import fault_of_name, is_text, shown
 
 OWN = Path(__file__).with_name("prompts.yaml")
 KEYS = ("findings", "anchors")
+MAX_BYTES, MAX_DEPTH, MAX_LETTERS = 1_000_000, 8, 10_000
 
 
 @dataclass(frozen=True)
@@ -39,18 +41,45 @@ def read(path: Path | str | None = None) -> Prompts:
     """The prompts of a YAML file.
 
     Raises DataError with file and line where it cannot be read, has an unknown key, a finding twice or without a
-    sentence, something that is no text, or a sentence twice, be it for one finding or for two.
+    sentence, something that is no text, a sentence twice, be it for one finding or for two, or more of YAML than lists
+    and names: an anchor and what refers to it, a tag, nests.
     """
     file = OWN if path is None else Path(path)
     try:
-        root = yaml.compose(file.read_text(encoding="utf-8"))
+        with file.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise DataError(f"{file} has more than {MAX_BYTES:,} bytes.", "Is it a file of prompts?")
+        root = yaml.compose(data.decode("utf-8-sig"), _Plain)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of an escape that is no character
         raise DataError(f"{file} is no valid YAML: {error}") from error
     if not isinstance(root, yaml.MappingNode):
         raise DataError(f"{file} must have 'findings:', with sentences for each.")
     return _Reader(file).prompts(root)
+
+
+class _Plain(yaml.SafeLoader):
+    """Refuses what makes a short file long, deep, or run: aliases, nests, tags."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        fault = None
+        if isinstance(event, yaml.AliasEvent):
+            fault = "an alias (*) stands here; write the sentences out"
+        elif event.tag is not None:
+            fault = f"a tag ({event.tag}) stands here; prompts are plain text"
+        elif self._depth == MAX_DEPTH:
+            fault = "this is nested too deeply"
+        if fault:
+            raise yaml.composer.ComposerError(None, None, fault, event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 class _Reader:
@@ -63,6 +92,7 @@ class _Reader:
     def prompts(self, root: yaml.MappingNode) -> Prompts:
         parts: dict[str, yaml.Node] = {}
         for key, value in root.value:
+            self._name(key)
             if key.value not in KEYS:
                 raise self._error(key, f"'{key.value}' is no key of a prompts file", f"It has {' and '.join(KEYS)}.")
             if key.value in parts:
@@ -73,11 +103,18 @@ class _Reader:
         if not isinstance(body, yaml.MappingNode) or not body.value:
             raise self._error(body or root, "there is no finding under 'findings:'")
         for key, value in body.value:
+            self._name(key)
             if key.value in findings:
                 raise self._error(key, f"finding '{key.value}' stands here a second time")
             findings[key.value] = self._sentences(value, key)
         anchors = self._sentences(parts["anchors"], parts["anchors"]) if "anchors" in parts else ()
         return Prompts(findings, anchors)
+
+    def _name(self, node: yaml.Node) -> None:
+        if not isinstance(node, yaml.ScalarNode):
+            raise self._error(node, "a name is wanted here")
+        if fault := fault_of_name(node.value):
+            raise self._error(node, f"here is the name {shown(node.value)}, which {fault}")
 
     def _sentences(self, node: yaml.Node, where: yaml.Node) -> tuple[str, ...]:
         """Those of a list, or of all lists of a mapping."""
@@ -90,6 +127,8 @@ class _Reader:
                 if not isinstance(item, yaml.ScalarNode) or not item.value.strip():
                     raise self._error(item, "a sentence is wanted here")
                 sentence = " ".join(item.value.split())
+                if not is_text(sentence) or len(item.value) > MAX_LETTERS:
+                    raise self._error(item, "this sentence is too long, or holds what is no text")
                 first = self._seen.setdefault(sentence.casefold(), item)
                 if first is not item:
                     raise self._error(item, f"'{sentence}' stands in line {first.start_mark.line + 1} already")

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "cxrlt_cli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    1: ("__init__", "errors", "labels", "config", "files", "machine", "prompts"),
+    1: ("__init__", "errors", "labels", "config", "files", "machine", "names", "prompts"),
     2: ("bootstrap", "calibration", "metrics", "predictions", "promptlab", "report", "selection", "zeroshot",
         "data.table", "data.__init__"),
     3: (
@@ -23,6 +23,7 @@ LAYERS = {
         "data.loading",
         "data.features",
         "data.phantom",
+        "data.structure",
         "data.thumbnails",
         "nets",
     ),
@@ -106,6 +107,20 @@ def test_verbs_do_not_import_each_other() -> None:
             module.split(".")[-1] for module, _ in imports(PACKAGE / "engine" / f"{verb}.py") if "engine" in module
         }
         assert {(verb, other) for other in found & verbs} <= allowed
+
+
+def test_nothing_that_could_run_code_is_loaded() -> None:
+    """YAML is safe-loaded or only composed, pickles go to torch's unpickler of weights, and nothing is evaluated."""
+    forbidden = {"yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load", "pickle.load", "pickle.loads",
+                 "pickle.Unpickler", "joblib.load", "eval", "exec"}  # fmt: skip
+    calls = [node for path in MODULES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    names = [ast.unparse(call.func) for call in calls]
+    assert not forbidden & set(names)
+    assert {"yaml.safe_load", "yaml.compose", "torch.load"} <= set(names), "the names are as they are looked for"
+    loads = [ast.unparse(call) for call, name in zip(calls, names, strict=True) if name == "torch.load"]
+    assert all("weights_only=True" in load for load in loads)
+    arrays = [ast.unparse(call) for call, name in zip(calls, names, strict=True) if name == "np.load"]
+    assert not any("allow_pickle=True" in load for load in arrays)
 
 
 def test_modules_are_read_in_one_sitting() -> None:

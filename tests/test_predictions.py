@@ -1,3 +1,4 @@
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,39 @@ def test_gating_makes_no_ties() -> None:
     assert (np.diff(gated[1:]) > 0).all()
     np.testing.assert_array_equal(normal_gating(predictions, 0.0).probabilities[:, 0], [0.9, 1, 1, 1])
     np.testing.assert_allclose(normal_gating(predictions, 0.0).probabilities[:, 1], rare)
+
+
+ODD = ["+1", "-12.png", "007", 'a, "b".png', "x;y", "é ü.png", "p10/s5/0f.jpg", "'x", "1e5"]
+
+
+def test_odd_ids_read_back_as_they_are_and_no_cell_is_a_formula(tmp_path: Path) -> None:
+    before = Predictions(np.array(ODD, object), ("a;b", "-1"), np.random.default_rng(0).random((len(ODD), 2)))
+    before.write(tmp_path / "p.csv")
+    after = Predictions.read(tmp_path / "p.csv")
+    assert (after.ids.tolist(), after.findings) == (ODD, before.findings)
+    with (tmp_path / "p.csv").open(newline="") as file:
+        assert [row[0] for row in csv.reader(file)][1:] == ODD
+
+
+@pytest.mark.parametrize("name", ["=1+1", "@x", "+A1", "-A1", "\t=1", "\r=1", "a\nb", "x;=1", " a", ""])
+def test_a_formula_is_neither_written_nor_read(tmp_path: Path, name: str) -> None:
+    one = np.array([[0.5]])
+    harmful = (Predictions(np.array([name], object), ("x",), one), Predictions(np.array(["a"], object), (name,), one))
+    for predictions in harmful:
+        with pytest.raises(DataError, match=r"p\.csv is not written: it would hold"):
+            predictions.write(tmp_path / "p.csv")
+        assert list(tmp_path.iterdir()) == []
+    if name == name.strip():
+        quoted = f'"{name}"'
+        for text in (f"ImageID,x\nok,0.1\n{quoted},0.5\n", f"ImageID,{quoted}\na,0.5\n"):
+            (tmp_path / "p.csv").write_text(text)
+            with pytest.raises(DataError, match=r"p\.csv(, row 3: column 'ImageID' holds| has the column) .*, which "):
+                Predictions.read(tmp_path / "p.csv")
+
+
+def test_the_id_column_is_no_finding(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="'Normal' is the name of its id column and of a finding"):
+        predictions().write(tmp_path / "p.csv", "Normal")
+    (tmp_path / "empty.csv").write_text("ImageID,x\n")
+    with pytest.raises(DataError, match=r"empty\.csv: Predictions hold no film"):
+        Predictions.read(tmp_path / "empty.csv")

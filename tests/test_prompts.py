@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,23 @@ def test_any_findings_can_be_described(tmp_path: Path) -> None:
         ("findings: {a: [x]}\nanchors: [x]\n", "line 2: 'x' stands in line 1 already"),
         ("findings: {a: [x, X]}", "line 1: 'X' stands in line 1 already"),
         ("findings: [", "is no valid YAML"),
+        ("findings: !!python/object/apply:os.mkdir [proof]", "a tag .*python/object.* stands here(.|\n)*line 1"),
+        ("findings:\n  a: [!!python/name:os.system x]", "a tag .*python/name.* stands here(.|\n)*line 2"),
+        ("findings:\n  a: &x [s]\n  b: *x\n", "an alias .* stands here(.|\n)*line 3"),
+        ("findings:\n  a: &a [*a]\n", "an alias"),
+        ("findings: " + "[" * 5000, "is no valid YAML: this is nested too deeply"),
+        ("findings: " + "{a: " * 5000, "is no valid YAML: this is nested too deeply"),
+        ("findings:\n" + "".join(f"{' ' * n}a:\n" for n in range(1, 900)), "nested too deeply"),
+        ("? [findings]\n: {a: [x]}\n", "line 1: a name is wanted"),
+        ("findings:\n  ? [a]\n  : [x]\n", "line 2: a name is wanted"),
+        ("findings:\n  '': [x]\n", "line 2: here is the name '', which is empty"),
+        ("findings:\n  '=A1': [x]\n", "line 2: here is the name '=A1', which a spreadsheet would run"),
+        ('findings:\n  "a\\eb": [x]\n', "line 2: here is the name .* control character"),
+        ('findings:\n  a:\n  - "x\\ud800"\n', "line 3: this sentence is too long, or holds what is no text"),
+        ('findings:\n  a: ["\\UFFFFFFFF"]\n', "is no valid YAML"),
+        ("findings:\n  a: [" + "x" * 10_001 + "]\n", "line 2: this sentence is too long"),
+        ("findings:\n  a: [x\0]\n", "is no valid YAML"),
+        ("findings: {a: [x]}\n---\nfindings: {a: [x]}\n", "is no valid YAML"),
     ],
 )
 def test_faults_are_told_by_their_line(tmp_path: Path, text: str, message: str) -> None:
@@ -57,3 +75,26 @@ def test_faults_are_told_by_their_line(tmp_path: Path, text: str, message: str) 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nothing\.yaml cannot be read"):
         prompts.load(tmp_path / "nothing.yaml")
+
+
+def test_a_billion_laughs_end_at_the_first(tmp_path: Path) -> None:
+    """Each line says the line above it ten times; and many findings that share one long list."""
+    lines = ["findings:", "  a0: &a0 [ha]"]
+    lines += [f"  a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    shared = ["findings:", f"  a: &a [{', '.join(map(str, range(20_000)))}]", *(f"  a{n}: *a" for n in range(20_000))]
+    for text in ("\n".join(lines), "\n".join(shared)):
+        (tmp_path / "p.yaml").write_text(text)
+        start = time.monotonic()
+        with pytest.raises(DataError, match="an alias"):
+            prompts.read(tmp_path / "p.yaml")
+        assert time.monotonic() - start < 20
+
+
+def test_a_file_that_nobody_wrote_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "p.yaml").open("wb") as file:
+        file.truncate(10**10)  # takes no room on the disk
+    with pytest.raises(DataError, match=r"p\.yaml has more than 1,000,000 bytes"):
+        prompts.read(tmp_path / "p.yaml")
+    (tmp_path / "p.yaml").write_bytes("findings: {Größe: [x]}".encode("latin-1"))
+    with pytest.raises(DataError, match=r"p\.yaml cannot be read"):
+        prompts.read(tmp_path / "p.yaml")

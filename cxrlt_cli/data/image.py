@@ -8,7 +8,9 @@ over (a JPEG cut short is filled with grey) is an error: a film is never replace
 
 import hashlib
 import json
+import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +24,13 @@ import cv2
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.encaps import get_frame
+from pydicom.filereader import _read_file_meta_info, read_preamble
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
+from cxrlt_cli.data import structure
+from cxrlt_cli.data.structure import UnreadableError, check_pixels
 from cxrlt_cli.errors import DataError, FilmError
 
 MAX_PIXELS = 100_000_000
@@ -33,31 +40,31 @@ Film = NDArray[np.uint8]
 
 # Text in a header that breaks the standard is common and no matter of ours; pydicom would warn of it, film by film.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-
-_PNG, _JPEG, _DICOM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"DICM"
+warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 
 
 def read_film(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Film:
     """The film in a file as windowed grey levels, uint8 ``[H, W]``.
 
     Raises FilmError with the reason where the file is missing, empty, cut short, damaged, of another kind, of more
-    than ``max_pixels`` pixels, or a DICOM of several frames or without pixels.
+    than ``max_pixels`` pixels (before room is made for them), or a DICOM of several frames or without pixels.
     """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = _read_bytes(path, max_pixels)
+        if data.startswith(structure.PNG):
+            structure.check_png(data, max_pixels)
+            return _to_8_bit(_grey(_decode(data, "PNG")))
+        if data.startswith(structure.JPEG):
+            structure.check_jpeg(data, max_pixels)
+            return _to_8_bit(_grey(_decode(data, "JPEG")))
+        if data[128:132] == structure.DICOM or path.suffix.lower() in (".dcm", ".dicom"):
+            return _read_dicom(data, max_pixels)
     except FileNotFoundError as error:
         raise FilmError(path, "does not exist") from error
     except OSError as error:
         raise FilmError(path, f"cannot be read: {error.strerror}") from error
-    try:
-        if data.startswith(_PNG):
-            return _read_png(data, max_pixels)
-        if data.startswith(_JPEG):
-            return _read_jpeg(data, max_pixels)
-        if data[128:132] == _DICOM or path.suffix.lower() in (".dcm", ".dicom"):
-            return _read_dicom(data, max_pixels)
-    except _UnreadableError as error:
+    except UnreadableError as error:
         raise FilmError(path, str(error)) from error
     raise FilmError(path, "is neither PNG, JPEG nor DICOM" if data else "is empty")
 
@@ -112,10 +119,6 @@ class Preprocessing:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
-class _UnreadableError(Exception):
-    """Why the bytes of a film are of no use."""
-
-
 def _fault(path: Path, max_pixels: int) -> FilmError | None:
     try:
         read_film(path, max_pixels=max_pixels)
@@ -124,49 +127,21 @@ def _fault(path: Path, max_pixels: int) -> FilmError | None:
     return None
 
 
-def _read_png(data: bytes, max_pixels: int) -> Film:
-    position, kind = len(_PNG), b""
-    while kind != b"IEND":
-        if position + 12 > len(data):
-            raise _UnreadableError("is a PNG cut short")
-        (length,) = struct.unpack_from(">I", data, position)
-        kind = data[position + 4 : position + 8]
-        end = position + 8 + length
-        if end + 4 > len(data):
-            raise _UnreadableError("is a PNG cut short")
-        if zlib.crc32(memoryview(data)[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
-            raise _UnreadableError("is a damaged PNG (checksum)")
-        if kind == b"IHDR" and length == 13:
-            width, height = struct.unpack_from(">II", data, position + 8)
-            _check_pixels(height * width, max_pixels)
-        position = end + 4
-    return _to_8_bit(_grey(_decode(data, "PNG")))
-
-
-def _read_jpeg(data: bytes, max_pixels: int) -> Film:
-    position = len(_JPEG)
-    while position + 9 < len(data):
-        marker, (length,) = data[position + 1], struct.unpack_from(">H", data, position + 2)
-        if data[position] != 0xFF:
-            raise _UnreadableError("is a damaged JPEG")
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of frame
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            _check_pixels(height * width, max_pixels)
-        if marker == 0xDA:  # start of scan: entropy-coded bytes up to the end
-            break
-        position += 1 if marker == 0xFF else 2 + length
-    if data.find(b"\xff\xd9", position) < 0:  # the end marker, which entropy-coded bytes cannot hold
-        raise _UnreadableError("is a JPEG cut short")
-    return _to_8_bit(_grey(_decode(data, "JPEG")))
+def _read_bytes(path: Path, max_pixels: int) -> bytes:
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):  # a pipe or a device may never end
+        raise UnreadableError("cannot be read: it is no file")
+    structure.check_size(state.st_size, max_pixels)
+    return path.read_bytes()
 
 
 def _decode(data: bytes, kind: str) -> NDArray[Any]:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise _UnreadableError(f"is a {kind} that cannot be decoded ({error.err})") from error
+        raise UnreadableError(f"is a {kind} that cannot be decoded ({error.err})") from error
     if image is None:
-        raise _UnreadableError(f"is a {kind} that cannot be decoded")
+        raise UnreadableError(f"is a {kind} that cannot be decoded")
     return np.asarray(image)
 
 
@@ -181,7 +156,7 @@ def _to_8_bit(image: NDArray[Any]) -> Film:
     if image.dtype == np.uint8:
         return image
     if image.dtype != np.uint16:
-        raise _UnreadableError(f"holds {image.dtype} levels")
+        raise UnreadableError(f"holds {image.dtype} levels")
     histogram = cv2.calcHist([image], [0], None, [65536], [0, 65536]).ravel()
     low, high = np.searchsorted(np.cumsum(histogram, dtype=np.float64) / image.size, np.array(PERCENTILES) / 100)
     if low == high:
@@ -198,25 +173,57 @@ def _stretch(levels: NDArray[Any], low: float, high: float) -> Film:
 
 def _read_dicom(data: bytes, max_pixels: int) -> Film:
     try:
-        dataset = pydicom.dcmread(BytesIO(data), force=True)
+        file = BytesIO(data)
+        read_preamble(file, force=True)
+        if _read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            structure.check_deflated(data[file.tell() :], max_pixels)
+        dataset = pydicom.dcmread(BytesIO(data), force=True, specific_tags=list(_TAGS))
         if "PixelData" not in dataset:
-            raise _UnreadableError("is a DICOM without pixels")
+            raise UnreadableError("is a DICOM without pixels")
         frames = int(dataset.get("NumberOfFrames") or 1)
         if frames > 1:
-            raise _UnreadableError(f"is a DICOM of {frames} frames, not one film")
+            raise UnreadableError(f"is a DICOM of {frames} frames, not one film")
         if not dataset.get("Rows") or not dataset.get("Columns"):
-            raise _UnreadableError("is a DICOM that does not say how large it is")
-        _check_pixels(int(dataset.Rows) * int(dataset.Columns), max_pixels)
-        return _window_dicom(dataset)
-    except _UnreadableError:
+            raise UnreadableError("is a DICOM that does not say how large it is")
+        num_pixels = int(dataset.Rows) * int(dataset.Columns)
+        check_pixels(num_pixels, max_pixels)
+        if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+            structure.check_stream(get_frame(dataset.PixelData, 0, number_of_frames=1), num_pixels, max_pixels)
+        with np.errstate(all="ignore"):  # what is not finite is looked for
+            return _window_dicom(dataset)
+    except UnreadableError:
         raise
-    except (pydicom.errors.InvalidDicomError, *_DICOM_FAULTS) as error:
-        raise _UnreadableError(f"is a DICOM that cannot be decoded ({error})".replace("\n", " ")) from error
+    except _DICOM_FAULTS as error:
+        raise UnreadableError(f"is a DICOM that cannot be decoded ({error})".replace("\n", " ")) from error
 
+
+# All that is read of a DICOM: millions of other elements take no memory.
+_TAGS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "ModalityLUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "PixelData",
+)
 
 # What pydicom and its decoders raise on damaged files.
 _DICOM_FAULTS = (
     ArithmeticError,
+    AssertionError,
     AttributeError,
     EOFError,
     LookupError,
@@ -225,7 +232,11 @@ _DICOM_FAULTS = (
     RuntimeError,
     TypeError,
     ValueError,
+    cv2.error,
     struct.error,
+    zlib.error,
+    pydicom.errors.InvalidDicomError,
+    pydicom.errors.BytesLengthException,
 )
 
 
@@ -245,8 +256,12 @@ def _window_dicom(dataset: pydicom.Dataset) -> Film:
             del dataset[name]
     padding = stored == dataset.PixelPaddingValue if "PixelPaddingValue" in dataset else np.zeros(stored.shape, bool)
     levels = apply_modality_lut(stored, dataset)
+    if not np.isfinite(levels).all():
+        raise UnreadableError("is a DICOM whose rescaled levels are not finite")
     if "VOILUTSequence" in dataset:
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
+        if not 1 <= bits <= 16:
+            raise UnreadableError(f"is a DICOM with a lookup table of {bits} bits")
         film = _stretch(apply_voi_lut(levels, dataset), 0, 2**bits - 1)
     elif "WindowCenter" in dataset and "WindowWidth" in dataset:
         film = _apply_window(levels, dataset)
@@ -264,8 +279,8 @@ def _window_dicom(dataset: pydicom.Dataset) -> Film:
 def _apply_window(levels: NDArray[Any], dataset: pydicom.Dataset) -> Film:
     """The first window of a film: DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3 (linear, linear exact, sigmoid)."""
     center, width = (float(np.atleast_1d(dataset[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-    if width <= 0:
-        raise _UnreadableError(f"is a DICOM with a window of width {width:g}")
+    if not (0 < width < np.inf and np.isfinite(center)):
+        raise UnreadableError(f"is a DICOM with a window of width {width:g} at {center:g}")
     function = dataset.get("VOILUTFunction") or "LINEAR"
     if function == "SIGMOID":
         return np.asarray(255 / (1 + np.exp(-4 * (levels - center) / width)) + 0.5, np.uint8)
@@ -273,10 +288,5 @@ def _apply_window(levels: NDArray[Any], dataset: pydicom.Dataset) -> Film:
         center, width = center - 0.5, width - 1
     low, high = center - width / 2, center + width / 2
     if levels.max() <= low or levels.min() >= high:
-        raise _UnreadableError(f"is a DICOM whose window ({low:g} to {high:g}) shows none of its levels")
+        raise UnreadableError(f"is a DICOM whose window ({low:g} to {high:g}) shows none of its levels")
     return _stretch(levels, low, high)
-
-
-def _check_pixels(num_pixels: int, max_pixels: int) -> None:
-    if num_pixels > max_pixels:
-        raise _UnreadableError(f"has {num_pixels:,} pixels, more than --max-pixels {max_pixels:,}")

@@ -4,12 +4,13 @@ Letters: N films, C findings. Everything is read as text first: a patient number
 in messages are those that a spreadsheet shows, the header being row 1.
 """
 
+import codecs
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -17,11 +18,14 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
+from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 
 Texts = NDArray[np.object_]
 
 LABELS = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": np.nan, "nan": np.nan, "NaN": np.nan, "NA": np.nan}
 FIRST_ROW = 2  # the header is row 1
+HINT_ON_IDS = "Ids are paths below --image-dir, and are written as they are. Rename the film, here and on the disk."
+MAX_ROW = 1_000_000  # characters of one row, which is held in memory
 
 
 @dataclass(frozen=True)
@@ -113,8 +117,9 @@ def read_labels(
     ``findings``: the columns to read; None takes every column whose values are only 0, 1 and empty. Empty means not
     labelled. Without a ``patient_column``, where ``needs_patients`` is False, every film is its own patient.
 
-    Raises DataError that names file, column and row: a column that is missing or doubled, an id that is empty,
-    doubled or leaves the image folder, a patient that is empty, a value that is neither 0, 1 nor empty.
+    Raises DataError that names file, column and row: a column that is missing or doubled, an id that is doubled or
+    that ``names.fault_of_id`` refuses, a finding that ``names.fault_of_name`` does, a patient that is empty, a value
+    that is neither 0, 1 nor empty.
     """
     frame = read_csv(path)
     ids = _ids(frame, path, id_column)
@@ -137,6 +142,7 @@ def read_labels(
         names = list(findings)
         for name in names:
             _column(frame, path, name, "Check --findings.")
+    check_findings(names, path)
     columns = [_targets(frame[name], name, path) for name in names]
     targets = np.stack(columns, axis=1) if len(ids) else np.zeros((0, len(names)), np.float32)
     passed_over = tuple(name for name in others if name not in names)
@@ -156,18 +162,27 @@ def read_exclusions(paths: Iterable[Path], id_column: str = "ImageID") -> set[st
     return excluded
 
 
+def check_findings(names: Iterable[str], path: Path) -> None:
+    """Raise DataError where one of these columns of ``path`` has a name that no finding may have."""
+    for name in names:
+        if fault := fault_of_name(name):
+            raise DataError(f"{path} has the column {shown(name)}, which {fault}.", "Rename it in the CSV.")
+
+
 def read_csv(path: Path) -> pd.DataFrame:
     """A CSV as text, one column a name; cells without the spaces around them. The index is the row in a spreadsheet.
 
     Rows without any text are passed over.
 
-    Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, or a row with more or fewer
-    cells than the header.
+    Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, a row of more or fewer cells
+    than the header or of more than ``MAX_ROW`` characters, or a NUL.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            lines = _Lines(file, path)
+            reader = csv.reader(lines, strict=True)
             header = [name.strip() for name in next(reader, [])]
+            lines.begin_row()
             if not header:
                 raise DataError(f"{path} is empty.", "It needs a header and one row a film.")
             if len(header) == 1 and (separator := next((mark for mark in ";\t" if mark in header[0]), None)):
@@ -178,6 +193,7 @@ def read_csv(path: Path) -> pd.DataFrame:
                 raise DataError(f"{path} has more than one column '{doubled[0]}'.", "Rename or remove the others.")
             rows, numbers = [], []
             for number, row in enumerate(reader, FIRST_ROW):
+                lines.begin_row()
                 if not any(cell.strip() for cell in row):
                     continue
                 if len(row) == len(header):
@@ -194,13 +210,57 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is a folder, not a CSV.") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}).", "Is it a CSV? Then save it as UTF-8."
+            f"{path} is not UTF-8 text ({error.reason} in line {_undecodable_line(path)}).",
+            "Is it a CSV? Then save it as UTF-8.",
         ) from error
     except csv.Error as error:
         raise DataError(
             f"{path}, line {reader.line_num}: {error}.", "Is it a CSV with commas and closed quotes?"
         ) from error
     return pd.DataFrame(rows, index=numbers, columns=pd.Index(header, dtype=object), dtype=object)
+
+
+class _Lines(Iterator[str]):
+    """Lines for ``csv.reader``, which would take a row of any length into memory: a line, or a cell that never ends."""
+
+    def __init__(self, file: TextIO, path: Path) -> None:
+        self._file, self._path = file, path
+        self._number = 0
+        self.begin_row()
+
+    def begin_row(self) -> None:
+        self._left = MAX_ROW
+
+    def __next__(self) -> str:
+        text = self._file.readline(self._left + 1)
+        if not text:
+            raise StopIteration
+        self._number += 1
+        self._left -= len(text)
+        if self._left < 0:
+            raise DataError(
+                f"{self._path}, line {self._number}: the row has more than {MAX_ROW:,} characters.",
+                "Is it a CSV, with one film a line? A quote that is not closed makes one row of many lines.",
+            )
+        if "\0" in text:
+            raise DataError(
+                f"{self._path}, line {self._number} holds a NUL, which no text does.",
+                "Is it a CSV? If it is UTF-16 ('Unicode text'), save it as UTF-8.",
+            )
+        return text
+
+
+def _undecodable_line(path: Path) -> int:
+    """The line of the first byte that is not UTF-8: a decoder that reads ahead does not know."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    line = 1
+    with path.open("rb") as file:
+        while chunk := file.read(2**16):
+            try:
+                line += decoder.decode(chunk).count("\n")
+            except UnicodeDecodeError as error:
+                return line + error.object[: error.start].count(b"\n")
+    return line
 
 
 def _column(frame: pd.DataFrame, path: Path, name: str, hint: str) -> Texts:
@@ -218,20 +278,12 @@ def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
         where = f"{path}, row {row}: column '{id_column}'"
         if not film:
             raise DataError(f"{where} is empty.", "Every row needs the name of its film.")
+        if fault := fault_of_id(film):
+            raise DataError(f"{where} holds {shown(film)}, which {fault}.", HINT_ON_IDS)
         if film in seen:
             raise DataError(f"{where} holds '{film}', as row {seen[film]} does.", "Keep one row a film.")
-        if _leaves_folder(film):
-            raise DataError(
-                f"{where} holds '{film}', which leaves the image folder.", "Ids are paths below --image-dir."
-            )
         seen[film] = row
     return ids
-
-
-def _leaves_folder(film: str) -> bool:
-    """Absolute or upward on any system: a CSV made on Windows is as dangerous as one made here."""
-    parts = film.replace("\\", "/").split("/")
-    return parts[0] == "" or ".." in parts or parts[0][1:2] == ":" or "\0" in film
 
 
 def _is_finding(column: "pd.Series[Any]", name: str, path: Path) -> bool:

@@ -5,7 +5,12 @@ winner of CXR-LT 2026 published its weights. Nothing that could run code is ever
 """
 
 import json
+import mmap
 import pickle
+import re
+import struct
+import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,10 +27,15 @@ from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.files import replacing
 from cxrlt_cli.labels import CXR_LT_2026
+from cxrlt_cli.names import fault_of_name, shown
 from cxrlt_cli.nets.manifest import check
 
 FORMAT = 1
 NOVELTY = "novelty."  # begins the names of tensors that are no weights
+MAX_IMAGE_SIZE, MAX_HEADS, LARGE = 8192, 64, 1e6
+HINT = "Ask its author for a safetensors file."
+COLORS = ("red", "green", "blue")
+_BLOCK = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 # ConvNeXtV2 by the width of its stem and the depths of its stages (Woo et al., CVPR 2023, table of variants).
@@ -96,21 +106,20 @@ class Checkpoint:
         if header is None:
             return _read_winner(path, tensors)
         try:
-            if header["format"] > FORMAT:
-                raise CheckpointError(
-                    f"{path} is of format {header['format']}; this cxrlt reads {FORMAT}.", "Update cxrlt."
-                )
+            version = _number(header, "format")
+            if version > FORMAT:
+                raise CheckpointError(f"{path} is of format {version}; this cxrlt reads {FORMAT}.", "Update cxrlt.")
             return cls(
-                architecture=Architecture(**header["architecture"]),
-                findings=tuple(header["findings"]),
+                architecture=_architecture(header["architecture"]),
+                findings=_findings(header["findings"]),
                 preprocessing=_preprocessing(path, header),
-                mean=tuple(header["mean"]),
-                std=tuple(header["std"]),
+                mean=_three(header, "mean", least=-LARGE),
+                std=_three(header, "std", least=1e-9),
                 tensors={name: tensor for name, tensor in tensors.items() if not name.startswith(NOVELTY)},
-                training=header["training"],
+                training=_training(header["training"]),
                 novelty={name: tensor for name, tensor in tensors.items() if name.startswith(NOVELTY)},
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path} has a header that cxrlt cannot read ({error!r}).") from error
 
 
@@ -131,11 +140,40 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
         if _is_safetensors(path):
             tensors, text = _read_safetensors(path)
             header = json.loads(text) if text else None
+            if text and not isinstance(header, dict):
+                raise ValueError("its header is no JSON object")
         else:
             tensors, header = read_pytorch(path), None
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged or no file of weights ({error}).".replace("\n", " ")) from error
-    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}, header
+        return {name: _widened(tensor) for name, tensor in tensors.items()}, header
+    except (SafetensorError, *_FAULTS) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    reason = " ".join(str(error).split())
+    return CheckpointError(f"{path} is damaged or no file of weights ({reason[:300]}).")
+
+
+# What torch, its unpickler and JSON raise on damaged files.
+_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    """In float32; one of few numbers that are repeated to many, which only a file made for it holds, is refused."""
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ValueError("a tensor is larger than what is stored of it")
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -157,11 +195,16 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
                 f"{path} is no file of weights.", "Pass a .safetensors file, or a .pth file of tensors."
             )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_pytorch(path)
+        with warnings.catch_warnings():  # of versions of pickle; what cannot be read is an error
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, *_FAULTS) as error:  # OSError: torch seeks to where a damaged file points
+        raise _damaged(path, error) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} is not read: it holds more than tensors, which could run code on this machine.",
-            "Ask its author for a safetensors file.",
+            HINT,
         ) from error
     for key in ("model_state_dict", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -171,12 +214,84 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
 
 
+def _check_pytorch(path: Path) -> None:
+    """What torch's own unpickler, which runs nothing, would still fill all memory with.
+
+    PyTorch's files are zip files whose members are stored as they are: compressed ones inflate without end. Of all that
+    the unpickler may call, ``bytearray`` alone takes a number of bytes to make; no tensor needs it.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if content.find(b"bytearray") >= 0:
+            raise CheckpointError(f"{path} is not read: it holds more than tensors.", HINT)
+    try:
+        with zipfile.ZipFile(path) as parts:
+            members = parts.infolist()
+    except (zipfile.BadZipFile, NotImplementedError):  # an older file, a pickle; torch tells a damaged one
+        return
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise CheckpointError(f"{path} is compressed, which no file of PyTorch is.", HINT)
+    if sum(member.file_size for member in members) > path.stat().st_size:
+        raise CheckpointError(f"{path} is damaged: its parts are larger than the file.")
+
+
+def _number(values: Mapping[str, Any], name: str, low: float = -LARGE, high: float = LARGE) -> Any:
+    """A number of a header; raises ValueError where it is none, or not from ``low`` to ``high``."""
+    value = values[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise ValueError(f"{name} is {str(value)[:40]}")
+    return value
+
+
+def _whole(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    if not isinstance(_number(values, name, low, high), int):
+        raise ValueError(f"{name} is {values[name]}, no whole number")
+    return int(values[name])
+
+
+def _three(header: Mapping[str, Any], name: str, least: float) -> tuple[float, float, float]:
+    values = dict(zip((f"{name} of {color}" for color in COLORS), header[name], strict=True))
+    red, green, blue = (_number(values, color, least) for color in values)
+    return red, green, blue
+
+
+def _architecture(values: Mapping[str, Any]) -> Architecture:
+    architecture = Architecture(**values)
+    values = asdict(architecture)
+    texts = (architecture.backbone, architecture.head)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(architecture.prior_bias, bool):
+        raise TypeError(f"architecture is {str(values)[:200]}")
+    _whole(values, "csra_heads", 1, MAX_HEADS)
+    _number(values, "csra_lambda")
+    _number(values, "logit_scale")
+    return architecture
+
+
+def _findings(names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise TypeError("findings are no list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("a finding stands there twice")
+    for name in names:
+        if fault := fault_of_name(name):
+            raise ValueError(f"there is the finding {shown(name)}, which {fault}")
+    return tuple(names)
+
+
+def _training(values: object) -> dict[str, Any]:
+    if not isinstance(values, dict) or not isinstance(values.get("options", {}), dict):
+        raise TypeError("training holds no options by name")
+    return values
+
+
 def _preprocessing(path: Path, header: Mapping[str, Any]) -> Preprocessing:
-    preprocessing = Preprocessing(header["image_size"], header["preprocessing"]["interpolation"])
+    interpolation = header["preprocessing"]["interpolation"]
+    if interpolation not in ("area", "linear"):
+        raise ValueError(f"interpolation is {str(interpolation)[:40]}")
+    preprocessing = Preprocessing(_whole(header, "image_size", 1, MAX_IMAGE_SIZE), interpolation)
     if preprocessing.hash != header["preprocessing_hash"]:
         raise CheckpointError(
-            f"{path} was trained on films prepared in another way ({header['preprocessing']}).",
-            f"This cxrlt is {__version__}, the file is of {header['cxrlt']}: use that version.",
+            f"{path} was trained on films prepared in another way ({str(header['preprocessing'])[:200]}).",
+            f"This cxrlt is {__version__}, the file is of {str(header['cxrlt'])[:40]}: use that version.",
         )
     return preprocessing
 
@@ -188,14 +303,14 @@ def _read_winner(path: Path, tensors: dict[str, Tensor]) -> Checkpoint:
             f"{path} is neither a checkpoint of cxrlt nor of the challenge winner's layout.",
             "A file of backbone weights goes to --weights of cxrlt train.",
         )
-    num_findings = len(tensors["head.classifier.bias"])
-    if num_findings != len(CXR_LT_2026):
-        raise CheckpointError(f"{path} has {num_findings} findings without names; CXR-LT 2026 has {len(CXR_LT_2026)}.")
-    blocks = {
-        tuple(name.split(".")[2:5:2]) for name in tensors if name.startswith("backbone.stages.") and ".blocks." in name
-    }
+    bias, stem = tensors.get("head.classifier.bias"), tensors["backbone.stem.0.weight"]
+    if bias is None or bias.ndim != 1 or stem.ndim != 4:
+        raise CheckpointError(f"{path} has the challenge winner's layout, but not its shapes.")
+    if len(bias) != len(CXR_LT_2026):
+        raise CheckpointError(f"{path} has {len(bias)} findings without names; CXR-LT 2026 has {len(CXR_LT_2026)}.")
+    blocks = {match.groups() for name in tensors if (match := _BLOCK.match(name))}
     depths = Counter(stage for stage, _ in blocks)
-    variant = (len(tensors["backbone.stem.0.weight"]), tuple(depths[stage] for stage in sorted(depths)))
+    variant = (len(stem), tuple(depths[stage] for stage in sorted(depths)))
     if variant not in CONVNEXTV2:
         raise CheckpointError(f"{path} holds no ConvNeXtV2 that is known (width and depths: {variant}).")
     return Checkpoint(

@@ -1,3 +1,4 @@
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -269,3 +270,38 @@ def test_the_hash_tells_preprocessings_apart() -> None:
     hashes = {Preprocessing(64).hash, Preprocessing(65).hash, Preprocessing(64, "linear").hash}
     assert len(hashes) == 3
     assert Preprocessing(64).hash == Preprocessing(64).hash
+
+
+def test_a_pipe_is_no_film(tmp_path: Path) -> None:
+    """Reading it would wait for ever."""
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(FilmError, match="it is no file"):
+        read_film(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(("elements", "said"), [
+    ({"RescaleSlope": "1e308", "RescaleIntercept": 0}, "levels are not finite"),
+    ({"WindowCenter": "1e999", "WindowWidth": 10}, "window of width 10 at inf"),
+    ({"WindowCenter": 0, "WindowWidth": "1e999"}, "window of width inf"),
+    ({"WindowCenter": 0, "WindowWidth": 0}, "window of width 0"),
+])  # fmt: skip
+def test_numbers_beyond_all_numbers_are_refused(tmp_path: Path, elements: dict[str, Any], said: str) -> None:
+    levels = np.round(scene() * 4095).astype(np.uint16)
+    with pytest.raises(FilmError, match=said):
+        read_film(dicom(tmp_path / "a.dcm", levels, **elements))
+
+
+def test_a_lookup_table_of_impossible_depth_is_refused(tmp_path: Path) -> None:
+    """Two to the power of what it says would be a number of gigabytes."""
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [256, 0, 65535]
+    table.LUTData = bytes(512)
+    table["LUTData"].VR = "OW"
+    with pytest.raises(FilmError, match="lookup table of 65535 bits"):
+        read_film(dicom(tmp_path / "a.dcm", np.zeros((9, 9), np.uint16), VOILUTSequence=[table]))
+
+
+def test_a_steep_sigmoid_is_black_and_white(tmp_path: Path) -> None:
+    levels = np.array([[0, 999, 1001, 65535]], np.uint16)
+    window = {"WindowCenter": 1000, "WindowWidth": 0.001, "VOILUTFunction": "SIGMOID"}
+    assert read_film(dicom(tmp_path / "a.dcm", levels, **window)).tolist() == [[0, 0, 255, 255]]

@@ -1,6 +1,10 @@
+import io
 import json
 import os
 import pickle
+import struct
+import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from safetensors.torch import save_file
 
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.nets.checkpoints import CONVNEXTV2, Architecture, Checkpoint, read_tensors
 
 CHECKPOINT = Checkpoint(
@@ -95,6 +100,146 @@ def test_nothing_is_run_from_a_pickle(tmp_path: Path, save: object) -> None:
         Checkpoint.read(tmp_path / "bad.pth")
     assert caught.value.exit_code == 4
     assert not target.exists()
+
+
+def test_nothing_is_run_from_a_pickle_whatever_its_name(tmp_path: Path) -> None:
+    """By a name of ours, as a run's checkpoint, deep inside, as an object's class, and where the tensors should be."""
+    target = tmp_path / "proof"
+    layers = {"model_state_dict": {"model": {"a": torch.zeros(2), "b": [Malicious(target)]}}}
+    contents: list[object] = [Malicious(target), layers, {"a": torch.zeros(2), "epoch": Malicious(target)}]
+    (tmp_path / "run").mkdir()
+    for name in ("bad.safetensors", "run/best.safetensors", "bad.pth", "bad.bin", "bad"):
+        for content in contents:
+            for data in (pickle.dumps(content, 0), pickle.dumps(content, 2), pickle.dumps(content, 4), zipped(content)):
+                (tmp_path / name).write_bytes(data)
+                with pytest.raises(CheckpointError) as caught:
+                    Checkpoint.read(tmp_path / name)
+                assert caught.value.exit_code == 4
+                assert not target.exists()
+    pickle.loads(pickle.dumps(Malicious(target)))
+    assert target.is_dir(), "it would have run"
+
+
+def zipped(content: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()
+
+
+class Filling:
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return bytearray, (10**12,)
+
+
+def test_pytorch_files_that_fill_the_memory_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.pth"
+    for data in (pickle.dumps({"a": Filling()}, 2), zipped({"a": Filling()})):
+        path.write_bytes(data)
+        with pytest.raises(CheckpointError, match="holds more than tensors"):
+            read_tensors(path)
+    path.write_bytes(zipped({"a": torch.ones(1, dtype=torch.float16).expand(10**6, 10**6)}))
+    with pytest.raises(CheckpointError, match="larger than what is stored of it"):
+        read_tensors(path)
+    path.write_bytes(zipped({"a": torch.zeros(1000)}))
+    with zipfile.ZipFile(path) as before, zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as after:
+        for name in before.namelist():
+            after.writestr(name, before.read(name))
+    with pytest.raises(CheckpointError, match="is compressed"):
+        read_tensors(tmp_path / "b.pth")
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ({"format": "1"}, "format is 1"), ({"format": True}, "format"), ({"format": None}, "format"),
+    ({"findings": "Normal"}, "no list of names"), ({"findings": []}, "no list"), ({"findings": ["a", 1]}, "no list"),
+    ({"findings": {"a": 1}}, "no list"), ({"findings": ["a", "a"]}, "twice"), ({"findings": ["=A1"]}, "formula"),
+    ({"findings": ["a\n"]}, "begins or ends"), ({"findings": ["\ud800"]}, "half a character"),
+    ({"image_size": -1}, "image_size is -1"), ({"image_size": 10**9}, "image_size is 1000000000"),
+    ({"image_size": 0}, "image_size"), ({"image_size": 96.5}, "image_size"), ({"image_size": "96"}, "image_size"),
+    ({"image_size": True}, "image_size"), ({"image_size": [96]}, "image_size"),
+    ({"mean": [0.1, 0.2]}, "shorter"), ({"mean": [0.1] * 4}, "longer"), ({"mean": ["0", 0, 0]}, "mean of red"),
+    ({"mean": 0.5}, "not iterable"), ({"mean": "abc"}, "mean of red"), ({"mean": [float("nan")] * 3}, "mean of red"),
+    ({"std": [1, 0, 1]}, "std of green is 0"), ({"std": [1, 1, float("inf")]}, "std of blue is inf"),
+    ({"std": [1, 1, 10**400]}, "std of blue"), ({"std": None}, "not iterable"),
+    ({"training": []}, "training"), ({"training": {"options": "x"}}, "training"), ({"training": None}, "training"),
+    ({"architecture": None}, "cannot read"), ({"architecture": []}, "cannot read"), ({"architecture": {}}, "backbone"),
+    ({"preprocessing": {}}, "interpolation"), ({"preprocessing": 3}, "cannot read"),
+    ({"preprocessing": {"interpolation": ["area"]}}, "interpolation is"),
+    ({"preprocessing_hash": 7}, "prepared in another way"),
+])  # fmt: skip
+def test_values_of_the_wrong_kind_are_told(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    with pytest.raises(CheckpointError, match=said) as caught:
+        Checkpoint.read(edited(tmp_path / "a.safetensors", **change))
+    assert "a.safetensors" in str(caught.value)
+
+
+@pytest.mark.parametrize("change", [
+    {"backbone": 3}, {"head": None}, {"csra_heads": 0}, {"csra_heads": 10**9}, {"csra_heads": 1.5},
+    {"csra_lambda": "0.1"}, {"csra_lambda": float("nan")}, {"prior_bias": 1}, {"logit_scale": None}, {"more": 1},
+])  # fmt: skip
+def test_an_architecture_of_the_wrong_kind_is_told(tmp_path: Path, change: dict[str, object]) -> None:
+    architecture = {**asdict(CHECKPOINT.architecture), **change}
+    with pytest.raises(CheckpointError, match="header that cxrlt cannot read"):
+        Checkpoint.read(edited(tmp_path / "a.safetensors", architecture=architecture))
+
+
+@pytest.mark.parametrize("key", ["format", "architecture", "findings", "image_size", "mean", "std", "training",
+                                 "preprocessing", "preprocessing_hash"])  # fmt: skip
+def test_what_is_missing_is_told(tmp_path: Path, key: str) -> None:
+    path = edited(tmp_path / "a.safetensors")
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["cxrlt"])
+    del header[key]
+    save_file(dict(CHECKPOINT.tensors), path, metadata={"cxrlt": json.dumps(header)})
+    with pytest.raises(CheckpointError, match=f"cannot read .*{key}"):
+        Checkpoint.read(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "3", "null", '"x"', "[" * 100_000, "9" * 10_000, '{"format": 1e999}', "{}"]
+)
+def test_metadata_that_is_no_header_is_told(tmp_path: Path, text: str) -> None:
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors", metadata={"cxrlt": text})
+    with pytest.raises(CheckpointError, match=r"a\.safetensors (is damaged|has a header that)"):
+        Checkpoint.read(tmp_path / "a.safetensors")
+
+
+FLOAT = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+@pytest.mark.parametrize(("header", "length"), [
+    ({"a": FLOAT}, 10**6), ({"a": FLOAT}, 2**63), ({"a": FLOAT}, 2**64 - 1), ({"a": FLOAT}, 99_999_999),
+    ("no JSON", None), ("[]", None), ("{" * 90, None), ('{"a":' * 50_000, None), (b"\xff\xfe", None), ("", None),
+    ({"a": FLOAT, "b": {**FLOAT, "data_offsets": [4, 12]}}, None), ({"a": FLOAT, "b": FLOAT}, None),
+    ({"a": {**FLOAT, "data_offsets": [8, 0]}}, None), ({"a": {**FLOAT, "data_offsets": [-8, 0]}}, None),
+    ({"a": {**FLOAT, "data_offsets": [0, 2**62]}}, None), ({"a": {**FLOAT, "shape": [2**31, 2**31, 2**31]}}, None),
+    ({"a": {**FLOAT, "dtype": "F33"}}, None), ({"a": {**FLOAT, "dtype": 3}}, None), ({"a": {"dtype": "F32"}}, None),
+    ({"a": FLOAT, "__metadata__": {"cxrlt": 3}}, None), ({"a": FLOAT, "__metadata__": []}, None),
+])  # fmt: skip
+def test_headers_that_lie_are_refused(tmp_path: Path, header: object, length: int | None) -> None:
+    text = json.dumps(header) if isinstance(header, dict) else header
+    data = text if isinstance(text, bytes) else str(text).encode()
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(struct.pack("<Q", len(data) if length is None else length) + data + bytes(8))
+    with pytest.raises(CheckpointError, match=r"a\.safetensors is damaged"):
+        read_tensors(path)
+
+
+def test_the_winners_layout_without_its_shapes_is_told(tmp_path: Path) -> None:
+    names = ("backbone.stem.0.weight", "head.conv_att.weight")
+    one: dict[str, torch.Tensor] = {name: torch.zeros(40, 3, 1, 1) for name in names}
+    bias = torch.zeros(len(CXR_LT_2026))
+    for more in ({}, {"head.classifier.bias": torch.tensor(1.0)}, {"head.classifier.bias": bias, names[0]: bias + 1}):
+        save_file({**one, **more}, tmp_path / "a.safetensors")
+        with pytest.raises(CheckpointError, match="not its shapes"):
+            Checkpoint.read(tmp_path / "a.safetensors")
+    odd = {
+        "head.classifier.bias": bias,
+        "backbone.stages.blocks.x": bias.clone(),
+        "backbone.stages.0.blocks.": bias + 1,
+    }
+    save_file({**one, **odd}, tmp_path / "a.safetensors")
+    with pytest.raises(CheckpointError, match="no ConvNeXtV2 that is known"):
+        Checkpoint.read(tmp_path / "a.safetensors")
 
 
 def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:

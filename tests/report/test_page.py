@@ -2,7 +2,7 @@ import json
 import re
 import shutil
 import subprocess
-from html import unescape
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -60,6 +60,10 @@ class Reader(HTMLParser):
 def test_names_and_ids_are_escaped() -> None:
     html = made()
     assert "alert('x')</script>" not in html
+    assert f"<h1>{escape(EVIL)} on truth</h1>" in html, "the name of a file"
+    assert f"<b>{escape(EVIL)}</b>" in html, "a fact"
+    assert f"<h3><span class='band medium'></span>{escape(EVIL)}</h3>" in html.replace("band head", "band medium")
+    assert re.search(rf"% of the films\. {re.escape(escape(EVIL))}\d+\.png", html), "an id"
     reader = Reader()
     reader.feed(html)
     assert reader.open == []

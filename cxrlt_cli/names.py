@@ -1,0 +1,63 @@
+"""Names that come from outside: ids of films and names of findings, and why some of them are refused.
+
+A name becomes a path below the image folder, a cell of a CSV that somebody opens in a spreadsheet, and a word of a
+message. It is never changed on the way, or the films of one file could not be found in another: what would do harm as
+it is, is an error where it is read.
+"""
+
+import re
+import unicodedata
+
+MAX_LENGTH = 1024  # characters
+
+_FORMULA = "=+-@"
+_SIGNED_NUMBER = re.compile(r"[+-]\d\w*(\.\w+)*", re.ASCII)
+
+
+def fault_of_name(name: str) -> str | None:
+    """Why ``name`` can be neither an id nor a finding, to follow "which"; None where it can.
+
+    It is empty, overlong, begins or ends with a space, holds a control character (a line break, a tab, NUL, what
+    steers a terminal) or half a surrogate pair, or is a formula to a spreadsheet.
+    """
+    if not name:
+        return "is empty"
+    if len(name) > MAX_LENGTH:
+        return f"is longer than {MAX_LENGTH:,} characters"
+    if name != name.strip():
+        return "begins or ends with a space"
+    if not is_text(name):
+        return "holds a control character or half a character"
+    if any(_is_formula(cell) for cell in name.split(";")):
+        return "a spreadsheet would run as a formula"
+    return None
+
+
+def fault_of_id(film: str) -> str | None:
+    """``fault_of_name``, and whether the path leaves the image folder: on any system, for CSVs travel."""
+    parts = film.replace("\\", "/").split("/")
+    is_absolute = parts[0] == "" or parts[0][1:2] == ":"
+    if film and (is_absolute or any(part.strip() == ".." for part in parts)):
+        return "leaves the image folder"
+    return fault_of_name(film)
+
+
+def is_text(words: str) -> bool:
+    """Whether no character steers what shows it, or is half of a pair, which cannot be written."""
+    return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in words)
+
+
+def shown(name: str) -> str:
+    """``name`` for a message: in quotes, on one line, cut where it is long."""
+    return repr(name) if len(name) <= 80 else f"{name[:80]!r}..."
+
+
+def _is_formula(cell: str) -> bool:
+    """Whether a cell begins as a formula does, in East Asian width too. Part of a name, for some split it at ``;``.
+
+    A signed number, with or without an extension, such as ``+1`` or ``-12.png``, is none: nothing that is called,
+    looked up or linked to can follow from digits, letters and dots. It may look otherwise in a spreadsheet, as 007
+    does; it runs nothing.
+    """
+    start = unicodedata.normalize("NFKC", cell.strip()[:1])
+    return start != "" and start in _FORMULA and not _SIGNED_NUMBER.fullmatch(cell.strip())
