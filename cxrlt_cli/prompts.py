@@ -17,6 +17,7 @@ from cxrlt_cli.errors import DataError
 from cxrlt_cli.names import fault_of_name, is_text, shown
 
 OWN = Path(__file__).with_name("prompts.yaml")
+TEXT = "tag:yaml.org,2002:str"
 KEYS = ("findings", "anchors")
 MAX_BYTES, MAX_DEPTH, MAX_LETTERS = 1_000_000, 8, 10_000
 
@@ -51,12 +52,19 @@ def read(path: Path | str | None = None) -> Prompts:
         if len(data) > MAX_BYTES:
             raise DataError(f"{file} has more than {MAX_BYTES:,} bytes.", "Is it a file of prompts?")
         root = yaml.compose(data.decode("utf-8-sig"), _Plain)
-    except (OSError, UnicodeDecodeError) as error:
+    except FileNotFoundError as error:
+        raise DataError(f"{file} does not exist.", "Check the path of --prompts.") from error
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
         raise DataError(f"{file} cannot be read: {error}.") from error
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of an escape that is no character
         raise DataError(f"{file} is no valid YAML: {error}") from error
     if not isinstance(root, yaml.MappingNode):
-        raise DataError(f"{file} must have 'findings:', with sentences for each.")
+        raise DataError(
+            f"{file} must have 'findings:', with sentences for each.",
+            "Such as:\nfindings:\n  goiter:\n    - the trachea is pushed to one side",
+        )
     return _Reader(file).prompts(root)
 
 
@@ -101,7 +109,8 @@ class _Reader:
         findings: dict[str, tuple[str, ...]] = {}
         body = parts.get("findings")
         if not isinstance(body, yaml.MappingNode) or not body.value:
-            raise self._error(body or root, "there is no finding under 'findings:'")
+            hint = "Each is a name and a list: 'goiter: [a mass beside the trachea]'."
+            raise self._error(body or root, "there is no finding with its sentences under 'findings:'", hint)
         for key, value in body.value:
             self._name(key)
             if key.value in findings:
@@ -124,8 +133,8 @@ class _Reader:
             if not isinstance(one, yaml.SequenceNode):
                 raise self._error(one, "a list of sentences is wanted here", "Each on a line of its own, after '- '.")
             for item in one.value:
-                if not isinstance(item, yaml.ScalarNode) or not item.value.strip():
-                    raise self._error(item, "a sentence is wanted here")
+                if not isinstance(item, yaml.ScalarNode) or item.tag != TEXT or not item.value.strip():
+                    raise self._error(item, "a sentence is wanted here", "What YAML takes for no text needs quotes.")
                 sentence = " ".join(item.value.split())
                 if not is_text(sentence) or len(item.value) > MAX_LETTERS:
                     raise self._error(item, "this sentence is too long, or holds what is no text")

@@ -73,7 +73,7 @@ def test_faults_are_told_by_their_line(tmp_path: Path, text: str, message: str) 
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nothing\.yaml cannot be read"):
+    with pytest.raises(DataError, match=r"nothing\.yaml does not exist"):
         prompts.load(tmp_path / "nothing.yaml")
 
 
@@ -98,3 +98,14 @@ def test_a_file_that_nobody_wrote_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_bytes("findings: {Größe: [x]}".encode("latin-1"))
     with pytest.raises(DataError, match=r"p\.yaml cannot be read"):
         prompts.read(tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize("sentence", ["1", "true", "null", "2026-01-01", "1.5"])
+def test_what_is_no_text_to_yaml_wants_quotes(tmp_path: Path, sentence: str) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text(f"findings:\n  goiter:\n    - a mass\n    - {sentence}\n")
+    with pytest.raises(DataError, match="line 4: a sentence is wanted here") as caught:
+        prompts.read(file)
+    assert "quotes" in caught.value.hint
+    file.write_text(f'findings:\n  goiter:\n    - a mass\n    - "{sentence}"\n')
+    assert prompts.read(file).findings["goiter"] == ("a mass", sentence)

@@ -6,9 +6,12 @@ in messages are those that a spreadsheet shows, the header being row 1.
 
 import codecs
 import csv
+import hashlib
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -177,6 +180,55 @@ def read_csv(path: Path) -> pd.DataFrame:
     Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, a row of more or fewer cells
     than the header or of more than ``MAX_ROW`` characters, or a NUL.
     """
+    rows = _rows(path)
+    _, header = next(rows)
+    numbers, cells = [], []
+    for number, row in rows:
+        numbers.append(number)
+        cells.append(row)
+    return pd.DataFrame(cells, index=numbers, columns=pd.Index(header, dtype=object), dtype=object)
+
+
+def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[str]]:
+    """The ids of a CSV, ``size`` at a time, checked like those of ``read_ids``; a doubled one is told at the end.
+
+    What is kept of those before is a number of 8 bytes each, by which a second one of the same name is found.
+    """
+    rows = _rows(path)
+    _, header = next(rows)
+    if id_column not in header:
+        raise DataError(f"{path} has no column '{id_column}' (it has {listed(header, 8)}).", "Pass --id-column.")
+    column = header.index(id_column)
+    hashes: list[NDArray[np.uint64]] = []
+    while chunk := list(islice(rows, size)):
+        ids = [row[column] for _, row in chunk]
+        for (number, _), film in zip(chunk, ids, strict=True):
+            _check_id(film, path, number, id_column)
+        digests = (hashlib.blake2b(film.encode(), digest_size=8).digest() for film in ids)
+        hashes.append(np.frombuffer(b"".join(digests), np.uint64))
+        yield ids
+    if not hashes:
+        raise DataError(f"{path} has a header but no row.", "It needs one row a film.")
+    known, times = np.unique(np.concatenate(hashes), return_counts=True)
+    if (times > 1).any():
+        _tell_doubled(path, column, set(known[times > 1].tolist()))
+
+
+def _tell_doubled(path: Path, column: int, suspects: set[int]) -> None:
+    """Raise DataError with the first two rows of one name, of those whose hashes are doubled."""
+    seen: dict[str, int] = {}
+    for number, row in islice(_rows(path), 1, None):
+        film = row[column]
+        digest = int.from_bytes(hashlib.blake2b(film.encode(), digest_size=8).digest(), sys.byteorder)
+        if digest in suspects:
+            if film in seen:
+                where = f"{path}, row {number}"
+                raise DataError(f"{where} holds '{film}', as row {seen[film]} does.", "Keep one row a film.")
+            seen[film] = number
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The header, as row 1, then the rows that hold any text, with their numbers in a spreadsheet."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = _Lines(file, path)
@@ -191,19 +243,18 @@ def read_csv(path: Path) -> pd.DataFrame:
             doubled = [name for name, number in Counter(header).items() if number > 1 and name]
             if doubled:
                 raise DataError(f"{path} has more than one column '{doubled[0]}'.", "Rename or remove the others.")
-            rows, numbers = [], []
+            yield 1, header
             for number, row in enumerate(reader, FIRST_ROW):
                 lines.begin_row()
-                if not any(cell.strip() for cell in row):
+                cells = [cell.strip() for cell in row]
+                if not any(cells):
                     continue
-                if len(row) == len(header):
-                    rows.append([cell.strip() for cell in row])
-                    numbers.append(number)
-                else:
+                if len(row) != len(header):
                     raise DataError(
                         f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}.",
                         "A cell that holds a comma must stand in quotes.",
                     )
+                yield number, cells
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.", "Check the path of the CSV.") from error
     except IsADirectoryError as error:
@@ -217,7 +268,6 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise DataError(
             f"{path}, line {reader.line_num}: {error}.", "Is it a CSV with commas and closed quotes?"
         ) from error
-    return pd.DataFrame(rows, index=numbers, columns=pd.Index(header, dtype=object), dtype=object)
 
 
 class _Lines(Iterator[str]):
@@ -275,15 +325,20 @@ def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
         raise DataError(f"{path} has a header but no row.", "It needs one row a film.")
     seen: dict[str, int] = {}
     for row, film in zip(frame.index, ids, strict=True):
-        where = f"{path}, row {row}: column '{id_column}'"
-        if not film:
-            raise DataError(f"{where} is empty.", "Every row needs the name of its film.")
-        if fault := fault_of_id(film):
-            raise DataError(f"{where} holds {shown(film)}, which {fault}.", HINT_ON_IDS)
+        _check_id(film, path, row, id_column)
         if film in seen:
+            where = f"{path}, row {row}: column '{id_column}'"
             raise DataError(f"{where} holds '{film}', as row {seen[film]} does.", "Keep one row a film.")
         seen[film] = row
     return ids
+
+
+def _check_id(film: str, path: Path, row: int, id_column: str) -> None:
+    where = f"{path}, row {row}: column '{id_column}'"
+    if not film:
+        raise DataError(f"{where} is empty.", "Every row needs the name of its film.")
+    if fault := fault_of_id(film):
+        raise DataError(f"{where} holds {shown(film)}, which {fault}.", HINT_ON_IDS)
 
 
 def _is_finding(column: "pd.Series[Any]", name: str, path: Path) -> bool:

@@ -12,19 +12,11 @@ import yaml
 from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions
-from cxrlt_cli.data.loading import FilmDataset, ordered_loader
+from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.data.table import LabelTable, Texts, read_labels
-from cxrlt_cli.engine.infer import (
-    films_csv,
-    films_to_predict,
-    ids_to_predict,
-    normal_finding,
-    plan_of_views,
-    predict,
-    preprocessings,
-    rehearse,
-    write,
-)
+from cxrlt_cli.engine.infer import films_csv, films_to_predict, ids_to_predict, normal_finding, plan_of_views, write
+from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -89,7 +81,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     require_file(options.out, "--out", inputs)
     if options.fit:
         require_file(fitted_path, "--out, with .yaml for --fit,", (*inputs, options.out))
-    members = _read(options, process, reporter)
+    members = _read(options, reporter)
     findings = _findings(members, options)
     others = [members.findings(index) for index in range(len(members.paths))]
     enough = any if options.union else all
@@ -130,7 +122,7 @@ def _check(options: EnsembleOptions) -> None:
         raise OptionError("--merge rank gives ranks, and normal_gating needs probabilities.", "Take another --merge.")
 
 
-def _read(options: EnsembleOptions, process: Process, reporter: Reporter) -> Members:
+def _read(options: EnsembleOptions, reporter: Reporter) -> Members:
     """Every member, before any film is read; raises DataError where they differ in findings."""
     models, files, checkpoints = {}, {}, []
     for index, path in enumerate(options.members):
@@ -138,7 +130,7 @@ def _read(options: EnsembleOptions, process: Process, reporter: Reporter) -> Mem
             files[index] = Predictions.read(path, options.id_column)
         else:
             checkpoints.append(Checkpoint.read(path))
-            models[index] = from_checkpoint(checkpoints[-1], path).to(process.device)
+            models[index] = from_checkpoint(checkpoints[-1], path)
     if not models and options.tta != "none":
         raise OptionError("--tta is of no use with prediction CSVs alone.", "Pass checkpoints, or leave it out.")
     csv = films_csv(options.csv, checkpoints, reporter) if models else options.csv
@@ -206,14 +198,24 @@ def _predict(
             reporter.result("Dry run: all members were read. Nothing was written.")
             return None
         return Outputs({}, files, ids, findings, needed)
+    logits = launch(_look, options, reporter, models, paths, options)
+    if logits is None:
+        return None
+    return Outputs(dict(zip(members.models, logits, strict=True)), files, ids, findings, needed)
+
+
+def _look(
+    process: Process, reporter: Reporter, models: list[Classifier], paths: list[Path], options: EnsembleOptions
+) -> list[Tensor] | None:
+    """Logits ``[V, N, C]`` of each model, in the order of the films; None after a dry run."""
+    models = [model.to(process.device) for model in models]
     dataset = FilmDataset(paths, preprocessings(models), None, options.max_pixels)
-    loader = ordered_loader(dataset, batch_size=options.batch_size, num_workers=process.num_workers, pin=process.pins)
+    loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]
     if options.dry_run:
-        rehearse(models, loader, VIEWS[options.tta], len(paths), process, reporter)
+        rehearse(models, loader, views, len(paths), process, reporter)
         return None
     with reporter.progress("Predicting", len(paths)) as advance:
-        logits = predict(models, loader, process, advance, VIEWS[options.tta])
-    return Outputs(dict(zip(members.models, logits, strict=True)), files, ids, findings, needed)
+        return predict(models, loader, process, advance, views)
 
 
 def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, list[Path]]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.films import Films
-from cxrlt_cli.engine.infer import films_in_order, predict
+from cxrlt_cli.engine.predict import films_in_order, predict
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.nets.checkpoints import Checkpoint

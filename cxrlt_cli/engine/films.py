@@ -1,12 +1,15 @@
 """From options to films on the disk: which folder, which files, and whether they are there."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 
-from cxrlt_cli.config import FitOptions
+import numpy as np
+
+from cxrlt_cli.config import FilmOptions, FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
-from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels
+from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels, stream_ids
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
 from cxrlt_cli.machine import num_cores
@@ -42,18 +45,75 @@ def film_paths(folder: Path, ids: Texts) -> list[Path]:
 
 
 def require_films(paths: Sequence[Path]) -> None:
-    """Look at every path without reading it; raises DataError with all that are missing or empty."""
-    faults = []
+    """Raise DataError with all that are missing or empty."""
+    faults = list(missing(paths))
+    if faults:
+        raise report_faults(faults, len(paths))
+
+
+def missing(paths: Iterable[Path]) -> Iterator[FilmError]:
+    """Look at every path without reading it: those that are missing or empty."""
     for path in paths:
         try:
             if path.stat().st_size == 0:
-                faults.append(FilmError(path, "is empty"))
+                yield FilmError(path, "is empty")
         except FileNotFoundError:
-            faults.append(FilmError(path, "does not exist"))
+            yield FilmError(path, "does not exist")
         except OSError as error:
-            faults.append(FilmError(path, f"cannot be read: {error.strerror}"))
-    if faults:
-        raise report_faults(faults, len(paths))
+            yield FilmError(path, f"cannot be read: {error.strerror}")
+
+
+@dataclass(frozen=True)
+class FilmList:
+    """The films of a CSV, in its order, a stretch at a time: only one stretch is in memory."""
+
+    csv: Path
+    id_column: str
+    excluded: frozenset[str]
+    folder: Path
+    number: int
+
+    @classmethod
+    def of(cls, options: FilmOptions, csv: Path, reporter: Reporter) -> "FilmList":
+        """Raises DataError where an id is at fault, and with all films that are missing."""
+        excluded = frozenset(read_exclusions(options.exclude, options.id_column))
+        folder: Path | None = None
+        found: list[str] = []
+        faults: list[FilmError] = []
+        number = 0
+        for ids in stream_ids(csv, options.id_column):
+            found += [film for film in ids if film in excluded]
+            kept = [film for film in ids if film not in excluded]
+            if kept and folder is None:
+                folder = image_folder(csv, options.image_dir, np.array(kept, object))
+            if folder is not None:
+                faults += missing(folder / film for film in kept)
+            number += len(kept)
+        tell_exclusions(reporter, excluded, found)
+        if folder is None:
+            raise DataError(f"--exclude leaves no film of {csv}.")
+        if faults:
+            raise report_faults(faults, number)
+        return cls(csv, options.id_column, excluded, folder, number)
+
+    def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
+        """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
+        known = chain.from_iterable(stream_ids(self.csv, self.id_column))
+        ids = islice((film for film in known if film not in self.excluded), first, None)
+        for size in sizes:
+            stretch = list(islice(ids, size))
+            if not stretch:
+                return
+            yield np.array(stretch, object)
+
+    def paths(self, ids: Texts) -> list[Path]:
+        return film_paths(self.folder, ids)
+
+    def to_json(self) -> dict[str, object]:
+        """What decides which films these are."""
+        state = self.csv.stat()
+        names = [str(self.csv.resolve()), self.id_column, str(self.folder.resolve()), *sorted(self.excluded)]
+        return {"csv": names, "size": state.st_size, "time": state.st_mtime_ns, "number": self.number}
 
 
 def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:

@@ -18,10 +18,10 @@ from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
 from cxrlt_cli.engine.familiarity import remember
 from cxrlt_cli.engine.films import Films
-from cxrlt_cli.engine.infer import films_in_order, predict
 from cxrlt_cli.engine.keeper import Keeper, Position
 from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.method import Method
+from cxrlt_cli.engine.predict import films_in_order, predict
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder

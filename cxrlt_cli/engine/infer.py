@@ -1,37 +1,43 @@
 """A checkpoint and films to predictions."""
 
-import time
-from collections.abc import Iterable, Sequence
-from itertools import islice
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
-from cxrlt_cli.data.image import Preprocessing, report_faults
-from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
+from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
-from cxrlt_cli.engine.films import film_paths, image_folder, require_films
+from cxrlt_cli.engine.films import FilmList, film_paths, image_folder, require_films
+from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.engine.phantom import phantom_test_csv
+from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, rehearse, stretches
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration, tell_exclusions
-from cxrlt_cli.errors import DataError, FilmError, OptionError, WorkerError, listed
+from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
+from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, WithFeatures, from_checkpoint
+from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.nets.novelty import Novelty
 from cxrlt_cli.predictions import OOD_SCORE, Predictions, normal_gating
-from cxrlt_cli.tta import VIEWS, View, merge
+from cxrlt_cli.tta import VIEWS, merge
 
 
-def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
-    """Write the probabilities of every film of ``--csv``, in its order; None after a dry run."""
+def infer(options: InferOptions, reporter: Reporter) -> None:
+    """Write the probabilities of every film of ``--csv``, in its order; nothing in a dry run.
+
+    Films are predicted and written a stretch at a time. After a stop, the same command goes on where it was.
+    """
     if options.merge == "rank":
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
-    process = Process.of(options)
+    Process.of(options)
     inputs = (options.checkpoint, options.csv, *options.exclude)
     require_file(options.out, "--out", inputs)
     if options.decisions is not None:
@@ -40,8 +46,8 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
     checkpoint = Checkpoint.read(options.checkpoint)
     csv = films_csv(options.csv, [checkpoint], reporter)
-    ids, paths = films_to_predict(options, csv, reporter)
-    model = from_checkpoint(checkpoint, options.checkpoint).to(process.device)
+    films = FilmList.of(options, csv, reporter)
+    model = from_checkpoint(checkpoint, options.checkpoint)
     findings = options.findings or model.findings
     unknown = [name for name in findings if name not in model.findings]
     if unknown:
@@ -52,95 +58,87 @@ def infer(options: InferOptions, reporter: Reporter) -> Predictions | None:
     calibrates = options.calibration != "none" or options.decisions is not None
     calibration = Calibration.of(checkpoint.training, model.findings) if calibrates else None
     novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
-    dataset = FilmDataset(paths, preprocessings([model]), None, options.max_pixels)
-    loader = films_in_order(dataset, options.batch_size, process)
-    views = VIEWS[options.tta]
+    launch(_predict, options, reporter, model, films, _Afterwards(options, findings, normal, calibration, novelty))
+
+
+@dataclass(frozen=True)
+class _Afterwards:
+    """What is made of a model's logits."""
+
+    options: InferOptions
+    findings: tuple[str, ...]
+    normal: str | None
+    calibration: Calibration | None
+    novelty: Novelty | None
+
+    def predictions(self, ids: Texts, known: tuple[str, ...], logits: Tensor) -> tuple[Predictions, ...]:
+        """For ``--out`` and, if it is asked for, ``--decisions``, from ``[V, N, C]`` or ``[V, N, C + D]``."""
+        logits, features = logits[..., : len(known)], logits[0, :, len(known) :]
+        predictions = Predictions(ids, known, merge(logits, self.options.merge).numpy())
+        decided = []
+        if self.calibration is not None and self.options.decisions is not None:
+            decided = [self.calibration.decide(predictions, self.options.decide).select(self.findings)]
+        if self.calibration is not None and self.options.calibration != "none":
+            predictions = self.calibration.calibrate(predictions, self.options.calibration)
+        if self.normal is not None:
+            predictions = normal_gating(predictions, self.options.alpha, self.normal)
+        predictions = predictions.select(self.findings)
+        if self.novelty is not None:
+            predictions = predictions.with_column(OOD_SCORE, self.novelty.score(features).numpy())
+        return predictions, *decided
+
+
+def _predict(process: Process, reporter: Reporter, model: Classifier, films: FilmList, then: _Afterwards) -> None:
+    options, views = then.options, VIEWS[then.options.tta]
     reporter.plan(
         "Prediction",
         {
-            "films": f"{len(paths):,} of {csv}",
+            "films": f"{films.number:,} of {films.csv}",
             "model": f"{options.checkpoint}: {model.architecture.backbone}, {model.architecture.head}, "
             f"{len(model.findings)} findings, {model.image_size} px",
-            **plan_of_views(options, normal),
+            **plan_of_views(options, then.normal),
             "process": str(process),
             "out": str(options.out),
         },
     )
-    if options.dry_run:
-        rehearse([model], loader, views, len(paths), process, reporter)
-        return None
-    with reporter.progress("Predicting", len(paths)) as advance:
-        (logits,) = predict([model if novelty is None else WithFeatures(model)], loader, process, advance, views)
-    logits, features = logits[..., : len(model.findings)], logits[0, :, len(model.findings) :]
-    predictions = Predictions(ids, model.findings, merge(logits, options.merge).numpy())
-    if calibration is not None and len(views) > 1:
+    if then.calibration is not None and len(views) > 1:
         reporter.note("Calibration and thresholds were fitted on the film as it is, and suit merged views less well.")
-    if calibration is not None and options.decisions is not None:
-        decided = calibration.decide(predictions, options.decide).select(findings)
-        write(decided, options.decisions, options.id_column, reporter)
-    if calibration is not None and options.calibration != "none":
-        predictions = calibration.calibrate(predictions, options.calibration)
-    if normal is not None:
-        predictions = normal_gating(predictions, options.alpha, normal)
-    predictions = predictions.select(findings)
-    if novelty is not None:
-        predictions = predictions.with_column(OOD_SCORE, novelty.score(features).numpy())
-    write(predictions, options.out, options.id_column, reporter)
-    return predictions
+    network = (model if then.novelty is None else WithFeatures(model)).to(process.device)
+
+    def batches(ids: Texts) -> "DataLoader[Batch]":
+        dataset = FilmDataset(films.paths(ids), preprocessings([network]), None, options.max_pixels)
+        return films_in_order(dataset, options.batch_size, process)
+
+    sizes = stretches(options.batch_size, process)
+    if options.dry_run:
+        rehearse([network], batches(next(films.stretches(sizes))), views, films.number, process, reporter)
+        return
+    paths = [options.out, *([options.decisions] if options.decisions else [])]
+    existed = [path.exists() for path in paths]
+    partial = PartialCsvs(paths, _key(options, films, process), options.id_column) if process.is_main else None
+    done = process.collected(partial.num_films if partial else 0)[0]
+    if done:
+        reporter.note(f"Going on after {counted(done, 'film')} that were predicted before.")
+    with reporter.progress("Predicting", films.number) as advance:
+        advance(done)
+        for ids in films.stretches(sizes, done):
+            (logits,) = predict([network], batches(ids), process, advance, views)
+            if partial is not None:
+                partial.append(*then.predictions(ids, model.findings, logits))
+    if partial is not None:
+        partial.finish()
+    what = f"{counted(films.number, 'film')}, {counted(len(then.findings), 'finding')}"
+    for path, replaced in zip(paths, existed, strict=True):
+        reporter.result(f"{'Replaced' if replaced else 'Wrote'} {path}: {what}.")
 
 
-def predict(
-    models: Sequence[Classifier | WithFeatures],
-    batches: Iterable[Batch],
-    process: Process,
-    advance: Advance,
-    views: Sequence[View] = VIEWS["none"],
-) -> list[torch.Tensor]:
-    """Logits ``[V, N, C]`` of each model, in float32 on the CPU, in the order of the films, which are read once.
-
-    Of a model with features, ``[V, N, C + D]``.
-
-    ``batches`` come from a dataset of ``preprocessings(models)``. Raises DataError with every film that could not be
-    read: none is left out, none is made up. Raises WorkerError where a logit is not finite.
-    """
-    distinct = preprocessings(models)
-    logits: list[list[torch.Tensor]] = [[] for _ in models]
-    faults: list[FilmError] = []
-    num_films = 0
-    with torch.inference_mode():
-        for batch in batches:
-            num_films += len(batch.indices) + len(batch.faults)
-            faults.extend(batch.faults)
-            for preprocessing, films in zip(distinct, batch.films, strict=False):  # no films where none could be read
-                levels = films.to(process.device, non_blocking=True).float()
-                seen = [view.apply(levels) for view in views]
-                for model, mine in zip(models, logits, strict=True):
-                    if model.preprocessing == preprocessing:
-                        model.eval()
-                        with process.autocast():
-                            mine.append(torch.stack([model(model.normalize(view)) for view in seen]))
-            advance((len(batch.indices) + len(batch.faults)) * process.num_processes)
-    if faults:
-        raise report_faults(faults, num_films)
-    total = int(process.summed(torch.tensor(num_films)))
-    return [process.gathered(_finite(torch.cat(mine, dim=1).cpu()), total, dim=1) for mine in logits]
-
-
-def films_in_order(films: FilmDataset, batch_size: int, process: Process) -> "DataLoader[Batch]":
-    """Every film once; each process has its share, as ``predict`` expects it."""
-    return ordered_loader(
-        films,
-        batch_size=batch_size,
-        num_workers=process.num_workers,
-        pin=process.pins,
-        rank=process.rank,
-        num_processes=process.num_processes,
-    )
-
-
-def preprocessings(models: Sequence[Classifier | WithFeatures]) -> list[Preprocessing]:
-    """The different ways in which these models want a film, in the order of the models."""
-    return list(dict.fromkeys(model.preprocessing for model in models))
+def _key(options: InferOptions, films: FilmList, process: Process) -> dict[str, object]:
+    """All that decides what is written."""
+    path = options.checkpoint / "best.safetensors" if options.checkpoint.is_dir() else options.checkpoint
+    free = {"csv", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes", "nodes", "device",
+            "rendezvous", "run_id", "checkpoint", "batch_size"}  # fmt: skip
+    chosen = json.loads(options.model_dump_json(exclude=free))
+    return {"model": sha256(path), "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}
 
 
 def films_csv(given: Path | None, checkpoints: Sequence[Checkpoint], reporter: Reporter) -> Path:
@@ -173,24 +171,6 @@ def plan_of_views(options: PredictOptions, normal: str | None) -> dict[str, str]
     return {**facts, **gating}
 
 
-def rehearse(
-    models: Sequence[Classifier],
-    loader: Iterable[Batch],
-    views: Sequence[View],
-    num_films: int,
-    process: Process,
-    reporter: Reporter,
-) -> None:
-    """One batch, timed; nothing is written."""
-    start = time.perf_counter()
-    done: list[int] = []
-    predict(models, islice(loader, 1), process, done.append, views)
-    seconds = (time.perf_counter() - start) * num_films / sum(done)
-    reporter.result(
-        f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written."
-    )  # fmt: skip
-
-
 def write(predictions: Predictions, path: Path, id_column: str, reporter: Reporter) -> None:
     written = "Replaced" if path.exists() else "Wrote"
     predictions.write(path, id_column)
@@ -199,15 +179,6 @@ def write(predictions: Predictions, path: Path, id_column: str, reporter: Report
         counted(len(set(predictions.findings) - {OOD_SCORE}), "finding"),
     )
     reporter.result(f"{written} {path}: {films}, {findings}.")
-
-
-def _finite(logits: torch.Tensor) -> torch.Tensor:
-    if not torch.isfinite(logits).all():
-        raise WorkerError(
-            f"The model gives {int((~torch.isfinite(logits)).sum())} logits that are no finite numbers.",
-            "Its training diverged, or the precision is too low: lower the learning rates, or pass --precision fp32.",
-        )
-    return logits
 
 
 def ids_to_predict(options: FilmOptions, csv: Path, reporter: Reporter) -> Texts:

@@ -149,6 +149,7 @@ def _work(job: str) -> bytes:
         known = explain(error)
         told = {
             "time": time.time(),
+            "echo": isinstance(error, distributed.DistError) or "gloo" in str(error),  # of another process's end
             "message": known.message if known else f"{type(error).__name__}: {error}",
             "hint": known.hint if known else "This is a bug in cxrlt; please report it.\n\n" + traceback.format_exc(),
         }
@@ -163,8 +164,9 @@ def _raise_first(error: ChildFailedError, folder: Path, plan: Topology) -> NoRet
     told = {int(path.stem.removeprefix("error-")): json.loads(path.read_text()) for path in folder.glob("error-*.json")}
     number = plan.num_processes * plan.num_nodes
     killed = {rank: failure for rank, failure in error.failures.items() if failure.exitcode < 0 and rank not in told}
-    times = {rank: one["time"] for rank, one in told.items()} | {rank: f.timestamp for rank, f in killed.items()}
-    rank = min(times, key=lambda rank: (rank not in told, times[rank])) if times else error.get_first_failure()[0]
+    order = {rank: (one["echo"], one["time"]) for rank, one in told.items()}
+    order |= {rank: (failure.exitcode == -signal.SIGTERM, failure.timestamp) for rank, failure in killed.items()}
+    rank = min(order, key=lambda rank: order[rank]) if order else error.get_first_failure()[0]
     if rank in told:
         raise WorkerError(f"Process {rank} of {number}: {told[rank]['message']}", told[rank]["hint"]) from None
     code = error.failures[rank].exitcode

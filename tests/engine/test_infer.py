@@ -1,8 +1,10 @@
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
@@ -11,7 +13,9 @@ from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import InferOptions
 from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.table import read_ids
+from cxrlt_cli.engine import infer as engine
 from cxrlt_cli.engine.infer import infer
+from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.errors import CheckpointError, DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import load
@@ -105,7 +109,7 @@ def test_where_no_file_can_be_written_is_told_before_any_work(run: Path, labels:
 
 def test_a_dry_run_writes_nothing(run: Path, labels: Path, tmp_path: Path) -> None:
     recorder = Recorder()
-    assert infer(options(run, labels, tmp_path / "p.csv", dry_run=True), recorder) is None
+    infer(options(run, labels, tmp_path / "p.csv", dry_run=True), recorder)
     assert "Nothing was written" in recorder.results[0]
     assert not (tmp_path / "p.csv").exists()
 
@@ -122,9 +126,8 @@ def test_calibration_and_decisions_come_from_the_checkpoint(run: Path, labels: P
     values = {"checkpoint": run / "best.safetensors", "csv": labels, "workers": 0, "device": "cpu"}
 
     def inferred(**changes: Any) -> Predictions:
-        predictions = infer(InferOptions.model_validate({**values, "out": tmp_path / "p.csv", **changes}), Recorder())
-        assert predictions is not None
-        return predictions
+        infer(InferOptions.model_validate({**values, "out": tmp_path / "p.csv", **changes}), Recorder())
+        return Predictions.read(tmp_path / "p.csv")
 
     plain = inferred()
     calibration = Calibration.of(checkpoint.training, FINDINGS)
@@ -159,13 +162,11 @@ def test_films_unlike_the_training_films_have_a_higher_ood_score(run: Path, labe
     for csv, folder in ((labels, labels.parent / "images"), (strange_csv, tmp_path / "strange")):
         options = {"checkpoint": checkpoint, "csv": csv, "image_dir": folder, "workers": 0, "device": "cpu"}
         out = {"out": tmp_path / "p.csv", "tta": "flip", "findings": "nodule", "ood_score": True}
-        predictions = infer(InferOptions.model_validate({**options, **out}), Recorder())
-        assert predictions is not None
-        assert predictions.findings == ("nodule", "ood_score")
-        header = (tmp_path / "p.csv").read_text().splitlines()[0]
-        assert header == "ImageID,nodule,ood_score"
+        infer(InferOptions.model_validate({**options, **out}), Recorder())
+        frame = pd.read_csv(tmp_path / "p.csv")
+        assert list(frame.columns) == ["ImageID", "nodule", "ood_score"]
         assert Predictions.read(tmp_path / "p.csv").findings == ("nodule",), "it is no finding"
-        scores.append(predictions.probabilities[:, 1])
+        scores.append(frame["ood_score"].to_numpy())
     known, strange = scores
     assert strange.min() > np.quantile(known, 0.95)
     last = {"checkpoint": run / "last.safetensors", "csv": labels, "out": tmp_path / "l.csv", "ood_score": True}
@@ -178,3 +179,51 @@ def test_a_checkpoint_remembers_its_films_and_predicts_as_before(run: Path) -> N
     checkpoint = Checkpoint.read(run / "best.safetensors")
     assert set(checkpoint.novelty) >= {"novelty.mean", "novelty.reference"}
     assert not any(name.startswith("novelty.") for name in checkpoint.tensors)
+
+
+def test_a_stopped_command_goes_on_and_writes_no_film_twice(
+    run: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "stretches", lambda *_: repeat(10))
+    whole, out = tmp_path / "whole.csv", tmp_path / "p.csv"
+    infer(options(run, labels, whole), Recorder())
+    seen: list[int] = []
+
+    def stopping(*arguments: Any) -> Any:
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append(1)
+        return predict(*arguments)
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        patched.setattr(engine, "predict", stopping)
+        infer(options(run, labels, out), Recorder())
+    assert not out.exists()
+    with (tmp_path / ".p.csv.partial").open("a") as file:
+        file.write("film0")  # of a writing that was cut
+    recorder = Recorder()
+    infer(options(run, labels, out), recorder)
+    assert "Going on after 30 films that were predicted before." in recorder.notes
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "whole.csv"]
+
+
+def test_another_command_does_not_go_on_with_what_one_left(
+    run: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "stretches", lambda *_: repeat(10))
+    seen: list[int] = []
+
+    def stopping(*arguments: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return predict(*arguments)
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        patched.setattr(engine, "predict", stopping)
+        infer(options(run, labels, tmp_path / "p.csv"), Recorder())
+    recorder = Recorder()
+    infer(options(run, labels, tmp_path / "p.csv", tta="flip"), recorder)
+    assert not recorder.notes
+    assert len(Predictions.read(tmp_path / "p.csv").ids) == 48

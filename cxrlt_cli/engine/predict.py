@@ -1,0 +1,115 @@
+"""Models and films to logits: what training, infer and ensemble share."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import torch
+from torch.utils.data import DataLoader
+
+from cxrlt_cli.data.image import Preprocessing, report_faults
+from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporting import Advance, Reporter, duration
+from cxrlt_cli.errors import FilmError, WorkerError
+from cxrlt_cli.nets.classifier import Classifier, WithFeatures
+from cxrlt_cli.tta import VIEWS, View
+
+STRETCH_SECONDS, MAX_BATCHES = 60.0, 1024  # of films between two writings; what a stop can lose
+
+
+def predict(
+    models: Sequence[Classifier | WithFeatures],
+    batches: Iterable[Batch],
+    process: Process,
+    advance: Advance,
+    views: Sequence[View] = VIEWS["none"],
+) -> list[torch.Tensor]:
+    """Logits ``[V, N, C]`` of each model, in float32 on the CPU, in the order of the films, which are read once.
+
+    Of a model with features, ``[V, N, C + D]``.
+
+    ``batches`` come from a dataset of ``preprocessings(models)``. Raises DataError with every film that could not be
+    read: none is left out, none is made up. Raises WorkerError where a logit is not finite.
+    """
+    distinct = preprocessings(models)
+    logits: list[list[torch.Tensor]] = [[] for _ in models]
+    faults: list[FilmError] = []
+    num_films = 0
+    with torch.inference_mode():
+        for batch in batches:
+            num_films += len(batch.indices) + len(batch.faults)
+            faults.extend(batch.faults)
+            for preprocessing, films in zip(distinct, batch.films, strict=False):  # no films where none could be read
+                levels = films.to(process.device, non_blocking=True).float()
+                seen = [view.apply(levels) for view in views]
+                for model, mine in zip(models, logits, strict=True):
+                    if model.preprocessing == preprocessing:
+                        model.eval()
+                        with process.autocast():
+                            mine.append(torch.stack([model(model.normalize(view)) for view in seen]))
+            advance((len(batch.indices) + len(batch.faults)) * process.num_processes)
+    if faults:
+        raise report_faults(faults, num_films)
+    total = int(process.summed(torch.tensor(num_films)))
+    return [process.gathered(_finite(torch.cat(mine, dim=1).cpu()), total, dim=1) for mine in logits]
+
+
+def films_in_order(films: FilmDataset, batch_size: int, process: Process) -> "DataLoader[Batch]":
+    """Every film once; each process has its share, as ``predict`` expects it."""
+    return ordered_loader(
+        films,
+        batch_size=batch_size,
+        num_workers=process.num_workers,
+        pin=process.pins,
+        rank=process.rank,
+        num_processes=process.num_processes,
+    )
+
+
+def preprocessings(models: Sequence[Classifier | WithFeatures]) -> list[Preprocessing]:
+    """The different ways in which these models want a film, in the order of the models."""
+    return list(dict.fromkeys(model.preprocessing for model in models))
+
+
+def rehearse(
+    models: Sequence[Classifier | WithFeatures],
+    loader: Iterable[Batch],
+    views: Sequence[View],
+    num_films: int,
+    process: Process,
+    reporter: Reporter,
+) -> None:
+    """One batch, timed; nothing is written."""
+    start = time.perf_counter()
+    done: list[int] = []
+    predict(models, islice(loader, 1), process, done.append, views)
+    seconds = (time.perf_counter() - start) * num_films / sum(done)
+    reporter.result(
+        f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written."
+    )  # fmt: skip
+
+
+def stretches(batch_size: int, process: Process) -> Iterator[int]:
+    """How many films to predict before they are written: as many as take about a minute, in whole batches.
+
+    Each number is wanted when the films of the one before are done.
+    """
+    batches = 8
+    while True:
+        start = time.monotonic()
+        yield batches * batch_size * process.num_processes
+        seconds = process.collected(time.monotonic() - start)[0]
+        if seconds < STRETCH_SECONDS / 2:
+            batches = min(2 * batches, MAX_BATCHES)
+        elif seconds > STRETCH_SECONDS:
+            batches = max(1, batches // 2)
+
+
+def _finite(logits: torch.Tensor) -> torch.Tensor:
+    if not torch.isfinite(logits).all():
+        raise WorkerError(
+            f"The model gives {int((~torch.isfinite(logits)).sum())} logits that are no finite numbers.",
+            "Its training diverged, or the precision is too low: lower the learning rates, or pass --precision fp32.",
+        )
+    return logits

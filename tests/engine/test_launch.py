@@ -1,0 +1,184 @@
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cxrlt_cli.config import ComputeOptions
+from cxrlt_cli.engine.launch import Topology, launch, topology
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.errors import DataError, OptionError, WorkerError
+from tests.helpers import Recorder
+
+TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "h", "MASTER_PORT": "1"}
+SRUN = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "0"}
+NODES = {"nodes": 2, "rendezvous": "host:29500"}
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "num_gpus", "expected"),
+    [
+        ({}, {}, 0, Topology("alone")),
+        ({}, {}, 4, Topology("alone")),
+        ({"processes": "auto"}, {}, 0, Topology("alone")),
+        ({"processes": "auto"}, {}, 4, Topology("launch", 4, 1, "", "cxrlt")),
+        ({"processes": "auto", "device": "cpu"}, {}, 4, Topology("alone")),
+        ({"processes": 3}, {}, 0, Topology("launch", 3, 1, "", "cxrlt")),
+        ({"processes": 3, "device": "cpu"}, {}, 2, Topology("launch", 3, 1, "", "cxrlt")),
+        ({"processes": 2, **NODES}, {}, 2, Topology("launch", 2, 2, "host:29500", "cxrlt")),
+        ({**NODES, "run_id": "mine"}, {}, 0, Topology("launch", 1, 2, "host:29500", "mine")),
+        ({}, TORCHRUN, 2, Topology("join")),
+        ({}, SRUN, 2, Topology("join")),
+        ({"processes": 2}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, 2, Topology("launch", 2, 1, "", "cxrlt")),
+        ({}, {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, 0, Topology("alone")),
+    ],
+)
+def test_where_a_command_computes(
+    options: dict[str, Any], environment: dict[str, str], num_gpus: int, expected: Topology
+) -> None:
+    assert topology(ComputeOptions.model_validate(options), environment, num_gpus) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "num_gpus", "match"),
+    [
+        ({"processes": 3}, {}, 2, "this machine has 2 GPUs"),
+        ({"nodes": 2}, {}, 0, "--nodes needs --rendezvous"),
+        ({"rendezvous": "host:1"}, {}, 0, "for several machines"),
+        ({"processes": 2}, TORCHRUN, 0, "torchrun has started"),
+        (NODES, SRUN, 0, "srun has started"),
+    ],
+)
+def test_contradictions_are_told(
+    options: dict[str, Any], environment: dict[str, str], num_gpus: int, match: str
+) -> None:
+    with pytest.raises(OptionError, match=match):
+        topology(ComputeOptions.model_validate(options), environment, num_gpus)
+
+
+def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -> Any:
+    options = ComputeOptions(processes=num_processes, device="cpu", workers=0)
+    return launch(work, options, Recorder(), *arguments)
+
+
+def deal(process: Process, _: Reporter, num_films: int) -> tuple[Any, ...]:
+    mine = torch.tensor(list(range(process.rank, num_films, process.num_processes)), dtype=torch.int64)
+    gathered = process.gathered(torch.stack([mine, -mine])[:, :, None], num_films, dim=1)
+    return gathered[0, :, 0].tolist(), int(process.summed(mine.sum())), process.collected(process.rank)
+
+
+@pytest.mark.parametrize("num_films", [1, 7])
+def test_every_film_is_held_once_whatever_the_number_of_processes(num_films: int) -> None:
+    for num_processes in (1, 3):
+        films, total, ranks = launched(deal, num_processes, num_films)
+        assert films == list(range(num_films))
+        assert total == sum(range(num_films))
+        assert ranks == list(range(num_processes))
+
+
+def fail(process: Process, _: Reporter, how: str) -> None:
+    if process.rank == 1:
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise DataError("film 7 is gone.", "Put it back.") if how == "error" else ZeroDivisionError("by zero")
+    time.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("how", "message", "hint"),
+    [
+        ("error", r"^Process 1 of 2: film 7 is gone\.", "Put it back."),
+        ("bug", "^Process 1 of 2: ZeroDivisionError: by zero", "Traceback"),
+        ("kill", r"^Process 1 of 2 was ended from outside \(SIGKILL\)", "memory"),
+    ],
+)
+def test_a_worker_that_fails_ends_all_within_seconds(how: str, message: str, hint: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=message) as caught:
+        launched(fail, 2, how)
+    assert hint in caught.value.hint
+    assert caught.value.exit_code == 5
+    assert time.monotonic() - start < 50, "the other sleeps for a minute"
+    assert children(os.getpid()) == []
+
+
+def children(parent: int) -> list[int]:
+    found = subprocess.run(
+        ["ps", "-o", "pid=,comm=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+    )
+    return [int(line.split()[0]) for line in found.stdout.splitlines() if "python" in line or "cxrlt" in line]
+
+
+def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cxrlt_cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+
+
+def ran(*arguments: object) -> str:
+    process = command(*arguments)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out
+
+
+TRAINING = shlex.split(
+    "--backbone test_convnext --weights none --image-size 32 --drop-path 0 --warmup-epochs 1 --epochs 1 --workers 0 "
+    "--val-fraction 0.3 --device cpu --ema-decay 0 --sampler uniform"
+)
+
+
+def test_training_with_the_same_global_batch_gives_the_same_weights(labels: Path, tmp_path: Path) -> None:
+    for number, batch in ((1, 8), (2, 4)):
+        out = tmp_path / str(number)
+        ran("train", "--csv", labels, "--out", out, "--processes", number, "--batch-size", batch, *TRAINING)
+    one, two = (load_file(tmp_path / number / "last.safetensors") for number in ("1", "2"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_ctrl_c_ends_all(labels: Path, tmp_path: Path) -> None:
+    arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *TRAINING, "--epochs", 500)
+    process = command(*arguments)
+    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+
+
+def test_a_killed_parent_leaves_no_orphans(labels: Path, tmp_path: Path) -> None:
+    arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *TRAINING, "--epochs", 500)
+    process = command(*arguments)
+    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
+    workers = children(process.pid)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(alive(pid) for pid in workers))
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().split(")")[1].split()[0] != "Z"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "it never came"
+        time.sleep(0.1)
