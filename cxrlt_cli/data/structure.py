@@ -8,6 +8,7 @@ more than ``max_pixels`` allow or is not whole.
 import struct
 import zlib
 
+MAX_COMPONENTS = 4  # red, green, blue and one more
 MAX_SCANS = 100  # of a progressive JPEG; each is a pass over all of its pixels
 BYTES_PER_PIXEL, OVERHEAD = 8, 2**26  # more than any film takes on the disk: four channels of 16 bits, and metadata
 
@@ -22,6 +23,13 @@ class UnreadableError(Exception):
 def check_pixels(num_pixels: int, max_pixels: int) -> None:
     if num_pixels > max_pixels:
         raise UnreadableError(f"has {num_pixels:,} pixels, more than --max-pixels {max_pixels:,}")
+
+
+def _check_shape(height: int, width: int, components: int, max_pixels: int) -> None:
+    """Of a compressed stream. A height of 0 means one that is told later: libjpeg makes room for lines without end."""
+    if height < 1 or width < 1 or not 1 <= components <= MAX_COMPONENTS:
+        raise UnreadableError(f"has compressed pixels of an impossible shape ({width} x {height} x {components})")
+    check_pixels(height * width, max_pixels)
 
 
 def largest(max_pixels: int) -> int:
@@ -74,8 +82,8 @@ def check_jpeg_header(data: bytes, max_pixels: int) -> int:
         if data[position] != 0xFF:
             raise UnreadableError("is a damaged JPEG")
         if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:  # start of frame
-            height, width = struct.unpack_from(">HH", data, position + 5)
-            check_pixels(height * width, max_pixels)
+            height, width, components = struct.unpack_from(">HHB", data, position + 5)
+            _check_shape(height, width, components, max_pixels)
             sized = True
         if marker == 0xDA:  # start of scan: entropy-coded bytes up to the end
             break
@@ -104,10 +112,11 @@ def check_stream(data: bytes, num_pixels: int, max_pixels: int) -> None:
             _check_boxes(data)
         start = data.find(_JPEG_2000)
         while start >= 0:
-            if start + 24 > len(data):
+            if start + 42 > len(data):
                 raise UnreadableError("is a DICOM whose JPEG 2000 pixels are cut short")
             right, bottom, left, top = struct.unpack_from(">4I", data, start + 8)
-            check_pixels(max(right - left, 1) * max(bottom - top, 1), max_pixels)
+            (components,) = struct.unpack_from(">H", data, start + 40)
+            _check_shape(bottom - top, right - left, components, max_pixels)
             # a box of JP2 may hold another that is not decoded, and which is which only a decoder knows
             start = data.find(_JPEG_2000, start + 1) if data[4:8] == _JP2 else -1
     elif not 1 <= int.from_bytes(data[:4], "little") <= 15:  # run lengths begin with the number of their parts

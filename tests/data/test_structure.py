@@ -71,6 +71,7 @@ def bombs(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
     frames = chunk(b"acTL", struct.pack(">II", 2, 0))
     deflated = of_pixels(tmp_path, DeflatedExplicitVRLittleEndian, None)
     meta = deflated.index(DeflatedExplicitVRLittleEndian.encode()) + 22  # what is deflated begins behind its name
+    shape, none = "compressed pixels of an impossible shape", struct.pack(">HH", 0, 1)
     pixels = r"has 4,225,000,000 pixels, more than --max-pixels"
     return {
         "size.png": (png(100_000, 100_000, zlib.compress(bytes(100))), "has 10,000,000,000 pixels"),
@@ -82,6 +83,11 @@ def bombs(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
         "native.dcm": (dicom(tmp_path / "x.dcm", SMALL, Rows=65000, Columns=65000).read_bytes(), pixels),
         "deflated.dcm": (deflated[:meta] + zeros(3000, -zlib.MAX_WBITS), "more bytes than a film"),
         "jpeg.dcm": (of_pixels(tmp_path, JPEGBaseline8Bit, says(jpeg(), b"\xff\xc0", VAST, 5)), pixels),
+        "lines.jpg": (says(jpeg(), b"\xff\xc0", none, 5), shape),
+        "lines.dcm": (of_pixels(tmp_path, JPEGBaseline8Bit, says(jpeg(), b"\xff\xc0", none, 5)), shape),
+        "parts.dcm": (of_pixels(tmp_path, JPEGBaseline8Bit, says(jpeg(), b"\xff\xc0", b"\xff", 9)), shape),
+        "layers.dcm": (of_pixels(tmp_path, JPEG2000Lossless, says(codestream, b"\xff\x51", b"\x40\0", 38)), shape),
+        "none.dcm": (of_pixels(tmp_path, JPEG2000Lossless, says(codestream, b"\xff\x51", bytes(8), 6)), shape),
         "stream.dcm": (of_pixels(tmp_path, JPEG2000Lossless, says(codestream, b"\xff\x51", vast, 6)), pixels),
         "boxes.dcm": (of_pixels(tmp_path, JPEG2000Lossless, says(boxes, b"\xff\x51", vast, 6)), pixels),
         "runs.dcm": (
