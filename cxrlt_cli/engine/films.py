@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 
 import numpy as np
 
 from cxrlt_cli.config import FilmOptions, FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
+from cxrlt_cli.data.phantom.dataset import RECIPE
 from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels, stream_ids
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
@@ -108,6 +109,19 @@ class FilmList:
 
     def paths(self, ids: Texts) -> list[Path]:
         return film_paths(self.folder, ids)
+
+    @property
+    def are_phantoms(self) -> bool:
+        """Whether all of them are files, not links, in a folder that lies beside a phantoms' recipe."""
+        paths = chain.from_iterable(map(self.paths, self.stretches(repeat(4096))))
+        folders: dict[Path, bool] = {}
+        for path in paths:
+            drawn = folders.get(path.parent)
+            if drawn is None:
+                drawn = folders[path.parent] = (path.parent.resolve().parent / RECIPE).is_file()
+            if not drawn or path.is_symlink():
+                return False
+        return True
 
     def to_json(self) -> dict[str, object]:
         """What decides which films these are."""

@@ -18,7 +18,7 @@ from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
 from cxrlt_cli.engine.familiarity import remember
 from cxrlt_cli.engine.films import Films
-from cxrlt_cli.engine.keeper import Keeper, Position
+from cxrlt_cli.engine.keeper import FREE, Keeper, Position
 from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.method import Method
 from cxrlt_cli.engine.predict import films_in_order, predict
@@ -267,7 +267,7 @@ def _origin(training: Films, options: FitOptions) -> dict[str, object]:
     """What a checkpoint keeps of where it comes from."""
     table = training.table
     return {
-        "options": options.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "options": options.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=set(FREE)),
         "counts": dict(zip(table.space.findings, table.counts.tolist(), strict=True)),
         "num_labelled": dict(zip(table.space.findings, table.num_labelled.tolist(), strict=True)),
         "num_films": len(table),

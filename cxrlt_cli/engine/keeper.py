@@ -20,6 +20,7 @@ from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.files import replacing
 
 FORMAT = 1
+# Options that may differ from one part of a run to the next: what is learned does not depend on them.
 FREE = ("resume", "out", "quiet", "debug", "dry_run", "workers", "checkpoint_minutes", "rendezvous", "run_id", "track")
 
 
@@ -48,7 +49,7 @@ class Keeper:
     path: Path
     options: FitOptions
     process: Process
-    _last: float = field(default_factory=time.monotonic)
+    _last: float = field(default_factory=lambda: time.monotonic())
     _asked: bool = False
     _stops: bool = False
 
@@ -107,7 +108,7 @@ class Keeper:
                 )
             _set_random_state(content["random"][self.process.rank], self.process.device)
             return Position(**content["position"]), content["learner"]
-        except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise CheckpointError(
                 f"{self.path} is damaged ({reason}).",

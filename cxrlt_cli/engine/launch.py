@@ -103,7 +103,8 @@ def launch(work: Work[P, T], options: ComputeOptions, reporter: Reporter, *args:
 def _elastic(plan: Topology, job: Path) -> Any:
     """Start the workers of a job, and wait for the first of them."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_cores() // plan.num_processes))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the error is told once, by us
+    for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):  # the error is told once, by us
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=plan.num_nodes,
         max_nodes=plan.num_nodes,
@@ -137,7 +138,7 @@ def _pass_on(number: int, _: FrameType | None) -> None:
 
 def _work(job: str) -> bytes:
     """One worker, from its start to its end; what it gives is pickled, its error is left beside the job."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; who started this process ends it
+    signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # whoever started this one says so
     if sys.platform == "linux":  # and takes it along
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())

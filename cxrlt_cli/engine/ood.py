@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,11 @@ from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_csv, read_labels
-from cxrlt_cli.engine.infer import films_to_predict, write
-from cxrlt_cli.engine.phantom import shows_phantoms, unseen_phantoms
+from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.partial import PartialCsvs
+from cxrlt_cli.engine.phantom import unseen_phantoms
+from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.prompt_lab import tell_worth
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
@@ -31,153 +33,193 @@ from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.tta import VIEWS
 
 Rows = NDArray[np.int64]
+Sentences = Mapping[str, tuple[str, ...]]
 
 
-def ood(options: OodOptions, reporter: Reporter) -> Predictions | None:
-    """Write a probability of every finding of the prompts for every film of ``--csv``; None after a dry run.
+def ood(options: OodOptions, reporter: Reporter) -> None:
+    """Write a probability of every finding of the prompts for every film of ``--csv``; nothing in a dry run.
 
-    Without ``--csv`` the films are the default phantoms that have the findings of Task 2. Where the CSV has labels of a
-    finding, its sentences are examined.
+    Without ``--csv`` the films are the default phantoms that have the findings of Task 2. Films are scored and written
+    a stretch at a time; after a stop, the same command goes on where it was. Where the CSV has labels of a finding, its
+    sentences are examined, on all films in one go.
     """
-    process = Process.of(options)
-    require_file(options.out, "--out", (options.csv, options.prompts, *options.exclude))
+    Process.of(options)
+    inputs = (options.csv, options.prompts, *options.exclude)
+    require_file(options.out, "--out", inputs)
     if options.report is not None:
         if options.report.resolve() == options.out.resolve():
             raise OptionError(f"--report and --out are both {options.out}.", "Give each a file of its own.")
-        require_file(options.report, "--report", (options.csv, options.prompts, *options.exclude))
-    sentences = _sentences(options)
+        require_file(options.report, "--report", inputs)
+    sentences, anchors = _sentences(options)
     csv = unseen_phantoms(reporter) if options.csv is None else options.csv
-    ids, paths = films_to_predict(options, csv, reporter)
-    truth = _truth(options, csv, list(sentences), ids, reporter)
+    films = FilmList.of(options, csv, reporter)
+    truth = _truth(options, films, list(sentences), reporter)
     if options.report is not None and truth is None:
         raise OptionError(f"--report judges sentences, and {csv} has no labels of {listed(list(sentences), 10)}.")
-    folder = _folder(options, shows_phantoms(paths))
+    folder = _folder(options, films)
+    launch(_score, options, reporter, folder, films, sentences, anchors, truth, options)
+
+
+def _score(
+    process: Process,
+    reporter: Reporter,
+    folder: Path,
+    films: FilmList,
+    sentences: Sentences,
+    anchors: tuple[str, ...],
+    truth: Mapping[str, NDArray[np.float32]] | None,
+    options: OodOptions,
+) -> None:
+    process = replace(process, dtype=encoder_dtype(options.precision, process))
     encoder = load(folder, options.normalization).to(process.device)
     encoder.require_trained()
     cut = [line for lines in sentences.values() for line in lines if encoder.fills(line)]
     if cut:
-        reporter.warn(
-            f"Longer than the {encoder.context_length} tokens that the model reads, or as long: {listed(cut)}."
-        )
+        limit = encoder.context_length
+        reporter.warn(f"As long as the {limit} tokens that the model reads, or cut to them: {listed(cut)}.")
     texts = {name: encoder.encode_prompts(lines).numpy() for name, lines in sentences.items()}
-    anchors = prompts.read(options.prompts).anchors
     anchor = encoder.encode_prompts(anchors).numpy() if options.anchor == "normal" else None
-    process = replace(process, dtype=encoder_dtype(options.precision, process))
-    encoder.lower(process.dtype)
-    films = _Films(ids, paths, encoder, options, process)
-    number = sum(map(len, sentences.values()))
-    reporter.plan(
-        "Zero-shot scores",
-        {
-            "films": f"{len(paths):,} of {csv}",
-            "model": DEMONSTRATION if folder == PHANTOM_CLIP else str(folder),
-            "findings": f"{', '.join(sentences)}, by {counted(number, 'sentence')} of up to "
-            f"{encoder.context_length} tokens",
-            "score": f"{options.pool} of the cosines, anchor {options.anchor}"
-            + (f", {counted(len(VIEWS[options.tta]), 'view')} of a film" if len(VIEWS[options.tta]) > 1 else ""),
-            "process": str(process),
-            "out": str(options.out),
-        },
-    )
+    looking = _Looking(encoder.lower(process.dtype), options, process)
+    reporter.plan("Zero-shot scores", _plan(films, folder, sentences, encoder, options, process))
     if folder == PHANTOM_CLIP:
         reporter.warn(f"The model is {DEMONSTRATION}.")
+    sizes = stretches(options.batch_size, process)
     if options.dry_run:
-        _rehearse(films, reporter)
-        return None
-    probabilities = np.empty((len(ids), len(texts)))
-    cosines = None if truth is None else {name: np.empty((len(ids), len(texts[name])), np.float32) for name in truth}
-    normal = np.zeros(len(ids))
-    with reporter.progress("Looking", len(paths)) as advance:
-        for rows, images in films.features(advance, reporter):
-            probabilities[rows] = zeroshot.score(images, texts, options.pool, anchor, encoder.temperature)
-            if anchor is not None:
-                normal[rows] = zeroshot.pooled(images @ anchor.T, options.pool)
-            for name, mine in (cosines or {}).items():
-                mine[rows] = images @ texts[name].T
-    predictions = Predictions(ids, tuple(texts), probabilities)
-    write(predictions, options.out, options.id_column, reporter)
-    if truth is not None and cosines is not None:
-        tell_worth(sentences, cosines, texts, truth, normal, options, csv, str(folder.name), reporter)
-    return predictions
+        looking.rehearse(films.paths(next(films.stretches(sizes))), films.number, reporter)
+        return
+    existed = options.out.exists()
+    partial = PartialCsvs([options.out], _key(options, films, looking, truth), options.id_column)
+    done = process.collected(partial.num_films)[0]
+    if done:
+        reporter.note(f"Going on after {counted(done, 'film')} that were scored before.")
+    cosines: dict[str, list[NDArray[np.float32]]] = {name: [] for name in truth or ()}
+    normal: list[NDArray[Any]] = []
+    with reporter.progress("Looking", films.number) as advance:
+        advance(done)
+        for ids in films.stretches(sizes, done):
+            images = looking.features(ids, films.paths(ids), advance)
+            if not process.is_main:
+                continue
+            probabilities = zeroshot.score(images, texts, options.pool, anchor, encoder.temperature)
+            partial.append(Predictions(ids, tuple(texts), probabilities))
+            for name, stretch in cosines.items():
+                stretch.append(images @ texts[name].T)
+            none = np.zeros(len(ids))
+            normal.append(none if anchor is None else zeroshot.pooled(images @ anchor.T, options.pool))
+    looking.tell(reporter)
+    if not process.is_main:
+        return
+    partial.finish()
+    what = f"{counted(films.number, 'film')}, {counted(len(texts), 'finding')}"
+    reporter.result(f"{'Replaced' if existed else 'Wrote'} {options.out}: {what}.")
+    if truth is not None:
+        together = {name: np.concatenate(stretch) for name, stretch in cosines.items()}
+        tell_worth(sentences, together, texts, truth, np.concatenate(normal), options, films.csv, folder.name, reporter)
 
 
-@dataclass(frozen=True)
-class _Films:
-    """Films, and what turns them into features."""
+class _Looking:
+    """What turns films into features, and keeps them where ``--features`` says."""
 
-    ids: Texts
-    paths: Sequence[Path]
-    encoder: ClipEncoder
-    options: OodOptions
-    process: Process
+    def __init__(self, encoder: ClipEncoder, options: OodOptions, process: Process) -> None:
+        self._encoder, self._options, self._process = encoder, options, process
+        self._cache = None if options.features is None else FeatureCache(options.features, self.key())
+        self._num_known = 0
 
-    def features(self, advance: Advance, reporter: Reporter) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
-        """Rows and their features ``[n, D]``: those that ``--features`` has, then the others, which it is given.
+    def key(self) -> dict[str, Any]:
+        """All that decides a film's features."""
+        views = [view.name for view in VIEWS[self._options.tta]]
+        return {"model": self._encoder.fingerprint, "views": views, "dtype": str(self._process.dtype)}
+
+    def features(self, ids: Texts, paths: Sequence[Path], advance: Advance) -> NDArray[np.float32]:
+        """Those of all films ``[N, D]``, to which each process adds its share.
 
         Raises DataError with every film that could not be read.
         """
-        everything = np.arange(len(self.paths))
-        if self.options.features is None:
-            yield from self._encoded(everything, advance)
-            return
-        cache = FeatureCache(self.options.features, self._key())
-        ids, files = list(self.ids), stamps(self.paths)
-        known = cache.known(ids, files)
-        reporter.note(f"--features {self.options.features} has {known.sum():,} of {counted(len(ids), 'film')}.")
-        for rows, features in cache.read(ids, everything[known]):
-            advance(len(rows))
-            yield rows, features
-        try:
-            for rows, features in self._encoded(everything[~known], advance):
-                yield rows, cache.add([ids[row] for row in rows], files[rows], features)
-        finally:
-            cache.flush()
+        rows = np.arange(self._process.rank, len(paths), self._process.num_processes)
+        found: dict[int, NDArray[np.float32]] = {}
+        for mine, features in self._seen(rows, ids, paths):
+            found.update(zip(mine.tolist(), features, strict=True))
+            advance(len(mine) * self._process.num_processes)
+        width = self._encoder.width
+        own = np.stack([found[row] for row in rows.tolist()]) if len(rows) else np.empty((0, width), np.float32)
+        return np.asarray(self._process.gathered(torch.from_numpy(own), len(paths), dim=0))
 
-    def batches(self, rows: Rows) -> Any:
-        dataset = FilmDataset(
-            [self.paths[row] for row in rows], [self.encoder.prepare], None, self.options.max_pixels
-        )  # fmt: skip
-        workers, pin = self.process.num_workers, self.process.pins
-        return ordered_loader(dataset, batch_size=self.options.batch_size, num_workers=workers, pin=pin)
+    def tell(self, reporter: Reporter) -> None:
+        if self._cache is not None:
+            reporter.note(f"--features {self._options.features} had {counted(self._num_known, 'film')} already.")
+
+    def rehearse(self, paths: Sequence[Path], num_films: int, reporter: Reporter) -> None:
+        """One batch, timed; nothing is written."""
+        start = time.perf_counter()
+        number = sum(len(rows) for rows, _ in self.encoded(np.arange(min(len(paths), self._options.batch_size)), paths))
+        left = duration((time.perf_counter() - start) * num_films / number)
+        reporter.result(f"Dry run: one batch went through; all films take about {left}. Nothing was written.")
+
+    def _seen(self, rows: Rows, ids: Texts, paths: Sequence[Path]) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+        """Rows and their features: those that are kept, then the others, which are kept from then on."""
+        if self._cache is None:
+            yield from self.encoded(rows, paths)
+            return
+        names, files = list(ids), np.full((len(ids), 2), -1, np.int64)
+        files[rows] = stamps([paths[row] for row in rows])
+        known = self._cache.known([names[row] for row in rows], files[rows])
+        self._num_known += int(known.sum())
+        yield from self._cache.read(names, rows[known])
+        try:
+            for mine, features in self.encoded(rows[~known], paths):
+                yield mine, self._cache.add([names[row] for row in mine], files[mine], features)
+        finally:
+            self._cache.flush()
+
+    def encoded(self, rows: Rows, paths: Sequence[Path]) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
+        chosen = [paths[row] for row in rows]
+        dataset = FilmDataset(chosen, [self._encoder.prepare], None, self._options.max_pixels)
+        workers, pin = self._process.num_workers, self._process.pins
+        faults: list[FilmError] = []
+        for batch in ordered_loader(dataset, batch_size=self._options.batch_size, num_workers=workers, pin=pin):
+            faults.extend(batch.faults)
+            if batch.films:
+                yield rows[batch.indices.numpy()], self.encode(batch)
+        if faults:
+            raise report_faults(faults, len(rows))
 
     def encode(self, batch: Batch) -> NDArray[np.float32]:
         """Features ``[n, D]`` of a batch; of several views of a film the mean, brought back to length 1."""
         (films,) = batch.films
-        levels = films.to(self.process.device).float()
-        seen = [self.encoder.encode_images(view.apply(levels)) for view in VIEWS[self.options.tta]]
+        levels = films.to(self._process.device).float()
+        seen = [self._encoder.encode_images(view.apply(levels)) for view in VIEWS[self._options.tta]]
         features = normalize(torch.stack(seen).mean(dim=0), dim=1).cpu()
         if not torch.isfinite(features).all():
             raise WorkerError("The encoder gives features that are no finite numbers.", "Pass --precision fp32.")
         return np.asarray(features)
 
-    def _encoded(self, rows: Rows, advance: Advance) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
-        faults: list[FilmError] = []
-        for batch in self.batches(rows):
-            faults.extend(batch.faults)
-            if batch.films:
-                yield rows[batch.indices.numpy()], self.encode(batch)
-            advance(len(batch.indices) + len(batch.faults))
-        if faults:
-            raise report_faults(faults, len(rows))
 
-    def _key(self) -> dict[str, Any]:
-        views = [view.name for view in VIEWS[self.options.tta]]
-        return {"model": self.encoder.fingerprint, "views": views, "dtype": str(self.process.dtype)}
-
-
-def _rehearse(films: _Films, reporter: Reporter) -> None:
-    """One batch, timed; nothing is written."""
-    start = time.perf_counter()
-    (batch,) = islice(films.batches(np.arange(len(films.paths))), 1)
-    if batch.faults:
-        raise report_faults(batch.faults, len(batch.indices) + len(batch.faults))
-    films.encode(batch)
-    seconds = (time.perf_counter() - start) * len(films.paths) / len(batch.indices)
-    reporter.result(f"Dry run: one batch went through; all films take about {duration(seconds)}. Nothing was written.")
+def _plan(
+    films: FilmList, folder: Path, sentences: Sentences, encoder: ClipEncoder, options: OodOptions, process: Process
+) -> dict[str, str]:
+    number, views = sum(map(len, sentences.values())), len(VIEWS[options.tta])
+    return {
+        "films": f"{films.number:,} of {films.csv}",
+        "model": DEMONSTRATION if folder == PHANTOM_CLIP else str(folder),
+        "findings": f"{', '.join(sentences)}, by {counted(number, 'sentence')} of up to "
+        f"{encoder.context_length} tokens",
+        "score": f"{options.pool} of the cosines, anchor {options.anchor}"
+        + (f", {counted(views, 'view')} of a film" if views > 1 else ""),
+        "process": str(process),
+        "out": str(options.out),
+    }
 
 
-def _sentences(options: OodOptions) -> Mapping[str, tuple[str, ...]]:
-    """The sentences of each finding to score."""
+def _key(options: OodOptions, films: FilmList, looking: _Looking, truth: object) -> dict[str, object]:
+    """All that decides what is written. Where sentences are judged, that is done on all films in one go."""
+    prompted = None if options.prompts is None else options.prompts.read_text(encoding="utf-8")
+    chosen = [options.pool, options.anchor, options.findings, prompted, options.max_pixels]
+    once = None if truth is None else time.time_ns()
+    return {"model": looking.key(), "films": films.to_json(), "options": chosen, "once": once}
+
+
+def _sentences(options: OodOptions) -> tuple[Sentences, tuple[str, ...]]:
+    """The sentences of each finding to score, and those of the anchor."""
     known = prompts.read(options.prompts)
     findings = options.findings or tuple(known.findings)
     unknown = [name for name in findings if name not in known.findings]
@@ -188,36 +230,30 @@ def _sentences(options: OodOptions) -> Mapping[str, tuple[str, ...]]:
         raise OptionError(f"The prompts have a finding '{options.id_column}', as the ids' column is called.")
     if options.anchor == "normal" and not known.anchors:
         raise OptionError("--anchor normal: the prompts have no 'anchors:'.", "Add sentences on a normal film.")
-    return {name: known.findings[name] for name in findings}
+    return {name: known.findings[name] for name in findings}, known.anchors
 
 
 def _truth(
-    options: OodOptions, csv: Path, findings: Sequence[str], ids: Texts, reporter: Reporter
-) -> dict[str, NDArray[np.float32]] | None:  # fmt: skip
+    options: OodOptions, films: FilmList, findings: Sequence[str], reporter: Reporter
+) -> dict[str, NDArray[np.float32]] | None:
     """The labels ``[N]`` of the findings that the CSV has columns of; None where it has none."""
-    columns = read_csv(csv).columns
+    columns = read_csv(films.csv).columns
     named = [name for name in findings if name in columns]
     if not named:
         return None
+    names = {"id_column": options.id_column, "patient_column": options.patient_column}
     try:
-        table = read_labels(
-            csv,
-            id_column=options.id_column,
-            patient_column=options.patient_column,
-            findings=named,
-            needs_patients=False,
-        )
+        table = read_labels(films.csv, **names, findings=named, needs_patients=False)
     except DataError as error:
         if options.report is not None:
             raise
         reporter.note(f"Sentences are not judged: {error.message}")
         return None
-    row = {film: index for index, film in enumerate(table.ids)}
-    targets = table.targets[[row[film] for film in ids]]
+    targets = table.without(films.excluded).targets
     return {name: targets[:, column] for column, name in enumerate(named)}
 
 
-def _folder(options: OodOptions, of_phantoms: bool) -> Path:
+def _folder(options: OodOptions, films: FilmList) -> Path:
     """The folder of ``--model``; raises ModelError where the model cannot be had."""
     name = options.model
     if Path(name).is_dir():
@@ -228,7 +264,7 @@ def _folder(options: OodOptions, of_phantoms: bool) -> Path:
         try:
             return hub.resolve(hub.WHYXRAYCLIP)
         except ModelError:
-            if of_phantoms:
+            if films.are_phantoms:
                 return PHANTOM_CLIP
             raise
     if name == hub.WHYXRAYCLIP.name or name.startswith(hub.HUB):

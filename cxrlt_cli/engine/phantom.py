@@ -1,6 +1,5 @@
 """Digital phantoms for commands that were given no films."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,13 +62,6 @@ def is_of_phantoms(training_csv: str | None) -> bool:
         return False
     folder = Path(training_csv).parent
     return (folder / RECIPE).is_file() or folder == cache_folder(DEFAULT)
-
-
-def shows_phantoms(films: Sequence[Path]) -> bool:
-    """Whether all films are phantoms: files, not links, in a folder that lies beside a phantoms' recipe."""
-    folders = {film.parent for film in films}
-    drawn = all((folder.resolve().parent / RECIPE).is_file() for folder in folders)
-    return drawn and not any(film.is_symlink() for film in films)
 
 
 def phantom_test_csv(training_csv: str | None, reporter: Reporter) -> Path | None:

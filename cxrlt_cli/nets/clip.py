@@ -111,6 +111,11 @@ class ClipEncoder:
         self._mean, self._std = self._mean.to(device), self._std.to(device)
         return self
 
+    @property
+    def width(self) -> int:
+        """D of the features."""
+        return self.encode_prompts(["x"]).shape[1]
+
     def fills(self, sentence: str) -> bool:
         """Whether a sentence takes all tokens that are read, so that its end may be cut off."""
         return bool((self._tokenizer([sentence]) != 0).all())

@@ -82,12 +82,10 @@ def plain_script(folder: Path) -> Callable[[list[Path]], NDArray[np.float32]]:
 def ours(folder: Path) -> Callable[[list[Path]], NDArray[np.float32]]:
     options = OodOptions.model_validate({"device": "cpu", "batch_size": BATCH})
     process = Process.of(options)
-    encoder = load(folder).lower(encoder_dtype("auto", process))
+    looking = ood._Looking(load(folder).lower(encoder_dtype("auto", process)), options, process)
 
     def encode(paths: list[Path]) -> NDArray[np.float32]:
-        ids = np.array([path.name for path in paths], object)
-        films = ood._Films(ids, paths, encoder, options, process)
-        return np.concatenate([features for _, features in films._encoded(np.arange(len(paths)), lambda _: None)])
+        return np.concatenate([features for _, features in looking.encoded(np.arange(len(paths)), paths)])
 
     return encode
 

@@ -112,10 +112,12 @@ def test_a_worker_that_fails_ends_all_within_seconds(how: str, message: str, hin
 
 
 def children(parent: int) -> list[int]:
+    """The workers of a process; what Python itself starts beside them, its resource tracker, ends with it."""
     found = subprocess.run(
-        ["ps", "-o", "pid=,comm=", "--ppid", str(parent)], capture_output=True, text=True, check=False
+        ["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True, check=False
     )
-    return [int(line.split()[0]) for line in found.stdout.splitlines() if "python" in line or "cxrlt" in line]
+    lines = found.stdout.splitlines()
+    return [int(line.split()[0]) for line in lines if "python" in line and "resource_tracker" not in line]
 
 
 def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:

@@ -44,9 +44,8 @@ def options(labels: Path, out: Path, **changes: Any) -> OodOptions:
 
 
 def scored(labels: Path, out: Path, reporter: Recorder | None = None, **changes: Any) -> Predictions:
-    predictions = ood(options(labels, out, **changes), reporter or Recorder())
-    assert predictions is not None
-    return predictions
+    ood(options(labels, out, **changes), reporter or Recorder())
+    return Predictions.read(out)
 
 
 def test_ranks_are_those_of_open_clips_own_classifier(labels: Path, tmp_path: Path) -> None:
@@ -136,7 +135,7 @@ def test_features_are_kept_and_other_sentences_cost_no_film(
         patched.setattr(ClipEncoder, "encode_images", no_film)
         again = scored(labels, tmp_path / "again.csv", features=tmp_path / "features")
         scored(labels, tmp_path / "other.csv", features=tmp_path / "features", prompts=own)
-    np.testing.assert_array_equal(again.probabilities, first.probabilities)
+    np.testing.assert_allclose(again.probabilities, first.probabilities, rtol=1e-6)
     with pytest.raises(AssertionError), monkeypatch.context() as patched:
         patched.setattr(ClipEncoder, "encode_images", no_film)
         scored(labels, tmp_path / "flip.csv", features=tmp_path / "features", tta="flip")
@@ -145,23 +144,23 @@ def test_features_are_kept_and_other_sentences_cost_no_film(
 def test_what_was_encoded_before_a_stop_is_not_encoded_again(
     labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = engine._Films.encode
+    encode = engine._Looking.encode
     calls: list[int] = []
 
-    def stopping(films: Any, batch: Any) -> Any:
+    def stopping(looking: Any, batch: Any) -> Any:
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(len(batch.indices))
-        return encode(films, batch)
+        return encode(looking, batch)
 
     values: dict[str, Any] = {"features": tmp_path / "features", "batch_size": 10}
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
-        patched.setattr(engine._Films, "encode", stopping)
+        patched.setattr(engine._Looking, "encode", stopping)
         scored(labels, tmp_path / "p.csv", **values)
     assert not (tmp_path / "p.csv").exists()
     reporter = Recorder()
     scored(labels, tmp_path / "p.csv", reporter, **values)
-    assert any("has 20 of 48 films" in note for note in reporter.notes)
+    assert any("had 20 films already" in note for note in reporter.notes)
     assert (tmp_path / "p.csv").exists()
 
 
@@ -222,6 +221,6 @@ def test_a_film_that_cannot_be_read_is_told(labels: Path, tmp_path: Path, kept: 
 
 def test_a_dry_run_writes_nothing(labels: Path, tmp_path: Path) -> None:
     reporter = Recorder()
-    assert ood(options(labels, tmp_path / "p.csv", dry_run=True), reporter) is None
+    ood(options(labels, tmp_path / "p.csv", dry_run=True), reporter)
     assert "Dry run" in reporter.results[0]
     assert not (tmp_path / "p.csv").exists()

@@ -1,0 +1,164 @@
+"""A run that is stopped and goes on ends with the same bytes as one that was not stopped."""
+
+import hashlib
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cxrlt_cli.engine.keeper import Keeper, Position
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.train import train
+from cxrlt_cli.errors import CheckpointError, OptionError
+from tests.conftest import run_options
+from tests.engine.test_launch import command
+from tests.helpers import Recorder
+
+# Everything that has a state: two phases, dropout, smoothed and averaged weights, steps of two batches.
+RECIPE: dict[str, Any] = {
+    "backbone": "test_convnext",
+    "head": "mlp",
+    "image_size": 32,
+    "drop_path": 0.0,
+    "warmup_epochs": 1,
+    "epochs": 3,
+    "batch_size": 4,
+    "accumulate": 2,
+    "ema_decay": 0.9,
+    "average_last": 2,
+    "sampler": "cas",
+    "sampler_options": "epoch_length=32",
+    "checkpoint_minutes": 0,
+}
+FLAGS = [f"--{name.replace('_', '-')}={value}" for name, value in RECIPE.items()]
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    names = ("best.safetensors", "last.safetensors", "val_predictions.csv", "metrics.json")
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+@pytest.fixture(scope="module")
+def whole(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    train(run_options(labels, out, **RECIPE), Recorder())
+    return out
+
+
+class Stop(BaseException):
+    """What no code expects, as a power cut."""
+
+
+def test_a_stop_after_any_step_changes_nothing(
+    whole: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped again and again, each time a few steps later, with other numbers of workers."""
+    out, stops = tmp_path / "run", 0
+    write = Keeper.write
+    left = [0]
+
+    def writing(keeper: Keeper, *arguments: Any) -> None:
+        write(keeper, *arguments)
+        left[0] -= 1
+        if left[0] == 0:
+            raise Stop
+
+    monkeypatch.setattr(Keeper, "write", writing)
+    while True:
+        left[0] = 2 + stops % 2
+        try:
+            train(run_options(labels, out, **RECIPE, resume=stops > 0, workers=stops % 2), Recorder())
+            break
+        except Stop:
+            stops += 1
+    assert stops > 5
+    assert hashes(out) == hashes(whole)
+    lines = [(folder / "history.jsonl").read_text().splitlines() for folder in (out, whole)]
+    assert len(lines[0]) == len(lines[1]) == 4
+
+
+def test_kill_9_at_any_moment_changes_nothing(whole: Path, labels: Path, tmp_path: Path) -> None:
+    out, rng = tmp_path / "run", random.Random(0)
+    arguments = ["train", "--csv", labels, "--out", out, "--weights=none", "--val-fraction=0.3", "--workers=0"]
+    for _ in range(3):
+        process = command(*arguments, "--device=cpu", "--resume", *FLAGS)
+        start = time.monotonic()
+        while not (out / "resume.pt").exists() and process.poll() is None and time.monotonic() - start < 60:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.6))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = command(*arguments, "--device=cpu", "--resume", *FLAGS)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert hashes(out) == hashes(whole)
+
+
+def test_sigterm_keeps_what_was_learned_and_ends(labels: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["train", "--csv", labels, "--out", out, "--weights=none", "--val-fraction=0.3", "--workers=0"]
+    process = command(*arguments, "--device=cpu", *FLAGS, "--checkpoint-minutes=60", "--epochs=500")
+    while not (out / "history.jsonl").exists() and process.poll() is None:
+        time.sleep(0.05)
+    assert not (out / "resume.pt").exists()
+    process.send_signal(signal.SIGUSR1)
+    while not (out / "resume.pt").exists() and process.poll() is None:
+        time.sleep(0.05)
+    before = (out / "resume.pt").stat().st_mtime_ns
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert (out / "resume.pt").stat().st_mtime_ns > before
+    position = torch.load(out / "resume.pt", weights_only=True)["position"]
+    assert position["num_epochs"] >= 1
+
+
+def test_a_finished_run_is_not_run_again(whole: Path, labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reporter = Recorder()
+    before = hashes(whole)
+    scores = train(run_options(labels, whole, **RECIPE, resume=True), reporter)
+    assert scores is not None
+    assert "is finished" in reporter.results[0]
+    assert hashes(whole) == before
+
+
+def test_another_command_does_not_go_on_with_a_run(whole: Path, labels: Path) -> None:
+    with pytest.raises(OptionError, match=r"--loss was db, is bce; --epochs was 3, is 4"):
+        train(run_options(labels, whole, **{**RECIPE, "loss": "bce", "epochs": 4}, resume=True), Recorder())
+    with pytest.raises(OptionError, match="holds a run already"):
+        train(run_options(labels, whole, **RECIPE), Recorder())
+
+
+def test_a_state_cut_anywhere_is_told(whole: Path, labels: Path, tmp_path: Path) -> None:
+    options = run_options(labels, tmp_path, **RECIPE, resume=True).resolved()
+    process = Process.of(options)
+    keeper = Keeper(tmp_path / "resume.pt", options, process)
+    assert keeper.read() is None
+    keeper.write(Position(phase=1, epoch=2), {"model": {"weight": torch.ones(3)}, "step": 4})
+    data = (tmp_path / "resume.pt").read_bytes()
+    kept = keeper.read()
+    assert kept is not None
+    assert (kept[0].phase, kept[0].epoch, kept[1]["step"]) == (1, 2, 4)
+    for length in (0, 1, 10, len(data) // 3, len(data) // 2, len(data) - 30, len(data) - 1):
+        (tmp_path / "resume.pt").write_bytes(data[:length])
+        with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
+            keeper.read()
+
+
+def test_the_state_is_written_when_it_is_due(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    options = run_options(labels, tmp_path, checkpoint_minutes=2)
+    keeper = Keeper(tmp_path / "resume.pt", options, Process.of(options))
+    assert not keeper.due()
+    now[0] += 121
+    assert keeper.due()
+    keeper.write(Position(), {})
+    assert not keeper.due()
+    with keeper.listening():
+        signal.raise_signal(signal.SIGUSR1)
+    assert keeper.due()
