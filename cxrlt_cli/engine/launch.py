@@ -102,7 +102,6 @@ def launch(work: Work[P, T], options: ComputeOptions, reporter: Reporter, *args:
 
 def _elastic(plan: Topology, job: Path) -> Any:
     """Start the workers of a job, and wait for the first of them."""
-    os.environ["OMP_NUM_THREADS"] = str(max(1, num_cores() // plan.num_processes))
     for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):  # the error is told once, by us
         logging.getLogger(name).setLevel(logging.CRITICAL)
     config = LaunchConfig(
@@ -116,7 +115,8 @@ def _elastic(plan: Topology, job: Path) -> Any:
         monitor_interval=0.1,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
-    before = signal.signal(signal.SIGUSR1, _pass_on)
+    before, environment = signal.signal(signal.SIGUSR1, _pass_on), dict(os.environ)
+    os.environ["OMP_NUM_THREADS"] = str(max(1, num_cores() // plan.num_processes))
     try:
         results = elastic_launch(config, _work)(str(job))
     except ChildFailedError as error:
@@ -127,6 +127,8 @@ def _elastic(plan: Topology, job: Path) -> Any:
         raise SystemExit(128 + error.sigval) from None
     finally:
         signal.signal(signal.SIGUSR1, before)
+        os.environ.clear()
+        os.environ.update(environment)
     return pickle.loads(results[0]) if 0 in results else None
 
 

@@ -81,15 +81,24 @@ def test_a_stop_after_any_step_changes_nothing(
     assert len(lines[0]) == len(lines[1]) == 4
 
 
-def test_kill_9_at_any_moment_changes_nothing(whole: Path, labels: Path, tmp_path: Path) -> None:
-    out, rng = tmp_path / "run", random.Random(0)
+def written(folder: Path) -> int:
+    """When the state was written last."""
+    state = folder / "resume.pt"
+    return state.stat().st_mtime_ns if state.exists() else 0
+
+
+@pytest.mark.parametrize(
+    ("seed", "times"), [(0, 2), *(pytest.param(seed, 6, marks=pytest.mark.soak) for seed in range(1, 9))]
+)
+def test_kill_9_at_any_moment_changes_nothing(whole: Path, labels: Path, tmp_path: Path, seed: int, times: int) -> None:
+    out, rng = tmp_path / "run", random.Random(seed)
     arguments = ["train", "--csv", labels, "--out", out, "--weights=none", "--val-fraction=0.3", "--workers=0"]
-    for _ in range(3):
+    for _ in range(times):
         process = command(*arguments, "--device=cpu", "--resume", *FLAGS)
-        start = time.monotonic()
-        while not (out / "resume.pt").exists() and process.poll() is None and time.monotonic() - start < 60:
+        before = written(out)
+        while written(out) == before and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(rng.uniform(0, 0.6))
+        time.sleep(rng.uniform(0, 1.0))
         process.send_signal(signal.SIGKILL)
         process.communicate()
     process = command(*arguments, "--device=cpu", "--resume", *FLAGS)

@@ -1,6 +1,7 @@
+import json
 import os
-import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -8,15 +9,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from cxrlt_cli.config import ComputeOptions
+from cxrlt_cli.config import ComputeOptions, EnsembleOptions, InferOptions, OodOptions
+from cxrlt_cli.data.table import read_ids
+from cxrlt_cli.engine.ensemble import ensemble
+from cxrlt_cli.engine.infer import infer
 from cxrlt_cli.engine.launch import Topology, launch, topology
+from cxrlt_cli.engine.ood import ood
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import DataError, OptionError, WorkerError
+from cxrlt_cli.predictions import Predictions
+from tests.conftest import run_options
 from tests.helpers import Recorder
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "h", "MASTER_PORT": "1"}
@@ -130,30 +139,32 @@ def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def ran(*arguments: object) -> str:
-    process = command(*arguments)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    return out
-
-
-TRAINING = shlex.split(
-    "--backbone test_convnext --weights none --image-size 32 --drop-path 0 --warmup-epochs 1 --epochs 1 --workers 0 "
-    "--val-fraction 0.3 --device cpu --ema-decay 0 --sampler uniform"
-)
+TRAINING = {
+    "backbone": "test_convnext",
+    "image_size": 32,
+    "warmup_epochs": 1,
+    "epochs": 1,
+    "ema_decay": 0,
+    "sampler": "uniform",
+    "head": "csra",
+}
+FLAGS = ["--weights=none", "--workers=0", "--device=cpu", "--val-fraction=0.3", "--drop-path=0"]
+FLAGS += [f"--{name.replace('_', '-')}={value}" for name, value in TRAINING.items()]
 
 
 def test_training_with_the_same_global_batch_gives_the_same_weights(labels: Path, tmp_path: Path) -> None:
     for number, batch in ((1, 8), (2, 4)):
         out = tmp_path / str(number)
-        ran("train", "--csv", labels, "--out", out, "--processes", number, "--batch-size", batch, *TRAINING)
+        train(run_options(labels, out, **TRAINING, processes=number, batch_size=batch), Recorder())
     one, two = (load_file(tmp_path / number / "last.safetensors") for number in ("1", "2"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5)
+    scores = [json.loads((tmp_path / number / "metrics.json").read_text())["macro"]["ap"] for number in ("1", "2")]
+    assert scores[0] == pytest.approx(scores[1], abs=0.02)
 
 
 def test_ctrl_c_ends_all(labels: Path, tmp_path: Path) -> None:
-    arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *TRAINING, "--epochs", 500)
+    arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *FLAGS, "--epochs", 500)
     process = command(*arguments)
     wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
     workers = children(process.pid)
@@ -165,7 +176,7 @@ def test_ctrl_c_ends_all(labels: Path, tmp_path: Path) -> None:
 
 
 def test_a_killed_parent_leaves_no_orphans(labels: Path, tmp_path: Path) -> None:
-    arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *TRAINING, "--epochs", 500)
+    arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *FLAGS, "--epochs", 500)
     process = command(*arguments)
     wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
     workers = children(process.pid)
@@ -184,3 +195,55 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
     while not condition():
         assert time.monotonic() - start < seconds, "it never came"
         time.sleep(0.1)
+
+
+def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels: Path, tmp_path: Path) -> None:
+    """48 films on several processes with batches of 10: no share divides."""
+    common = {"csv": labels, "device": "cpu", "workers": 0, "batch_size": 10, "precision": "fp32"}
+    members = [run / "best.safetensors", run / "last.safetensors"]
+
+    def predicted(name: str, number: int) -> Predictions:
+        out = tmp_path / f"{name}-{number}.csv"
+        values = {**common, "processes": number, "out": out}
+        if name == "infer":
+            infer(InferOptions.model_validate({**values, "checkpoint": run, "tta": "flip"}), Recorder())
+        elif name == "ensemble":
+            ensemble(EnsembleOptions.model_validate({**values, "members": members}), Recorder())
+        else:
+            kept = {"model": "phantom-clip", "features": tmp_path / "features"}
+            ood(OodOptions.model_validate({**values, **kept}), Recorder())
+        return Predictions.read(out)
+
+    for name, number in (("infer", 3), ("ensemble", 2), ("ood", 2)):
+        many, one = predicted(name, number), predicted(name, 1)
+        assert one.ids.tolist() == many.ids.tolist() == read_ids(labels).tolist()
+        np.testing.assert_allclose(many.probabilities, one.probabilities, atol=1e-5)
+
+
+def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) -> None:
+    """Two commands with one rendezvous, on one machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    arguments = ["infer", run, "--csv", labels, "--device", "cpu", "--workers", "0", "--out", tmp_path / "p.csv"]
+    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address, "--run-id", "mine") for _ in range(2)]
+    told = [node.communicate(timeout=120) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], told
+    assert sum("Wrote" in out for out, _ in told) == 1, "the first alone reports"
+    assert Predictions.read(tmp_path / "p.csv").ids.tolist() == read_ids(labels).tolist()
+
+
+@pytest.mark.soak
+def test_torchrun_is_joined(run: Path, labels: Path, tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "cxrlt_cli"]
+    arguments = ["infer", run, "--csv", labels, "--device", "cpu", "--workers", "0", "--out", tmp_path / "p.csv"]
+    done = subprocess.run([*torchrun, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Wrote") == 1
+    assert len(Predictions.read(tmp_path / "p.csv").ids) == 48
+
+
+def test_a_loss_that_is_not_finite_stops_all_processes(labels: Path, tmp_path: Path) -> None:
+    options = run_options(labels, tmp_path / "run", **TRAINING, processes=2, lr_head=1e30)
+    with pytest.raises(WorkerError, match=r"^Process \d of 2: The loss is .* films film0") as caught:
+        train(options, Recorder())
+    assert caught.value.exit_code == 5
