@@ -15,7 +15,7 @@ from cxrlt_cli.errors import FilmError, WorkerError
 from cxrlt_cli.nets.classifier import Classifier, WithFeatures
 from cxrlt_cli.tta import VIEWS, View
 
-STRETCH_SECONDS, MAX_BATCHES = 60.0, 1024  # of films between two writings; what a stop can lose
+STRETCH_SECONDS, STRETCH_FILMS = 60.0, 2**15  # between two writings, at most: what a stop can lose, what is in memory
 
 
 def predict(
@@ -95,13 +95,14 @@ def stretches(batch_size: int, process: Process) -> Iterator[int]:
 
     Each number is wanted when the films of the one before are done.
     """
-    batches = 8
+    one = batch_size * process.num_processes
+    batches, most = 8, max(1, STRETCH_FILMS // one)
     while True:
         start = time.monotonic()
-        yield batches * batch_size * process.num_processes
+        yield min(batches, most) * one
         seconds = process.collected(time.monotonic() - start)[0]
         if seconds < STRETCH_SECONDS / 2:
-            batches = min(2 * batches, MAX_BATCHES)
+            batches = min(2 * batches, most)
         elif seconds > STRETCH_SECONDS:
             batches = max(1, batches // 2)
 
