@@ -46,7 +46,7 @@ LIBRARIES = {
         "huggingface_hub",
         "filelock",
     },
-    4: {"numpy", "torch", "timm", "yaml"},
+    4: {"numpy", "torch", "timm", "yaml", "filelock"},
     5: {"typer", "rich", "pydantic", "yaml"},
 }
 

@@ -51,6 +51,11 @@ class FilmOptions(Options):
     )
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
     cache: Path | None = option(None, "Folder that keeps decoded films.", panel="Films", built=False)
+    links: Literal["follow", "refuse"] = option(
+        "follow",
+        "Films that are links out of their folder.\n\nfollow: are films like others.\n\nrefuse: are an error.",
+        panel="Films",
+    )
     max_pixels: int = option(100_000_000, "Refuse films of more pixels than this.", panel="Films", ge=1)
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.data.table import LabelTable, Texts, read_labels
-from cxrlt_cli.engine.infer import films_csv, films_to_predict, ids_to_predict, normal_finding, plan_of_views, write
+from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.infer import films_csv, ids_to_predict, normal_finding, plan_of_views, write
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
@@ -223,7 +224,9 @@ def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tu
     if members.csv is None:
         return members.files[0].ids, []
     if members.models:
-        return films_to_predict(options, members.csv, reporter)
+        films = FilmList.of(options, members.csv, reporter)
+        (ids,) = films.stretches([films.number])
+        return ids, films.paths(ids)
     return ids_to_predict(options, members.csv, reporter), []
 
 

@@ -52,6 +52,14 @@ def require_films(paths: Sequence[Path]) -> None:
         raise report_faults(faults, len(paths))
 
 
+def outside(folder: Path, paths: Iterable[Path]) -> Iterator[FilmError]:
+    """Those that a link leads out of ``folder``."""
+    root = folder.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(root):
+            yield FilmError(path, f"is a link out of {folder} (--links refuse)")
+
+
 def missing(paths: Iterable[Path]) -> Iterator[FilmError]:
     """Look at every path without reading it: those that are missing or empty."""
     for path in paths:
@@ -89,6 +97,8 @@ class FilmList:
                 folder = image_folder(csv, options.image_dir, np.array(kept, object))
             if folder is not None:
                 faults += missing(folder / film for film in kept)
+                if options.links == "refuse":
+                    faults += outside(folder, (folder / film for film in kept))
             number += len(kept)
         tell_exclusions(reporter, excluded, found)
         if folder is None:
@@ -154,6 +164,10 @@ def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Film
             )
     _check_labels(training, validation, options, reporter)
     folder = image_folder(csv, options.image_dir, training.ids)
+    if options.links == "refuse":
+        paths = film_paths(folder, training.ids)
+        if faults := list(outside(folder, paths)):
+            raise report_faults(faults, len(paths))
     val_folder = folder if options.val_csv is None else image_folder(options.val_csv, options.image_dir, validation.ids)
     return (
         Films(training, film_paths(folder, training.ids)),

@@ -5,6 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -64,6 +65,12 @@ def fit(
         _rehearse(run, phases)
         return None
 
+    with folder.held() if process.is_main else nullcontext():
+        return _fit(run, phases, command, before, folder)
+
+
+def _fit(run: "_Run", phases: tuple[Phase, ...], command: str, before: Classifier | None, folder: RunFolder) -> Scores:
+    options, process, reporter = run.options, run.process, run.reporter
     keeper = Keeper(folder.path / "resume.pt", options, process)
     at, learned = (keeper.read() if options.resume else None) or (Position(), None)
     if at.finished:
@@ -121,9 +128,9 @@ def fit(
                 )
                 where = {"phase": phase.name, "epoch": epoch + 1, "weights": kind, "val_ap": means["ap"]}
                 if process.is_main:
-                    calibration = Calibration.fit(predictions, validation.table.targets).to_json()
+                    calibration = Calibration.fit(predictions, run.validation.table.targets).to_json()
                     checkpoint = candidates[kind].checkpoint(
-                        **where, **_origin(training, options), calibration=calibration
+                        **where, **_origin(run.training, options), calibration=calibration
                     )  # fmt: skip
                     if improved:
                         folder.save_best(checkpoint, predictions, scores, where)
@@ -136,7 +143,7 @@ def fit(
                 if keeper.due():
                     keeper.write(at, learner.state())
             at = replace(at, phase=number + 1, epoch=0)
-        remember(folder.best, training, validation, options, process, reporter)
+        remember(folder.best, run.training, run.validation, options, process, reporter)
         keeper.write(replace(at, finished=True), {})
     best = run.score_of(folder)
     reporter.scores(f"Validation, best epoch: {at.best}", best)

@@ -12,7 +12,7 @@ from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
 from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
-from cxrlt_cli.engine.films import FilmList, film_paths, image_folder, require_films
+from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.engine.phantom import phantom_test_csv
@@ -190,11 +190,3 @@ def ids_to_predict(options: FilmOptions, csv: Path, reporter: Reporter) -> Texts
     if len(ids) == 0:
         raise DataError(f"--exclude leaves no film of {csv}.")
     return ids
-
-
-def films_to_predict(options: FilmOptions, csv: Path, reporter: Reporter) -> tuple[Texts, list[Path]]:
-    """Their ids and where they are; raises DataError with all that are missing."""
-    ids = ids_to_predict(options, csv, reporter)
-    paths = film_paths(image_folder(csv, options.image_dir, ids), ids)
-    require_films(paths)
-    return ids, paths

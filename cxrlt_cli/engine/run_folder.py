@@ -1,11 +1,14 @@
 """The folder of a run: what stands in it, and when it is written."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from filelock import FileLock, Timeout
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import FitOptions, to_yaml
@@ -48,6 +51,22 @@ class RunFolder:
             hint = "Go on with --resume, pass another folder, or remove that one first."
             raise OptionError(f"--out {out} holds a run already.", hint)
         return cls(out, options.id_column)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """As long as this lasts, no other command may write there; raises OptionError where one does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OptionError(
+                f"--out {self.path}: another command is writing a run there.", "Wait for its end, or pass another."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def start(self, options: FitOptions, command: str, num_epochs: int) -> None:
         """``run.yaml``: the resolved options, good for ``--config``; of ``history.jsonl``, what is known to have been.

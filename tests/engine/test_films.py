@@ -1,11 +1,12 @@
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cxrlt_cli.config import TrainOptions
-from cxrlt_cli.engine.films import check_films, find_films, image_folder, require_films
+from cxrlt_cli.config import ComputeOptions, TrainOptions
+from cxrlt_cli.engine.films import FilmList, check_films, find_films, image_folder, require_films
 from cxrlt_cli.errors import DataError, OptionError
 from tests.helpers import Recorder, make_films, write_csv
 
@@ -104,3 +105,39 @@ def test_labels_that_cannot_be_learned_or_judged_are_told(tmp_path: Path) -> Non
     assert any("On no validation film" in note and "Hernia" in note for note in recorder.notes)
     _, _, recorder = find(labelled(tmp_path / "d", [(1, row % 2) for row in range(10)]))
     assert any("On every labelled training film" in warning for warning in recorder.warnings)
+
+
+def test_links_out_of_the_folder_are_refused_when_asked(labels: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes((labels.parent / "images" / "film000.png").read_bytes())
+    (folder / "own.png").write_bytes((labels.parent / "images" / "film001.png").read_bytes())
+    (folder / "inside.png").symlink_to(folder / "own.png")
+    (folder / "out.png").symlink_to(tmp_path / "secret.png")
+    csv = write_csv(tmp_path / "films.csv", ["ImageID"], [["own.png"], ["inside.png"], ["out.png"]])
+    options = ComputeOptions(csv=csv, image_dir=folder)
+    assert FilmList.of(options, csv, Recorder()).number == 3
+    with pytest.raises(DataError, match=r"1 of 3 films cannot be read:\n.*out\.png: is a link out of"):
+        FilmList.of(options.model_copy(update={"links": "refuse"}), csv, Recorder())
+
+
+def test_a_list_of_films_is_gone_through_in_stretches(labels: Path, tmp_path: Path) -> None:
+    names = [f"film{number:03d}.png" for number in range(20)]
+    csv = write_csv(tmp_path / "films.csv", ["ImageID"], [[name] for name in names])
+    left_out = write_csv(tmp_path / "out.csv", ["ImageID"], [["film003.png"], ["nothing.png"]])
+    recorder = Recorder()
+    options = ComputeOptions(csv=csv, image_dir=labels.parent / "images", exclude=(left_out,))
+    films = FilmList.of(options, csv, recorder)
+    assert films.number == 19
+    assert recorder.notes == ["Left out by --exclude: 1 film."]
+    assert recorder.warnings == ["1 id of --exclude is not among the films."]
+    stretches = list(films.stretches(repeat(5), first=4))
+    assert [len(stretch) for stretch in stretches] == [5, 5, 5]
+    names.remove("film003.png")
+    assert [film for stretch in stretches for film in stretch] == names[4:]
+    doubled = write_csv(tmp_path / "doubled.csv", ["ImageID"], [[name] for name in [*names, names[2]]])
+    with pytest.raises(DataError, match=r"row 21 holds 'film002\.png', as row 4 does"):
+        FilmList.of(options, doubled, Recorder())
+    with pytest.raises(DataError, match=r"2 of 2 films cannot be read"):
+        gone = write_csv(tmp_path / "gone.csv", ["ImageID"], [["a.png"], ["b.png"]])
+        FilmList.of(options, gone, Recorder())

@@ -243,7 +243,9 @@ def test_torchrun_is_joined(run: Path, labels: Path, tmp_path: Path) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_all_processes(labels: Path, tmp_path: Path) -> None:
-    options = run_options(labels, tmp_path / "run", **{**TRAINING, "loss": "bce"}, processes=2, batch_size=2, lr_head=1e38)
+    options = run_options(
+        labels, tmp_path / "run", **{**TRAINING, "loss": "bce"}, processes=2, batch_size=2, lr_head=1e38
+    )
     with pytest.raises(WorkerError, match=r"^Process \d of 2: The loss is .* films film0") as caught:
         train(options, Recorder())
     assert caught.value.exit_code == 5

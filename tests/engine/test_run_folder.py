@@ -39,6 +39,14 @@ def test_a_folder_with_a_run_or_a_file_is_refused(tmp_path: Path) -> None:
         RunFolder.choose(options(tmp_path / "run" / "run.yaml"), "train")
 
 
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.held(), pytest.raises(OptionError, match="another command is writing"), folder.held():
+        pass
+    with folder.held():
+        pass
+
+
 def test_history_grows_a_line_an_epoch_and_run_yaml_is_good_for_config(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.start(TrainOptions(csv=Path("a.csv"), loss="asl").resolved(), "train", 0)
