@@ -114,8 +114,12 @@ def training_loader(dataset: FilmDataset, draws: EpochDraws, *, num_workers: int
 def ordered_loader(
     dataset: FilmDataset, *, batch_size: int, num_workers: int, pin: bool, rank: int = 0, num_processes: int = 1
 ) -> "DataLoader[Batch]":
-    """Every film once, in order; of several processes, each has every ``num_processes``-th, from its ``rank`` on."""
-    mine = range(rank, len(dataset), num_processes)
+    """Every film once, in order; of several processes, each has every ``num_processes``-th, from its ``rank`` on.
+
+    So that each has as many, the last film may come again at the end of a share.
+    """
+    last, number = len(dataset) - 1, -(-len(dataset) // num_processes)
+    mine = [min(index, last) for index in range(rank, rank + number * num_processes, num_processes)]
     batches = [[(index, 0) for index in mine[start : start + batch_size]] for start in range(0, len(mine), batch_size)]
     return _loader(dataset, batches, num_workers, pin)
 

@@ -189,6 +189,11 @@ def read_csv(path: Path) -> pd.DataFrame:
     return pd.DataFrame(cells, index=numbers, columns=pd.Index(header, dtype=object), dtype=object)
 
 
+def read_header(path: Path) -> list[str]:
+    """The names of a CSV's columns."""
+    return next(_rows(path))[1]
+
+
 def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[str]]:
     """The ids of a CSV, ``size`` at a time, checked like those of ``read_ids``; a doubled one is told at the end.
 

@@ -1,5 +1,6 @@
 """The loop: phases of epochs, and what they leave in the run folder."""
 
+import hashlib
 import math
 import sys
 import time
@@ -8,7 +9,9 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -19,7 +22,7 @@ from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
 from cxrlt_cli.engine.familiarity import remember
 from cxrlt_cli.engine.films import Films
-from cxrlt_cli.engine.keeper import FREE, Keeper, Position
+from cxrlt_cli.engine.keeper import FREE, Keeper, Position, Wish
 from cxrlt_cli.engine.learner import Learner
 from cxrlt_cli.engine.method import Method
 from cxrlt_cli.engine.predict import films_in_order, predict
@@ -51,6 +54,8 @@ def fit(
     Of the weights of an epoch, raw, smoothed and averaged, the best are kept. ``before`` is scored on the validation
     films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been.
     """
+    if process.num_processes > 1:  # the weights are made; what follows is drawn by each process for itself
+        torch.manual_seed(int(np.random.SeedSequence([options.seed, process.rank]).generate_state(1)[0]))
     run = _set_up(model, method, training, validation, options, process, reporter)
     phases = phases_of(options)
     command = "finetune" if isinstance(options, FinetuneOptions) else "train"
@@ -71,7 +76,7 @@ def fit(
 
 def _fit(run: "_Run", phases: tuple[Phase, ...], command: str, before: Classifier | None, folder: RunFolder) -> Scores:
     options, process, reporter = run.options, run.process, run.reporter
-    keeper = Keeper(folder.path / "resume.pt", options, process)
+    keeper = Keeper(folder.path / "resume.pt", options, process, _digest(run.training, run.validation))
     at, learned = (keeper.read() if options.resume else None) or (Position(), None)
     if at.finished:
         reporter.result(f"{folder.path} is finished.")
@@ -140,8 +145,9 @@ def _fit(run: "_Run", phases: tuple[Phase, ...], command: str, before: Classifie
                     at = replace(at, best_ap=_ap(scores), best=f"{phase.name} {epoch + 1}, {kind} weights")
                 reporter.epoch(summary)
                 at = Position(number, epoch + 1, num_epochs=at.num_epochs + 1, best_ap=at.best_ap, best=at.best)
-                if keeper.due():
-                    keeper.write(at, learner.state())
+                if (wish := keeper.due()) != "go on":
+                    run.tell(wish, keeper.path)
+                    keeper.write(at, learner.state(), wish)
             at = replace(at, phase=number + 1, epoch=0)
         remember(folder.best, run.training, run.validation, options, process, reporter)
         keeper.write(replace(at, finished=True), {})
@@ -185,9 +191,11 @@ class _Run:
         self.draws.enter(at.num_epochs * len(self.draws) + at.batch)
 
         def after_step(batch: int, sums: Callable[[], tuple[float, int]]) -> None:
-            if keeper.due():
-                loss, num_films = sums()
-                keeper.write(replace(at, batch=batch, loss=loss, num_films=num_films), learner.state())
+            if (wish := keeper.due()) != "go on":
+                loss, num_films = self.process.summed(torch.tensor(sums(), dtype=torch.float64)).tolist()
+                here = replace(at, batch=batch, loss=loss, num_films=int(num_films))
+                self.tell(wish, keeper.path)
+                keeper.write(here, learner.state(), wish)
 
         films = (num_batches - at.batch) * self.options.batch_size * self.process.num_processes
         with self.reporter.progress(title, films) as advance:
@@ -198,7 +206,7 @@ class _Run:
                 list(table.ids),
                 advance,
                 after_step,
-                (at.loss, at.num_films),
+                (at.loss, at.num_films) if self.process.is_main else (0.0, 0),
             )
 
     def rehearse(self, learner: Learner) -> None:
@@ -206,6 +214,10 @@ class _Run:
         table = self.training.table
         targets, ids = torch.from_numpy(table.targets), list(table.ids)
         learner.epoch(self.batches, range(1), targets, ids, lambda _: None, lambda *_: None)
+
+    def tell(self, wish: Wish, path: Path) -> None:
+        if wish == "stop":
+            self.reporter.warn(f"Stopped by SIGTERM; the state is kept in {path}. Go on with --resume.")
 
     def score_of(self, folder: RunFolder) -> Scores:
         """The scores of the best epoch, from the predictions that it left."""
@@ -262,6 +274,15 @@ def _set_up(
         process,
         reporter,
     )
+
+
+def _digest(*films: Films) -> str:
+    """Of their ids and labels, which decide the order of the films, the loss and the scores."""
+    digest = hashlib.sha256()
+    for one in films:
+        digest.update("\n".join(one.table.ids).encode())
+        digest.update(one.table.targets.tobytes())
+    return digest.hexdigest()
 
 
 def _ap(scores: Scores) -> float:

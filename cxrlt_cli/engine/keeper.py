@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.files import replacing
 
 FORMAT = 1
+Wish = Literal["go on", "write", "stop"]
 # Options that may differ from one part of a run to the next: what is learned does not depend on them.
 FREE = ("resume", "out", "quiet", "debug", "dry_run", "workers", "checkpoint_minutes", "rendezvous", "run_id", "track")
 
@@ -49,6 +50,7 @@ class Keeper:
     path: Path
     options: FitOptions
     process: Process
+    data: str  # a hash of the labels
     _last: float = field(default_factory=lambda: time.monotonic())
     _asked: bool = False
     _stops: bool = False
@@ -66,21 +68,21 @@ class Keeper:
         self._asked = True
         self._stops |= number == signal.SIGTERM
 
-    def due(self) -> bool:
-        """Whether to write now; the same on every process."""
+    def due(self) -> Wish:
+        """Whether to write now, and to stop; the same on every process."""
         late = time.monotonic() - self._last >= 60 * self.options.checkpoint_minutes
         wish = torch.tensor([int(self._asked or (late and self.process.is_main)), int(self._stops)])
         asked, stops = self.process.summed(wish).tolist()
-        self._stops = stops > 0
-        return bool(asked)
+        return "stop" if stops else "write" if asked else "go on"
 
-    def write(self, position: Position, learner: Mapping[str, Any]) -> None:
-        """``resume.pt``, whole or not at all; then the end of this process, with 143, if it was asked for."""
+    def write(self, position: Position, learner: Mapping[str, Any], wish: Wish = "write") -> None:
+        """``resume.pt``, whole or not at all; then the end of this process, with 143, if that is the ``wish``."""
         states = self.process.collected(_random_state(self.process.device))
         if self.process.is_main:
             content = {
                 "format": FORMAT,
                 "options": _binding(self.options),
+                "data": self.data,
                 "position": vars(position),
                 "learner": dict(learner),
                 "random": states,
@@ -88,7 +90,7 @@ class Keeper:
             with replacing(self.path) as temporary:
                 torch.save(content, temporary)
         self._last, self._asked = time.monotonic(), False
-        if self._stops:
+        if wish == "stop":
             raise SystemExit(128 + signal.SIGTERM)
 
     def read(self) -> tuple[Position, dict[str, Any]] | None:
@@ -96,11 +98,18 @@ class Keeper:
 
         Raises OptionError where the run was of another command, CheckpointError where the file is damaged.
         """
-        if not self.path.exists():
+        there = self.process.collected(self.path.exists())
+        if len(set(there)) > 1:
+            raise OptionError(f"{self.path} is seen by some processes alone.", "--out must be a folder that all share.")
+        if not there[0]:
             return None
         try:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             _require_same(content["options"], _binding(self.options))
+            if content["data"] != self.data:
+                raise OptionError(
+                    "--resume: the films or labels are not those that the run was started with.", "Start a new run."
+                )
             if len(content["random"]) != self.process.num_processes:
                 raise OptionError(
                     f"The run was of {len(content['random'])} processes, and this is of {self.process.num_processes}.",
@@ -109,10 +118,9 @@ class Keeper:
             _set_random_state(content["random"][self.process.rank], self.process.device)
             return Position(**content["position"]), content["learner"]
         except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise CheckpointError(
-                f"{self.path} is damaged ({reason}).",
-                "Delete it, and the run starts anew; best.safetensors beside it can be used.",
+                f"{self.path} is damaged, or cut short.",
+                "best.safetensors beside it can be used. To train again, pass another --out.",
             ) from error
 
 

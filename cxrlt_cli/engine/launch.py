@@ -6,6 +6,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import sys
 import tempfile
@@ -37,6 +38,7 @@ Work = Callable[Concatenate[Process, Reporter, P], T]
 
 SHUTDOWN_SECONDS = 20  # for workers to write what they want to keep before they are killed
 PR_SET_PDEATHSIG = 1
+HANDLED = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # the last four by elastic
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,10 @@ def topology(options: ComputeOptions, environment: Mapping[str, str], num_gpus: 
     return Topology("launch", number, options.nodes, options.rendezvous or "", options.run_id or "cxrlt")
 
 
-def launch(work: Work[P, T], options: ComputeOptions, reporter: Reporter, *args: P.args, **kwargs: P.kwargs) -> T:
-    """``work(process, reporter, ...)`` on as many processes as the options ask for; what the first of them gives.
+def launch(
+    work: Work[P, T], options: ComputeOptions, reporter: Reporter, *args: P.args, **kwargs: P.kwargs
+) -> T | None:
+    """``work(process, reporter, ...)`` on as many processes as the options ask for; what the first gives, where it is.
 
     ``work`` and its arguments are picklable. Only the first process reports. Raises WorkerError with the rank and the
     error of the process that failed first; the others are ended.
@@ -92,18 +96,20 @@ def launch(work: Work[P, T], options: ComputeOptions, reporter: Reporter, *args:
     if plan.kind == "join":
         _name_slurm_processes()
         with _group(options) as process:
-            return work(process, reporter if process.is_main else Silent(), *args, **kwargs)
+            given = work(process, reporter if process.is_main else Silent(), *args, **kwargs)
+            return given if process.is_main else None
     with tempfile.TemporaryDirectory(prefix="cxrlt-") as folder:
         job = Path(folder) / "job.pickle"
-        job.write_bytes(pickle.dumps((work, options, reporter.remote(), args, kwargs)))
+        job.write_bytes(pickle.dumps((os.getpid(), work, options, reporter.remote(), args, kwargs)))
         result: T = _elastic(plan, job)
     return result
 
 
 def _elastic(plan: Topology, job: Path) -> Any:
     """Start the workers of a job, and wait for the first of them."""
-    for name in ("torch.distributed.elastic", "torch.multiprocessing.spawn"):  # the error is told once, by us
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name in list(logging.root.manager.loggerDict):  # an end is told once, by us
+        if name.startswith(("torch.distributed.elastic", "torch.multiprocessing")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     config = LaunchConfig(
         min_nodes=plan.num_nodes,
         max_nodes=plan.num_nodes,
@@ -115,7 +121,8 @@ def _elastic(plan: Topology, job: Path) -> Any:
         monitor_interval=0.1,
         shutdown_timeout=SHUTDOWN_SECONDS,
     )
-    before, environment = signal.signal(signal.SIGUSR1, _pass_on), dict(os.environ)
+    environment, before = dict(os.environ), {number: signal.getsignal(number) for number in HANDLED}
+    signal.signal(signal.SIGUSR1, _pass_on)
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_cores() // plan.num_processes))
     try:
         results = elastic_launch(config, _work)(str(job))
@@ -126,10 +133,11 @@ def _elastic(plan: Topology, job: Path) -> Any:
             raise KeyboardInterrupt from None
         raise SystemExit(128 + error.sigval) from None
     finally:
-        signal.signal(signal.SIGUSR1, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         os.environ.clear()
         os.environ.update(environment)
-    return pickle.loads(results[0]) if 0 in results else None
+    return pickle.loads(results[0]) if results.get(0) else None
 
 
 def _pass_on(number: int, _: FrameType | None) -> None:
@@ -140,26 +148,33 @@ def _pass_on(number: int, _: FrameType | None) -> None:
 
 def _work(job: str) -> bytes:
     """One worker, from its start to its end; what it gives is pickled, its error is left beside the job."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until somebody listens
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # whoever started this one says so
     if sys.platform == "linux":  # and takes it along
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())
-    rank = os.environ["RANK"]
-    try:
-        with _group(options) as process:
-            return pickle.dumps(work(process, reporter() if process.is_main else Silent(), *args, **kwargs))
-    except Exception as error:
-        known = explain(error)
-        told = {
-            "time": time.time(),
-            "echo": isinstance(error, distributed.DistError) or "gloo" in str(error),  # of another process's end
-            "message": known.message if known else f"{type(error).__name__}: {error}",
-            "hint": known.hint if known else "This is a bug in cxrlt; please report it.\n\n" + traceback.format_exc(),
-        }
-        path = Path(job).with_name(f"error-{rank}.json")
-        path.with_suffix(".tmp").write_text(json.dumps(told))
-        path.with_suffix(".tmp").rename(path)
+    starter, work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())
+    if os.getppid() != starter:
         os._exit(CxrltError.exit_code)
+    rank = os.environ["RANK"]
+    with _group(options) as process:
+        try:
+            given = work(process, reporter() if process.is_main else Silent(), *args, **kwargs)
+        except Exception as error:  # told before the group is touched: the others see its end as an error of their own
+            _tell(error, Path(job).with_name(f"error-{rank}.json"))
+            os._exit(CxrltError.exit_code)
+    return pickle.dumps(given) if process.is_main else b""
+
+
+def _tell(error: Exception, path: Path) -> None:
+    known = explain(error)
+    told = {
+        "time": time.time(),
+        "echo": isinstance(error, distributed.DistError) or "gloo" in str(error),  # of another process's end
+        "message": known.message if known else f"{type(error).__name__}: {error}",
+        "hint": known.hint if known else "This is a bug in cxrlt; please report it.\n\n" + traceback.format_exc(),
+    }
+    path.with_suffix(".tmp").write_text(json.dumps(told))
+    path.with_suffix(".tmp").rename(path)
 
 
 def _raise_first(error: ChildFailedError, folder: Path, plan: Topology) -> NoReturn:
@@ -173,7 +188,10 @@ def _raise_first(error: ChildFailedError, folder: Path, plan: Topology) -> NoRet
     if rank in told:
         raise WorkerError(f"Process {rank} of {number}: {told[rank]['message']}", told[rank]["hint"]) from None
     code = error.failures[rank].exitcode
-    hint = "Was there memory enough? Pass a smaller --batch-size, or fewer --workers."
+    hint = (
+        "Was there memory enough? Pass a smaller --batch-size, or fewer --workers. Training goes on with --resume, "
+        "infer and ood with the same command."
+    )
     how = f"was ended from outside ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     raise WorkerError(f"Process {rank} of {number} {how}.", hint) from None
 
@@ -200,5 +218,13 @@ def _name_slurm_processes() -> None:
     if "RANK" not in environment:
         names = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
         environment.update({name: environment[slurm] for name, slurm in names.items()})
-        environment.setdefault("MASTER_ADDR", environment.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
+        on_node = environment.get("SLURM_STEP_TASKS_PER_NODE", "1")  # such as 4(x2),3
+        environment.setdefault("LOCAL_WORLD_SIZE", re.split(r"[(,]", on_node)[0])
+        environment.setdefault("MASTER_ADDR", first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1")))
         environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
+
+
+def first_host(nodes: str) -> str:
+    """``node07`` of ``node[07-09,12],other3``, where SLURM's task 0 runs."""
+    found = re.match(r"([^,\[]+)(?:\[([^,\-\]]+)[^\]]*\]([^,]*))?", nodes)
+    return "".join(part or "" for part in found.groups()) if found else nodes

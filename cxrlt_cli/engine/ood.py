@@ -16,7 +16,7 @@ from cxrlt_cli.config import OodOptions
 from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
-from cxrlt_cli.data.table import Texts, read_csv, read_labels
+from cxrlt_cli.data.table import Texts, read_header, read_labels
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.partial import PartialCsvs
@@ -88,8 +88,9 @@ def _score(
         looking.rehearse(films.paths(next(films.stretches(sizes))), films.number, reporter)
         return
     existed = options.out.exists()
-    partial = PartialCsvs([options.out], _key(options, films, looking, truth), options.id_column)
-    done = process.collected(partial.num_films)[0]
+    key = _key(options, films, looking, truth)
+    partial = PartialCsvs([options.out], key, options.id_column) if process.is_main else None
+    done = process.collected(partial.num_films if partial else 0)[0]
     if done:
         reporter.note(f"Going on after {counted(done, 'film')} that were scored before.")
     cosines: dict[str, list[NDArray[np.float32]]] = {name: [] for name in truth or ()}
@@ -98,7 +99,7 @@ def _score(
         advance(done)
         for ids in films.stretches(sizes, done):
             images = looking.features(ids, films.paths(ids), advance)
-            if not process.is_main:
+            if partial is None:
                 continue
             probabilities = zeroshot.score(images, texts, options.pool, anchor, encoder.temperature)
             partial.append(Predictions(ids, tuple(texts), probabilities))
@@ -107,7 +108,7 @@ def _score(
             none = np.zeros(len(ids))
             normal.append(none if anchor is None else zeroshot.pooled(images @ anchor.T, options.pool))
     looking.tell(reporter)
-    if not process.is_main:
+    if partial is None:
         return
     partial.finish()
     what = f"{counted(films.number, 'film')}, {counted(len(texts), 'finding')}"
@@ -213,7 +214,14 @@ def _plan(
 def _key(options: OodOptions, films: FilmList, looking: _Looking, truth: object) -> dict[str, object]:
     """All that decides what is written. Where sentences are judged, that is done on all films in one go."""
     prompted = None if options.prompts is None else options.prompts.read_text(encoding="utf-8")
-    chosen = [options.pool, options.anchor, options.findings, prompted, options.max_pixels]
+    chosen = [
+        options.pool,
+        options.anchor,
+        options.findings,
+        prompted,
+        options.max_pixels,
+        options.features is not None,
+    ]
     once = None if truth is None else time.time_ns()
     return {"model": looking.key(), "films": films.to_json(), "options": chosen, "once": once}
 
@@ -237,7 +245,7 @@ def _truth(
     options: OodOptions, films: FilmList, findings: Sequence[str], reporter: Reporter
 ) -> dict[str, NDArray[np.float32]] | None:
     """The labels ``[N]`` of the findings that the CSV has columns of; None where it has none."""
-    columns = read_csv(films.csv).columns
+    columns = read_header(films.csv)
     named = [name for name in findings if name in columns]
     if not named:
         return None

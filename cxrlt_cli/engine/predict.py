@@ -35,10 +35,11 @@ def predict(
     distinct = preprocessings(models)
     logits: list[list[torch.Tensor]] = [[] for _ in models]
     faults: list[FilmError] = []
-    num_films = 0
+    num_films, highest = 0, -1
     with torch.inference_mode():
         for batch in batches:
             num_films += len(batch.indices) + len(batch.faults)
+            highest = max(highest, *batch.indices.tolist(), -1)
             faults.extend(batch.faults)
             for preprocessing, films in zip(distinct, batch.films, strict=False):  # no films where none could be read
                 levels = films.to(process.device, non_blocking=True).float()
@@ -51,7 +52,7 @@ def predict(
             advance((len(batch.indices) + len(batch.faults)) * process.num_processes)
     if faults:
         raise report_faults(faults, num_films)
-    total = int(process.summed(torch.tensor(num_films)))
+    total = 1 + max(process.collected(highest))
     return [process.gathered(_finite(torch.cat(mine, dim=1).cpu()), total, dim=1) for mine in logits]
 
 

@@ -110,7 +110,7 @@ def _device(name: Literal["auto", "cpu", "cuda"], local_rank: int) -> torch.devi
         raise OptionError("--device cuda: PyTorch finds no GPU on this machine.", "Pass --device cpu.")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", local_rank)
+    return torch.device("cuda", local_rank % torch.cuda.device_count())  # a scheduler may show each process one alone
 
 
 def _dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: torch.device) -> torch.dtype:

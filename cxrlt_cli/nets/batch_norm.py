@@ -3,8 +3,10 @@
 torch's own ``SyncBatchNorm`` computes the same, on GPUs alone; this one also on CPUs, where it can be tested.
 """
 
-from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
 
 
 class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -18,14 +20,15 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
-        number = _summed(input.new_tensor(input.numel() / input.shape[1]))
-        mean = _summed(input.sum(dim=axes)) / number
-        centred = input - mean.view(shape)
+        wide = input.float()  # sums of many values overflow in fp16
+        number = _summed(wide.new_tensor(wide.numel() / wide.shape[1]))
+        mean = _summed(wide.sum(dim=axes)) / number
+        centred = wide - mean.view(shape)
         variance = _summed(centred.square().sum(dim=axes)) / number
         self._remember(mean.detach(), variance.detach() * number / (number - 1))
         scale = (variance + self.eps).rsqrt() * self.weight
         normalized: Tensor = centred * scale.view(shape) + self.bias.view(shape)
-        return normalized
+        return normalized.to(input.dtype)
 
     def _remember(self, mean: Tensor, unbiased: Tensor) -> None:
         assert self.running_mean is not None
@@ -37,9 +40,25 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.running_var.lerp_(unbiased, self.momentum)
 
 
-def _summed(values: Tensor) -> Tensor:
+class _Sum(torch.autograd.Function):
     """Over all processes; gradients are summed on their way back."""
-    total: Tensor = all_reduce(values)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = gradients
+        total = gradient.clone()
+        distributed.all_reduce(total)
+        return total
+
+
+def _summed(values: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(values)
     return total
 
 

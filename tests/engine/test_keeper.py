@@ -145,7 +145,7 @@ def test_another_command_does_not_go_on_with_a_run(whole: Path, labels: Path) ->
 def test_a_state_cut_anywhere_is_told(whole: Path, labels: Path, tmp_path: Path) -> None:
     options = run_options(labels, tmp_path, **RECIPE, resume=True).resolved()
     process = Process.of(options)
-    keeper = Keeper(tmp_path / "resume.pt", options, process)
+    keeper = Keeper(tmp_path / "resume.pt", options, process, "data")
     assert keeper.read() is None
     keeper.write(Position(phase=1, epoch=2), {"model": {"weight": torch.ones(3)}, "step": 4})
     data = (tmp_path / "resume.pt").read_bytes()
@@ -162,12 +162,20 @@ def test_the_state_is_written_when_it_is_due(labels: Path, tmp_path: Path, monke
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     options = run_options(labels, tmp_path, checkpoint_minutes=2)
-    keeper = Keeper(tmp_path / "resume.pt", options, Process.of(options))
-    assert not keeper.due()
+    keeper = Keeper(tmp_path / "resume.pt", options, Process.of(options), "data")
+    assert keeper.due() == "go on"
     now[0] += 121
-    assert keeper.due()
+    assert keeper.due() == "write"
     keeper.write(Position(), {})
-    assert not keeper.due()
+    assert keeper.due() == "go on"
     with keeper.listening():
         signal.raise_signal(signal.SIGUSR1)
-    assert keeper.due()
+        assert keeper.due() == "write"
+        signal.raise_signal(signal.SIGTERM)
+        assert keeper.due() == keeper.due() == "stop", "it is not forgotten"
+    with pytest.raises(SystemExit) as caught:
+        keeper.write(Position(), {}, "stop")
+    assert caught.value.code == 143
+    other = Keeper(tmp_path / "resume.pt", options, Process.of(options), "other labels")
+    with pytest.raises(OptionError, match="films or labels are not those"):
+        other.read()

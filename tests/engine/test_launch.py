@@ -18,7 +18,7 @@ from cxrlt_cli.config import ComputeOptions, EnsembleOptions, InferOptions, OodO
 from cxrlt_cli.data.table import read_ids
 from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.infer import infer
-from cxrlt_cli.engine.launch import Topology, launch, topology
+from cxrlt_cli.engine.launch import Topology, first_host, launch, topology
 from cxrlt_cli.engine.ood import ood
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
@@ -26,7 +26,7 @@ from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import DataError, OptionError, WorkerError
 from cxrlt_cli.predictions import Predictions
 from tests.conftest import run_options
-from tests.helpers import Recorder
+from tests.helpers import Recorder, write_csv
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "h", "MASTER_PORT": "1"}
 SRUN = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "0"}
@@ -74,6 +74,14 @@ def test_contradictions_are_told(
         topology(ComputeOptions.model_validate(options), environment, num_gpus)
 
 
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [("node07", "node07"), ("a,b", "a"), ("node[07-09,12],x", "node07"), ("n[3,5]-ib", "n3-ib"), ("a[1-2],b[3]", "a1")],
+)
+def test_slurms_first_host(nodes: str, first: str) -> None:
+    assert first_host(nodes) == first
+
+
 def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -> Any:
     options = ComputeOptions(processes=num_processes, device="cpu", workers=0)
     return launch(work, options, Recorder(), *arguments)
@@ -85,8 +93,7 @@ def deal(process: Process, _: Reporter, num_films: int) -> tuple[Any, ...]:
     return gathered[0, :, 0].tolist(), int(process.summed(mine.sum())), process.collected(process.rank)
 
 
-@pytest.mark.parametrize("num_films", [1, 7])
-def test_every_film_is_held_once_whatever_the_number_of_processes(num_films: int) -> None:
+def test_every_film_is_held_once_whatever_the_number_of_processes(num_films: int = 7) -> None:
     for num_processes in (1, 3):
         films, total, ranks = launched(deal, num_processes, num_films)
         assert films == list(range(num_films))
@@ -199,7 +206,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
 
 def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels: Path, tmp_path: Path) -> None:
     """48 films on several processes with batches of 10: no share divides."""
-    common = {"csv": labels, "device": "cpu", "workers": 0, "batch_size": 10, "precision": "fp32"}
+    common: dict[str, Any] = {"csv": labels, "device": "cpu", "workers": 0, "batch_size": 10, "precision": "fp32"}
     members = [run / "best.safetensors", run / "last.safetensors"]
 
     def predicted(name: str, number: int) -> Predictions:
@@ -214,10 +221,16 @@ def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels:
             ood(OodOptions.model_validate({**values, **kept}), Recorder())
         return Predictions.read(out)
 
-    for name, number in (("infer", 3), ("ensemble", 2), ("ood", 2)):
+    def compare(name: str, number: int) -> None:
         many, one = predicted(name, number), predicted(name, 1)
-        assert one.ids.tolist() == many.ids.tolist() == read_ids(labels).tolist()
+        assert one.ids.tolist() == many.ids.tolist() == read_ids(common["csv"]).tolist()
         np.testing.assert_allclose(many.probabilities, one.probabilities, atol=1e-5)
+
+    for name, number in (("infer", 3), ("ensemble", 2), ("ood", 2)):
+        compare(name, number)
+    common["csv"] = write_csv(tmp_path / "one.csv", ["ImageID"], [["film003.png"]])
+    common["image_dir"] = labels.parent / "images"
+    compare("infer", 2)  # one process has no film
 
 
 def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_shares_of_a_batch_are_normalised_as_the_whole() -> None:
     plain = network()
     expected = step(plain, plain, films())
     found = launch(shared, ComputeOptions(processes=2, device="cpu", workers=0), Recorder())
+    assert found is not None
     assert set(found) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
