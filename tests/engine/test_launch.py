@@ -93,7 +93,8 @@ def deal(process: Process, _: Reporter, num_films: int) -> tuple[Any, ...]:
     return gathered[0, :, 0].tolist(), int(process.summed(mine.sum())), process.collected(process.rank)
 
 
-def test_every_film_is_held_once_whatever_the_number_of_processes(num_films: int = 7) -> None:
+def test_every_film_is_held_once_whatever_the_number_of_processes() -> None:
+    num_films = 7
     for num_processes in (1, 3):
         films, total, ranks = launched(deal, num_processes, num_films)
         assert films == list(range(num_films))
