@@ -91,6 +91,8 @@ def explain(error: BaseException) -> CxrltError | None:
         )
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OptionError(f"{error.filename}: {error.strerror}.", "Check its permissions, or pass another path.")
+    if "os error 28" in str(error) or "inline_container" in str(error):  # what safetensors and torch say of a full disk
+        return OptionError("A file of weights could not be written whole: the disk is full.", "Pass another --out.")
     if isinstance(error, IsADirectoryError | NotADirectoryError | FileExistsError):
         return OptionError(f"{error.filename2 or error.filename}: {error.strerror}.", "Pass another path.")
     if type(error).__name__ == "OutOfMemoryError":  # torch's; it is not imported for a message

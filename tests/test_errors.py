@@ -3,9 +3,10 @@ import pickle
 from pathlib import Path
 
 import pytest
+import torch
 
 from cxrlt_cli import errors
-from cxrlt_cli.errors import CxrltError, DataError, FilmError, explain, listed
+from cxrlt_cli.errors import CxrltError, DataError, FilmError, OptionError, explain, listed
 
 
 @pytest.mark.parametrize(("name", "code"), [
@@ -37,6 +38,16 @@ def test_a_full_or_closed_disk_is_the_users_matter(number: int) -> None:
     assert known is not None
     assert "/out/best.safetensors" in known.message
     assert known.exit_code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no disk that is always full")
+def test_weights_that_do_not_fit_on_the_disk_are_the_users_matter() -> None:
+    """torch does not say why a file of its own was cut."""
+    with pytest.raises(RuntimeError) as full:
+        torch.save({"a": torch.ones(10**6)}, "/dev/full")
+    disk = explain(full.value)
+    assert isinstance(disk, OptionError)
+    assert "disk is full" in disk.message
 
 
 def test_memory_is_the_users_matter() -> None:

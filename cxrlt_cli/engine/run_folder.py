@@ -22,7 +22,7 @@ from cxrlt_cli.predictions import Predictions
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``best.safetensors last.safetensors history.jsonl run.yaml metrics.json val_predictions.csv``."""
+    """``best.safetensors last.safetensors resume.pt history.jsonl run.yaml metrics.json val_predictions.csv``."""
 
     path: Path
     id_column: str = "ImageID"
@@ -66,6 +66,7 @@ class RunFolder:
         try:
             yield
         finally:
+            (self.path / ".lock").unlink()
             lock.release()
 
     def start(self, options: FitOptions, command: str, num_epochs: int) -> None:
