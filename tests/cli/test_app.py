@@ -145,7 +145,8 @@ def test_the_whole_way_train_finetune_infer_evaluate(labels: Path, tmp_path: Pat
     assert len(re.findall(r"^(?:head|all) \d/\d: loss", err, re.MULTILINE)) == 4
     assert "macro mean of 3 findings" in out
     assert {path.name for path in first.iterdir()} == {
-        "best.safetensors", "last.safetensors", "resume.pt", "history.jsonl", "run.yaml", "metrics.json", "val_predictions.csv"
+        "best.safetensors", "last.safetensors", "resume.pt", "history.jsonl", "run.yaml", "metrics.json",
+        "val_predictions.csv",
     }  # fmt: skip
 
     code, _, err = run("finetune", first / "best.safetensors", *small, "--loss", "asl", "--epochs", 1, "--out", second)
