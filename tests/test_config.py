@@ -80,9 +80,9 @@ def test_films_are_held_out_or_given() -> None:
 
 
 def test_options_of_a_later_version_are_refused_when_used() -> None:
-    refuse_unbuilt(TrainOptions(resume=False))
-    with pytest.raises(OptionError, match="--resume is not built yet"):
-        refuse_unbuilt(TrainOptions(resume=True))
+    refuse_unbuilt(TrainOptions(compile=None))
+    with pytest.raises(OptionError, match="--compile is not built yet"):
+        refuse_unbuilt(TrainOptions(compile=True))
 
 
 def test_flags() -> None:

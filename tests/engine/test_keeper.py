@@ -88,7 +88,7 @@ def written(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("seed", "times"), [(0, 2), *(pytest.param(seed, 6, marks=pytest.mark.soak) for seed in range(1, 9))]
+    ("seed", "times"), [(0, 1), *(pytest.param(seed, 6, marks=pytest.mark.soak) for seed in range(1, 9))]
 )
 def test_kill_9_at_any_moment_changes_nothing(whole: Path, labels: Path, tmp_path: Path, seed: int, times: int) -> None:
     out, rng = tmp_path / "run", random.Random(seed)

@@ -119,13 +119,13 @@ def fail(process: Process, _: Reporter, how: str) -> None:
     ],
 )
 def test_a_worker_that_fails_ends_all_within_seconds(how: str, message: str, hint: str) -> None:
-    start = time.monotonic()
+    start, before = time.monotonic(), set(children(os.getpid()))
     with pytest.raises(WorkerError, match=message) as caught:
         launched(fail, 2, how)
     assert hint in caught.value.hint
     assert caught.value.exit_code == 5
     assert time.monotonic() - start < 50, "the other sleeps for a minute"
-    assert children(os.getpid()) == []
+    assert set(children(os.getpid())) <= before
 
 
 def children(parent: int) -> list[int]:
@@ -227,11 +227,11 @@ def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels:
         assert one.ids.tolist() == many.ids.tolist() == read_ids(common["csv"]).tolist()
         np.testing.assert_allclose(many.probabilities, one.probabilities, atol=1e-5)
 
-    for name, number in (("infer", 3), ("ensemble", 2), ("ood", 2)):
-        compare(name, number)
+    compare("infer", 3)
+    compare("ood", 2)
     common["csv"] = write_csv(tmp_path / "one.csv", ["ImageID"], [["film003.png"]])
     common["image_dir"] = labels.parent / "images"
-    compare("infer", 2)  # one process has no film
+    compare("ensemble", 2)  # one process has no film
 
 
 def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) -> None:
