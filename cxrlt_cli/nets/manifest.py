@@ -3,9 +3,8 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-
-import open_clip
 
 from cxrlt_cli import __version__
 from cxrlt_cli.errors import CheckpointError, listed
@@ -25,7 +24,7 @@ class Manifest:
     files: dict[str, str]
     fetched: str
     cxrlt: str = __version__
-    open_clip: str = open_clip.__version__
+    open_clip: str = version("open_clip_torch")
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":

@@ -20,12 +20,11 @@ from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.infer import infer
 from cxrlt_cli.engine.launch import Topology, first_host, launch, topology
 from cxrlt_cli.engine.ood import ood
-from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.engine.train import train
-from cxrlt_cli.errors import DataError, OptionError, WorkerError
+from cxrlt_cli.errors import OptionError, WorkerError
 from cxrlt_cli.predictions import Predictions
 from tests.conftest import run_options
+from tests.engine.workers import deal, fail
 from tests.helpers import Recorder, write_csv
 
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "h", "MASTER_PORT": "1"}
@@ -87,12 +86,6 @@ def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -
     return launch(work, options, Recorder(), *arguments)
 
 
-def deal(process: Process, _: Reporter, num_films: int) -> tuple[Any, ...]:
-    mine = torch.tensor(list(range(process.rank, num_films, process.num_processes)), dtype=torch.int64)
-    gathered = process.gathered(torch.stack([mine, -mine])[:, :, None], num_films, dim=1)
-    return gathered[0, :, 0].tolist(), int(process.summed(mine.sum())), process.collected(process.rank)
-
-
 def test_every_film_is_held_once_whatever_the_number_of_processes() -> None:
     num_films = 7
     for num_processes in (1, 3):
@@ -100,14 +93,6 @@ def test_every_film_is_held_once_whatever_the_number_of_processes() -> None:
         assert films == list(range(num_films))
         assert total == sum(range(num_films))
         assert ranks == list(range(num_processes))
-
-
-def fail(process: Process, _: Reporter, how: str) -> None:
-    if process.rank == 1:
-        if how == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise DataError("film 7 is gone.", "Put it back.") if how == "error" else ZeroDivisionError("by zero")
-    time.sleep(60)
 
 
 @pytest.mark.parametrize(
