@@ -44,6 +44,8 @@ def fault_of_id(film: str) -> str | None:
 
 def is_text(words: str) -> bool:
     """Whether no character steers what shows it, or is half of a pair, which cannot be written."""
+    if words.isascii():  # as nearly all names are, of which there may be millions
+        return words.isprintable()
     return not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in words)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from cxrlt_cli.config import FilmOptions, FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
 from cxrlt_cli.data.phantom.dataset import RECIPE
-from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels, stream_ids
+from cxrlt_cli.data.table import LabelTable, Texts, ids_as_they_are, read_exclusions, read_labels, stream_ids
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
 from cxrlt_cli.machine import num_cores
@@ -109,7 +109,7 @@ class FilmList:
 
     def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
         """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
-        known = chain.from_iterable(stream_ids(self.csv, self.id_column))
+        known = ids_as_they_are(self.csv, self.id_column)
         ids = islice((film for film in known if film not in self.excluded), first, None)
         for size in sizes:
             stretch = list(islice(ids, size))
