@@ -88,16 +88,16 @@ class Predictions:
         Raises DataError where a name would be a formula to a spreadsheet, or would not read back: names that come from
         a file were refused when that was read, and none is changed.
         """
-        for name in (id_column, *self.findings, *self.ids):
-            if fault := fault_of_name(str(name)):
-                raise DataError(f"{path} is not written: it would hold {shown(str(name))}, which {fault}.")
-        if id_column in self.findings:
-            raise DataError(f"{path} is not written: '{id_column}' is the name of its id column and of a finding.")
         with replacing(Path(path)) as temporary:
             temporary.write_text(self.to_csv(id_column), encoding="utf-8", newline="")
 
     def to_csv(self, id_column: str = "ImageID", *, header: bool = True) -> str:
-        """The text of that CSV, or its rows alone."""
+        """The text of that CSV, or its rows alone; raises DataError as ``write`` does."""
+        for name in (id_column, *self.findings, *self.ids):
+            if fault := fault_of_name(str(name)):
+                raise DataError(f"The CSV is not written: it would hold {shown(str(name))}, which {fault}.")
+        if id_column in self.findings:
+            raise DataError(f"The CSV is not written: '{id_column}' is the name of its id column and of a finding.")
         decided = bool(((self.probabilities == 0) | (self.probabilities == 1)).all())
         values = self.probabilities.astype(np.int64) if decided else self.probabilities
         frame = pd.DataFrame(values, columns=pd.Index(self.findings))

@@ -25,7 +25,7 @@ class PartialCsvs:
         text = json.dumps([dict(key), [str(path) for path in paths], id_column], sort_keys=True, default=str)
         self._digest = hashlib.sha256(text.encode()).hexdigest()
         before = json.loads(self._known.read_text(encoding="utf-8")) if self._known.exists() else {}
-        if before.get("key") == self._digest and all(rows.exists() for rows in self._paths.values()):
+        if before.get("key") == self._digest and self._hold(before["sizes"]):
             self.num_films = int(before["num_films"])
             for rows, size in zip(self._paths.values(), before["sizes"], strict=True):
                 os.truncate(rows, size)  # what came after was not known to be whole
@@ -33,6 +33,11 @@ class PartialCsvs:
             self.num_films = 0
             for path in (self._known, *self._paths.values()):
                 path.unlink(missing_ok=True)
+
+    def _hold(self, sizes: Sequence[int]) -> bool:
+        """Whether the files have all that was known to be whole."""
+        pairs = zip(self._paths.values(), sizes, strict=True)
+        return all(rows.exists() and rows.stat().st_size >= size for rows, size in pairs)
 
     def append(self, *predictions: Predictions) -> None:
         """The next films, for each of the paths."""

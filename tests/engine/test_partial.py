@@ -1,0 +1,54 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxrlt_cli.engine.partial import PartialCsvs
+from cxrlt_cli.errors import DataError
+from cxrlt_cli.predictions import Predictions
+
+KEY = {"model": "a"}
+
+
+def rows(first: int, number: int) -> Predictions:
+    ids = np.array([f"film{index}.png" for index in range(first, first + number)], object)
+    return Predictions(ids, ("nodule",), np.linspace(0.1, 0.9, number)[:, None])
+
+
+def test_files_grow_together_and_get_their_names_at_the_end(tmp_path: Path) -> None:
+    paths = [tmp_path / "new" / "p.csv", tmp_path / "d.csv"]
+    first = PartialCsvs(paths, KEY, "ImageID")
+    first.append(rows(0, 3), rows(0, 3))
+    assert not any(path.exists() for path in paths)
+    again = PartialCsvs(paths, KEY, "ImageID")
+    assert again.num_films == 3
+    again.append(rows(3, 2), rows(3, 2))
+    again.finish()
+    for path in paths:
+        assert Predictions.read(path).ids.tolist() == [f"film{index}.png" for index in range(5)]
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["d.csv", "p.csv"]
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "gone", "key"])
+def test_rows_that_are_not_known_to_be_whole_are_not_kept(tmp_path: Path, change: str) -> None:
+    PartialCsvs([tmp_path / "p.csv"], KEY, "ImageID").append(rows(0, 3))
+    partial = tmp_path / ".p.csv.partial"
+    whole = partial.read_bytes()
+    if change == "longer":
+        partial.write_bytes(whole + b"film9.png,0.")
+    elif change == "shorter":
+        os.truncate(partial, len(whole) - 1)
+    elif change == "gone":
+        partial.unlink()
+    again = PartialCsvs([tmp_path / "p.csv"], {"model": "b"} if change == "key" else KEY, "ImageID")
+    assert again.num_films == (3 if change == "longer" else 0)
+    again.append(rows(again.num_films, 2))
+    again.finish()
+    assert len(Predictions.read(tmp_path / "p.csv").ids) == again.num_films
+
+
+def test_names_that_do_harm_are_refused_here_too(tmp_path: Path) -> None:
+    harmful = Predictions(np.array(["a.png"], object), ("=1+1",), np.ones((1, 1)))
+    with pytest.raises(DataError, match="a spreadsheet would run"):
+        PartialCsvs([tmp_path / "p.csv"], KEY, "ImageID").append(harmful)
