@@ -38,7 +38,8 @@ PERCENTILES = (0.5, 99.5)
 
 Film = NDArray[np.uint8]
 
-# Text in a header that breaks the standard is common and no matter of ours; pydicom would warn of it, film by film.
+# Text in a header that breaks the standard is common and no matter of ours; pydicom would warn of it, film by film. For
+# the whole process: ``warnings.catch_warnings`` is not safe among the threads of ``find_faults``. Damage is raised.
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 

@@ -199,7 +199,7 @@ class _Run:
 
         films = (num_batches - at.batch) * self.options.batch_size * self.process.num_processes
         with self.reporter.progress(title, films) as advance:
-            return learner.epoch(
+            loss, num_films = learner.epoch(
                 self.batches,
                 range(at.batch, num_batches),
                 torch.from_numpy(table.targets),
@@ -208,6 +208,7 @@ class _Run:
                 after_step,
                 (at.loss, at.num_films) if self.process.is_main else (0.0, 0),
             )
+        return loss, num_films - at.num_films
 
     def rehearse(self, learner: Learner) -> None:
         """One batch, after which nothing is kept."""

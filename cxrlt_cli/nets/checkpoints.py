@@ -226,8 +226,8 @@ def _check_pytorch(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as parts:
             members = parts.infolist()
-    except (zipfile.BadZipFile, NotImplementedError):  # an older file, a pickle; torch tells a damaged one
-        return
+    except (zipfile.BadZipFile, NotImplementedError):
+        return  # no zip file: a pickle of an older PyTorch, or damage, which torch.load raises on right after this
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise CheckpointError(f"{path} is compressed, which no file of PyTorch is.", HINT)
     if sum(member.file_size for member in members) > path.stat().st_size:
