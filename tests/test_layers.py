@@ -19,6 +19,7 @@ LAYERS = {
         "tta",
         "data.image",
         "data.augment",
+        "data.cache",
         "data.sampling",
         "data.loading",
         "data.features",

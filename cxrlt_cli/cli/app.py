@@ -146,8 +146,10 @@ def data_check(options: c.DataCheckOptions, reporter: "Reporter") -> None:
 
 @command(c.DataCacheOptions, panel="Data", parent=data_app, name="cache")
 def data_cache(options: c.DataCacheOptions, reporter: "Reporter") -> None:
-    """Decode films once and keep them. (Not built yet.)"""
-    raise _not_built("data cache")
+    """Decode films once, on all cores, and keep them as a model sees them: for --cache of other commands."""
+    from cxrlt_cli.engine.cache import build_cache
+
+    build_cache(options, reporter)
 
 
 @command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")

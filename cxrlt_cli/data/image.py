@@ -112,7 +112,7 @@ class Preprocessing:
         return film if film.shape == size else np.asarray(cv2.resize(film, size, interpolation=method), np.uint8)
 
     def to_json(self) -> dict[str, Any]:
-        """What decides the pixels that a model sees, for its checkpoint."""
+        """What decides the pixels that a model sees, for its checkpoint and for a cache."""
         return {**asdict(self), "percentiles": list(PERCENTILES), "version": 1}
 
     @property
@@ -162,7 +162,7 @@ def _to_8_bit(image: NDArray[Any]) -> Film:
     low, high = np.searchsorted(np.cumsum(histogram, dtype=np.float64) / image.size, np.array(PERCENTILES) / 100)
     if low == high:
         low, high = np.flatnonzero(histogram)[[0, -1]]
-    return np.asarray(_stretch(np.arange(65536), low, high)[image], np.uint8)
+    return np.asarray(np.take(_stretch(np.arange(65536), low, high), image), np.uint8)
 
 
 def _stretch(levels: NDArray[Any], low: float, high: float) -> Film:

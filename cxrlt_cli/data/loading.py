@@ -6,6 +6,7 @@ Letters: B films of a batch, S side of a film. Films stay single-channel uint8 u
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -36,31 +37,47 @@ class Batch:
 Sample = tuple[int, "tuple[Tensor, ...] | FilmError"]  # index of a film, and what was read
 
 
-class FilmDataset(Dataset[Sample]):
-    """Films by draw: read once, resized in each of the ways that are wanted, augmented where that is."""
+class FilmSource(Protocol):
+    """Where films come from: their files, or a cache."""
 
-    def __init__(
-        self,
-        paths: Sequence[Path],
-        preprocessings: Sequence[Callable[[Film], Film]],
-        augmentation: Augmentation | None,
-        max_pixels: int,
-    ) -> None:
-        self.paths = paths
-        self.preprocessings = preprocessings
-        self.augmentation = augmentation
-        self.max_pixels = max_pixels
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> tuple[Film, ...]:
+        """A film, ``[S, S]`` in each of the ways that are wanted; raises FilmError where it cannot be read."""
+
+
+@dataclass(frozen=True)
+class FilmFiles:
+    """Films as they lie on the disk: read once, resized in each way."""
+
+    paths: Sequence[Path]
+    preprocessings: Sequence[Callable[[Film], Film]]
+    max_pixels: int
 
     def __len__(self) -> int:
         return len(self.paths)
 
+    def __getitem__(self, index: int) -> tuple[Film, ...]:
+        film = read_film(self.paths[index], max_pixels=self.max_pixels)
+        return tuple(preprocessing(film) for preprocessing in self.preprocessings)
+
+
+class FilmDataset(Dataset[Sample]):
+    """Films by draw, augmented where that is wanted."""
+
+    def __init__(self, source: FilmSource, augmentation: Augmentation | None = None) -> None:
+        self.source = source
+        self.augmentation = augmentation
+
+    def __len__(self) -> int:
+        return len(self.source)
+
     def __getitem__(self, draw: Draw) -> Sample:
         index, seed = draw
         try:
-            film = read_film(self.paths[index], max_pixels=self.max_pixels)
+            films = list(self.source[index])
         except FilmError as error:
             return index, error
-        films = [preprocessing(film) for preprocessing in self.preprocessings]
         if self.augmentation is not None:
             films = [self.augmentation(film, seed) for film in films]
         return index, tuple(torch.from_numpy(np.ascontiguousarray(film))[None] for film in films)

@@ -14,6 +14,7 @@ from torch import Tensor
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.data.table import LabelTable, Texts, read_labels
+from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.infer import films_csv, ids_to_predict, normal_finding, plan_of_views, write
 from cxrlt_cli.engine.launch import launch
@@ -199,6 +200,8 @@ def _predict(
             reporter.result("Dry run: all members were read. Nothing was written.")
             return None
         return Outputs({}, files, ids, findings, needed)
+    if not options.dry_run:
+        keep_films([paths], len(paths), preprocessings(models), options, reporter)
     logits = launch(_look, options, reporter, models, paths, options)
     if logits is None:
         return None
@@ -210,7 +213,7 @@ def _look(
 ) -> list[Tensor] | None:
     """Logits ``[V, N, C]`` of each model, in the order of the films; None after a dry run."""
     models = [model.to(process.device) for model in models]
-    dataset = FilmDataset(paths, preprocessings(models), None, options.max_pixels)
+    dataset = FilmDataset(film_source(paths, preprocessings(models), options))
     loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]
     if options.dry_run:
         rehearse(models, loader, views, len(paths), process, reporter)

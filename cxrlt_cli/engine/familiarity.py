@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.loading import FilmDataset
+from cxrlt_cli.engine.cache import film_source
 from cxrlt_cli.engine.films import Films
 from cxrlt_cli.engine.predict import films_in_order, predict
 from cxrlt_cli.engine.process import Process
@@ -31,7 +32,7 @@ def remember(
     known = [training.paths[index] for index in chosen]
 
     def features(paths: list[Path], title: str) -> Tensor:
-        dataset = FilmDataset(paths, [model.preprocessing], None, options.max_pixels)
+        dataset = FilmDataset(film_source(paths, [model.preprocessing], options))
         loader = films_in_order(dataset, options.batch_size, process)
         with reporter.progress(title, len(paths)) as advance:
             (seen,) = predict([model], loader, process, advance)

@@ -120,12 +120,15 @@ class FilmList:
     def paths(self, ids: Texts) -> list[Path]:
         return film_paths(self.folder, ids)
 
+    def path_stretches(self) -> Iterator[list[Path]]:
+        """Where they all are."""
+        return map(self.paths, self.stretches(repeat(4096)))
+
     @property
     def are_phantoms(self) -> bool:
         """Whether all of them are files, not links, in a folder that lies beside a phantoms' recipe."""
-        paths = chain.from_iterable(map(self.paths, self.stretches(repeat(4096))))
         folders: dict[Path, bool] = {}
-        for path in paths:
+        for path in chain.from_iterable(self.path_stretches()):
             drawn = folders.get(path.parent)
             if drawn is None:
                 drawn = folders[path.parent] = (path.parent.resolve().parent / RECIPE).is_file()

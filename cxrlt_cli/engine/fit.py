@@ -20,6 +20,7 @@ from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FinetuneOptions, FitOptions
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
+from cxrlt_cli.engine.cache import film_source
 from cxrlt_cli.engine.familiarity import remember
 from cxrlt_cli.engine.films import Films
 from cxrlt_cli.engine.keeper import FREE, Keeper, Position, Wish
@@ -261,8 +262,8 @@ def _set_up(
         synchronize(model)
     share = {"rank": process.rank, "num_processes": process.num_processes}
     draws = EpochDraws(method.order, options.batch_size, options.seed, **share)
-    known = FilmDataset(training.paths, [model.preprocessing], Augmentation(), options.max_pixels)
-    unseen = FilmDataset(validation.paths, [model.preprocessing], None, options.max_pixels)
+    known = FilmDataset(film_source(training.paths, [model.preprocessing], options), Augmentation())
+    unseen = FilmDataset(film_source(validation.paths, [model.preprocessing], options))
     return _Run(
         model.to(process.device),
         training,

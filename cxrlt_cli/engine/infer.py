@@ -12,11 +12,12 @@ from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
 from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
+from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.engine.phantom import phantom_test_csv
-from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, rehearse, stretches
+from cxrlt_cli.engine.predict import films_in_order, predict, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -58,6 +59,8 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
     calibrates = options.calibration != "none" or options.decisions is not None
     calibration = Calibration.of(checkpoint.training, model.findings) if calibrates else None
     novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
+    if not options.dry_run:
+        keep_films(films.path_stretches(), films.number, [model.preprocessing], options, reporter)
     launch(_predict, options, reporter, model, films, _Afterwards(options, findings, normal, calibration, novelty))
 
 
@@ -106,7 +109,7 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
     network = (model if then.novelty is None else WithFeatures(model)).to(process.device)
 
     def batches(ids: Texts) -> "DataLoader[Batch]":
-        dataset = FilmDataset(films.paths(ids), preprocessings([network]), None, options.max_pixels)
+        dataset = FilmDataset(film_source(films.paths(ids), [network.preprocessing], options))
         return films_in_order(dataset, options.batch_size, process)
 
     sizes = stretches(options.batch_size, process)
@@ -136,7 +139,7 @@ def _key(options: InferOptions, films: FilmList, process: Process) -> dict[str, 
     """All that decides what is written."""
     path = options.checkpoint / "best.safetensors" if options.checkpoint.is_dir() else options.checkpoint
     free = {"csv", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes", "nodes", "device",
-            "rendezvous", "run_id", "checkpoint", "batch_size"}  # fmt: skip
+            "rendezvous", "run_id", "checkpoint", "batch_size", "cache"}  # fmt: skip
     chosen = json.loads(options.model_dump_json(exclude=free))
     return {"model": sha256(path), "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}
 

@@ -22,7 +22,19 @@ from cxrlt_cli.files import replacing
 FORMAT = 1
 Wish = Literal["go on", "write", "stop"]
 # Options that may differ from one part of a run to the next: what is learned does not depend on them.
-FREE = ("resume", "out", "quiet", "debug", "dry_run", "workers", "checkpoint_minutes", "rendezvous", "run_id", "track")
+FREE = (
+    "resume",
+    "out",
+    "quiet",
+    "debug",
+    "dry_run",
+    "workers",
+    "checkpoint_minutes",
+    "rendezvous",
+    "run_id",
+    "track",
+    "cache",
+)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
 from cxrlt_cli.data.table import Texts, read_header, read_labels
+from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.partial import PartialCsvs
@@ -87,6 +89,9 @@ def _score(
     if options.dry_run:
         looking.rehearse(films.paths(next(films.stretches(sizes))), films.number, reporter)
         return
+    mine = islice(films.path_stretches(), process.rank, None, process.num_processes)
+    keep_films(mine, films.number, [encoder.prepare], options, reporter)
+    process.collected(None)  # the others have kept their share
     existed = options.out.exists()
     key = _key(options, films, looking, truth)
     partial = PartialCsvs([options.out], key, options.id_column) if process.is_main else None
@@ -174,7 +179,7 @@ class _Looking:
 
     def encoded(self, rows: Rows, paths: Sequence[Path]) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
         chosen = [paths[row] for row in rows]
-        dataset = FilmDataset(chosen, [self._encoder.prepare], None, self._options.max_pixels)
+        dataset = FilmDataset(film_source(chosen, [self._encoder.prepare], self._options))
         workers, pin = self._process.num_workers, self._process.pins
         faults: list[FilmError] = []
         for batch in ordered_loader(dataset, batch_size=self._options.batch_size, num_workers=workers, pin=pin):

@@ -123,6 +123,13 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def size(num_bytes: float) -> str:
+    """``12 MB``, ``1.3 GB``."""
+    power = next((power for power in (1, 2) if num_bytes < 999.5 * 1000**power), 3)
+    value = num_bytes / 1000**power
+    return f"{value:.{0 if value >= 9.95 else 1}f} {('kB', 'MB', 'GB')[power - 1]}"
+
+
 def duration(seconds: float) -> str:
     """``45 s``, ``12 min``, ``3 h 05 min``."""
     if seconds < 90:

@@ -7,6 +7,7 @@ import torch
 
 from cxrlt_cli.config import FinetuneOptions, FitOptions, TrainOptions
 from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.engine.cache import keep_films
 from cxrlt_cli.engine.films import Films, check_films, find_films
 from cxrlt_cli.engine.fit import fit
 from cxrlt_cli.engine.launch import launch, topology
@@ -43,12 +44,13 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
         logit_scale(options),
     )
     method = Method.of(training.table, options, architecture.logit_scale)
-    check_films(training, validation, options, reporter)
+    preprocessing = Preprocessing(options.image_size)
+    read_once(training, validation, preprocessing, options, reporter)
     torch.manual_seed(options.seed)
     model = Classifier(
         architecture,
         training.table.space.findings,
-        Preprocessing(options.image_size),
+        preprocessing,
         drop_path=options.drop_path,
         weights=weights,
     )
@@ -72,14 +74,15 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     training, validation = find_films(options, options.csv, reporter)
     architecture = _architecture(checkpoint.architecture, options)
     method = Method.of(training.table, options, architecture.logit_scale)
-    check_films(training, validation, options, reporter)
+    preprocessing = replace(
+        checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
+    )
+    read_once(training, validation, preprocessing, options, reporter)
     torch.manual_seed(options.seed)
     model = Classifier(
         architecture,
         training.table.space.findings,
-        Preprocessing(
-            options.image_size or checkpoint.preprocessing.image_size, checkpoint.preprocessing.interpolation
-        ),
+        preprocessing,
         drop_path=options.drop_path,
     )
     fresh = model.carry_over(checkpoint, head=not options.retrain_head)
@@ -94,6 +97,17 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     before = from_checkpoint(checkpoint, options.checkpoint) if options.retrain_head and known else None
     check_head(architecture, training, options)
     return launch(fit, options, reporter, model, method, training, validation, options, folder, before)
+
+
+def read_once(
+    training: Films, validation: Films, preprocessing: Preprocessing, options: FitOptions, reporter: Reporter
+) -> None:
+    """Every film, into ``--cache`` if there is one; raises DataError with all that cannot be read."""
+    if options.cache is None or options.dry_run:
+        check_films(training, validation, options, reporter)
+        return
+    paths = [training.paths, validation.paths]
+    keep_films(paths, sum(map(len, paths)), [preprocessing], options, reporter)
 
 
 def check_head(architecture: Architecture, training: Films, options: FitOptions) -> None:

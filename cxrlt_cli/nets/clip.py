@@ -9,6 +9,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +42,25 @@ NORMALIZATIONS = {
 }
 
 
+@dataclass(frozen=True)
+class ClipPreparation:
+    """A windowed film, uint8 ``[H, W]``, resized and cropped as the model's own preprocessing does: ``[S, S]``."""
+
+    steps: tuple[Any, ...]
+    image_size: int
+
+    def __call__(self, film: Film) -> Film:
+        image = Image.fromarray(film)
+        for step in self.steps:
+            image = step(image)
+        return np.array(image.convert("L"))
+
+    def to_json(self) -> dict[str, Any]:
+        """All that decides the pixels."""
+        steps = [repr(step) for step in self.steps]
+        return {"image_size": self.image_size, "steps": steps, "percentiles": list(PERCENTILES), "version": 1}
+
+
 class ClipEncoder:
     """``encode_images`` and ``encode_prompts`` to features of length 1, float32. Made by ``load``."""
 
@@ -51,7 +71,8 @@ class ClipEncoder:
         assert type(to_tensor).__name__.endswith("ToTensor"), transform
         assert type(own).__name__ == "Normalize", transform
         self._model = model.eval().requires_grad_(False)
-        self._shaping = shaping
+        side = model.visual.image_size
+        self.prepare = ClipPreparation(tuple(shaping), side[0] if isinstance(side, tuple) else side)
         self._dtype = torch.float32
         self._tokenizer = tokenizer
         self.folder = folder
@@ -77,7 +98,7 @@ class ClipEncoder:
         for path in (self.folder / CONFIG, _weights(self.folder)[0]):
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
-        shaping = [repr(step) for step in self._shaping]
+        shaping = [repr(step) for step in self.prepare.steps]
         digest.update(json.dumps([self.mean, self.std, shaping, PERCENTILES]).encode())
         return digest.hexdigest()
 
@@ -119,13 +140,6 @@ class ClipEncoder:
     def fills(self, sentence: str) -> bool:
         """Whether a sentence takes all tokens that are read, so that its end may be cut off."""
         return bool((self._tokenizer([sentence]) != 0).all())
-
-    def prepare(self, film: Film) -> Film:
-        """A windowed film, uint8 ``[H, W]``, resized and cropped as the model's own preprocessing does: ``[S, S]``."""
-        image = Image.fromarray(film)
-        for step in self._shaping:
-            image = step(image)
-        return np.array(image.convert("L"))
 
     def encode_images(self, levels: Tensor) -> Tensor:
         """Prepared films ``[N, 1, S, S]`` of 0 to 255 to ``[N, D]``, of length 1 in float32 whatever ``lower`` did."""

@@ -7,7 +7,7 @@ import torch
 
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.image import Preprocessing, read_film
-from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, ordered_loader, training_loader
+from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, FilmFiles, ordered_loader, training_loader
 from cxrlt_cli.data.sampling import uniform
 
 NUM_FILMS = 10
@@ -19,7 +19,7 @@ def paths(labels: Path) -> list[Path]:
 
 
 def epochs(paths: list[Path], num_workers: int) -> list[list[Batch]]:
-    dataset = FilmDataset(paths, [Preprocessing(32)], Augmentation(), 10**6)
+    dataset = FilmDataset(FilmFiles(paths, [Preprocessing(32)], 10**6), Augmentation())
     order = uniform(np.zeros((NUM_FILMS, 1)), 3, 2)
     loader = training_loader(dataset, EpochDraws(order, 4, 3), num_workers=num_workers, pin=False)
     assert len(loader) == 2
@@ -42,7 +42,7 @@ def test_films_are_single_channel_bytes(paths: list[Path]) -> None:
 
 
 def test_an_ordered_loader_gives_every_film_once_as_it_is(paths: list[Path]) -> None:
-    dataset = FilmDataset(paths, [Preprocessing(32)], None, 10**6)
+    dataset = FilmDataset(FilmFiles(paths, [Preprocessing(32)], 10**6))
     batches = list(ordered_loader(dataset, batch_size=4, num_workers=0, pin=False))
     assert torch.cat([batch.indices for batch in batches]).tolist() == list(range(NUM_FILMS))
     assert batches[2].films[0][1, 0].tolist() == Preprocessing(32)(read_film(paths[9])).tolist()
@@ -51,7 +51,7 @@ def test_an_ordered_loader_gives_every_film_once_as_it_is(paths: list[Path]) -> 
 def test_a_film_that_cannot_be_read_is_told_and_never_replaced(paths: list[Path], tmp_path: Path) -> None:
     gone = tmp_path / "gone.png"
     for num_workers in (0, 1):
-        dataset = FilmDataset([paths[0], gone, paths[1]], [Preprocessing(32)], None, 10**6)
+        dataset = FilmDataset(FilmFiles([paths[0], gone, paths[1]], [Preprocessing(32)], 10**6))
         (batch,) = ordered_loader(dataset, batch_size=3, num_workers=num_workers, pin=False)
         assert batch.indices.tolist() == [0, 2]
         assert batch.films[0].shape[0] == 2

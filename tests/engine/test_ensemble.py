@@ -10,7 +10,7 @@ from cxrlt_cli import tta
 from cxrlt_cli.config import EnsembleOptions, InferOptions
 from cxrlt_cli.data import loading
 from cxrlt_cli.data.image import Preprocessing, read_film
-from cxrlt_cli.data.loading import FilmDataset, ordered_loader
+from cxrlt_cli.data.loading import FilmDataset, FilmFiles, ordered_loader
 from cxrlt_cli.data.table import read_ids, read_labels
 from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.films import film_paths
@@ -46,7 +46,7 @@ def inferred(run: Path, labels: Path, out: Path, **changes: Any) -> Predictions:
 def test_views_are_merged_from_their_logits(run: Path, labels: Path, tmp_path: Path) -> None:
     model, ids = load(run / "best.safetensors"), read_ids(labels)
     loader = ordered_loader(
-        FilmDataset(film_paths(labels.parent / "images", ids), [Preprocessing(64)], None, 10**6),
+        FilmDataset(FilmFiles(film_paths(labels.parent / "images", ids), [Preprocessing(64)], 10**6)),
         batch_size=48,
         num_workers=0,
         pin=False,

@@ -1,0 +1,80 @@
+"""Films by way of ``--cache``: decoded once by all cores, then read as they are."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cxrlt_cli.config import ComputeOptions, DataCacheOptions, FilmOptions
+from cxrlt_cli.data.cache import FilmCache, Recipe
+from cxrlt_cli.data.image import Preprocessing, report_faults
+from cxrlt_cli.data.loading import FilmFiles, FilmSource
+from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.reporting import Reporter, counted, size
+from cxrlt_cli.errors import DataError, FilmError, OptionError
+from cxrlt_cli.machine import num_cores
+
+
+def build_cache(options: DataCacheOptions, reporter: Reporter) -> None:
+    """``cxrlt data cache``: every film of ``--csv`` into ``--cache``."""
+    if options.csv is None:
+        raise OptionError("--csv is missing.", "It names the films to keep, one row each.")
+    if options.cache is None:
+        raise OptionError("--cache is missing.", "It names the folder that keeps them.")
+    recipe = Preprocessing(options.image_size)
+    before = len(FilmCache(options.cache, recipe))
+    films = FilmList.of(options, options.csv, reporter)
+    raw = keep_films(films.path_stretches(), films.number, [recipe], options, reporter)
+    cache = FilmCache(options.cache, recipe)
+    reporter.result(
+        f"{options.cache} keeps {counted(len(cache), 'film')} of {recipe.image_size} px "
+        f"({counted(len(cache) - before, 'new one')}): {size(cache.num_bytes)}; "
+        f"the files of {options.csv} are {size(raw)}."
+    )
+
+
+def keep_films(
+    stretches: Iterable[Sequence[Path]],
+    number: int,
+    recipes: Sequence[Recipe],
+    options: FilmOptions,
+    reporter: Reporter,
+) -> int:
+    """Decode what ``--cache`` does not keep yet, if there is one; gives the bytes of all the files.
+
+    Raises DataError with all films that cannot be read; the others are kept.
+    """
+    if options.cache is None:
+        return 0
+    recipe = _only(recipes)
+    faults: list[FilmError] = []
+    num_bytes = 0
+    FilmCache(options.cache, recipe)
+    with reporter.progress("Keeping films", number) as advance:
+        for paths in stretches:
+            num_bytes += sum(path.stat().st_size for path in paths)
+            faults += FilmCache(options.cache, recipe).fill(
+                paths, max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance
+            )
+    if faults:
+        raise report_faults(faults, number)
+    return num_bytes
+
+
+def film_source(paths: Sequence[Path], recipes: Sequence[Recipe], options: ComputeOptions) -> FilmSource:
+    """Where these films are read from: ``--cache``, in which they are kept by now, or their files."""
+    if options.cache is None:
+        return FilmFiles(paths, recipes, options.max_pixels)
+    kept = FilmCache(options.cache, _only(recipes)).films(paths)
+    if kept is None and options.dry_run:
+        return FilmFiles(paths, recipes, options.max_pixels)
+    if kept is None:
+        raise DataError("Films changed while this command read them.", "Run it again when they stay as they are.")
+    return kept
+
+
+def _only(recipes: Sequence[Recipe]) -> Recipe:
+    if len(recipes) > 1:
+        sizes = " and ".join(f"{recipe.image_size} px" for recipe in recipes)
+        raise OptionError(
+            f"--cache keeps films in one way, and these models want {len(recipes)} ({sizes}).", "Leave it out."
+        )
+    return recipes[0]
