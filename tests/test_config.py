@@ -80,9 +80,8 @@ def test_films_are_held_out_or_given() -> None:
 
 
 def test_options_of_a_later_version_are_refused_when_used() -> None:
-    refuse_unbuilt(TrainOptions(compile=None))
-    with pytest.raises(OptionError, match="--compile is not built yet"):
-        refuse_unbuilt(TrainOptions(compile=True))
+    with pytest.raises(OptionError, match="--track is not built yet"):
+        refuse_unbuilt(TrainOptions(track="wandb"))
 
 
 def test_flags() -> None:

@@ -66,7 +66,9 @@ class ComputeOptions(FilmOptions):
 
     device: Device = option("auto", "auto takes a GPU where there is one.", panel="Compute")
     precision: Precision = option(
-        "auto", "auto takes bf16 where the hardware has matrix units for it.", panel="Compute"
+        "auto",
+        "auto takes bf16 on GPUs that have it, and on CPUs where a trial shows that it is faster.",
+        panel="Compute",
     )
     workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")
     batch_size: int = option(64, "Films in a batch, on each process.", panel="Compute", ge=1)
@@ -171,7 +173,12 @@ class FitOptions(ComputeOptions):
     )
     clip_grad: float = option(1.0, "Largest norm of the gradient; 0 switches clipping off.", panel="Schedule", ge=0)
     accumulate: int = option(1, "Batches that make one optimizer step.", panel="Schedule", ge=1)
-    compile: bool | None = option(None, "Compile the model with torch.compile.", panel="Compute", built=False)
+    compile: bool | None = option(
+        None,
+        "Compile the backbone with torch.compile (default: in runs of 20 minutes or more, where a trial shows that it "
+        "pays).",
+        panel="Compute",
+    )
 
     @model_validator(mode="after")
     def _check_validation(self) -> Self:

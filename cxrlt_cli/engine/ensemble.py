@@ -21,6 +21,7 @@ from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.labels import LabelSpace
@@ -212,6 +213,7 @@ def _look(
     process: Process, reporter: Reporter, models: list[Classifier], paths: list[Path], options: EnsembleOptions
 ) -> list[Tensor] | None:
     """Logits ``[V, N, C]`` of each model, in the order of the films; None after a dry run."""
+    process = predicting(options, process, models[0], len(paths) * len(VIEWS[options.tta]), reporter)
     models = [model.to(process.device) for model in models]
     dataset = FilmDataset(film_source(paths, preprocessings(models), options))
     loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]

@@ -31,6 +31,7 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, phases_of
+from cxrlt_cli.engine.speed import compile_backbone, eagerly, settled
 from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.metrics import Scores, prevalence, score
 from cxrlt_cli.nets.batch_norm import synchronize
@@ -57,7 +58,10 @@ def fit(
     """
     if process.num_processes > 1:  # the weights are made; what follows is drawn by each process for itself
         torch.manual_seed(int(np.random.SeedSequence([options.seed, process.rank]).generate_state(1)[0]))
+    if options.resume:
+        options = folder.as_started(options)
     run = _set_up(model, method, training, validation, options, process, reporter)
+    options, process = run.options, run.process
     phases = phases_of(options)
     command = "finetune" if isinstance(options, FinetuneOptions) else "train"
     reporter.plan(f"cxrlt {command}", {**_plan(run, phases), "out": str(folder.path)})
@@ -174,6 +178,8 @@ class _Run:
     reporter: Reporter
 
     def learner(self, phase: Phase, num_steps: int) -> Learner:
+        if self.options.compile and phase.trains == "all":
+            compile_backbone(self.model)
         return Learner(
             self.model,
             self.criterion,
@@ -238,7 +244,7 @@ class _Run:
     def validate(self, models: Mapping[str, Classifier]) -> dict[str, tuple[Predictions, Scores]]:
         """What each model predicts for the validation films, and how good it is."""
         table = self.validation.table
-        with self.reporter.progress("validation", len(table)) as advance:
+        with self.reporter.progress("validation", len(table)) as advance, eagerly():
             logits = predict(list(models.values()), self.val_batches, self.process, advance)
         results = {}
         for (name, model), mine in zip(models.items(), logits, strict=True):
@@ -262,6 +268,7 @@ def _set_up(
         synchronize(model)
     share = {"rank": process.rank, "num_processes": process.num_processes}
     draws = EpochDraws(method.order, options.batch_size, options.seed, **share)
+    options, process = settled(options, process, model, len(draws), reporter)
     known = FilmDataset(film_source(training.paths, [model.preprocessing], options), Augmentation())
     unseen = FilmDataset(film_source(validation.paths, [model.preprocessing], options))
     return _Run(

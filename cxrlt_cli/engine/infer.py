@@ -20,6 +20,7 @@ from cxrlt_cli.engine.phantom import phantom_test_csv
 from cxrlt_cli.engine.predict import films_in_order, predict, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file
 from cxrlt_cli.labels import LabelSpace
@@ -106,6 +107,7 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
     )
     if then.calibration is not None and len(views) > 1:
         reporter.note("Calibration and thresholds were fitted on the film as it is, and suit merged views less well.")
+    process = predicting(options, process, model, films.number * len(views), reporter)
     network = (model if then.novelty is None else WithFeatures(model)).to(process.device)
 
     def batches(ids: Texts) -> "DataLoader[Batch]":

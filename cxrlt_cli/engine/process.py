@@ -118,8 +118,5 @@ def _dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: torch.dev
         raise OptionError("--precision fp16 needs a GPU.", "Pass --precision fp32 or bf16.")
     if precision != "auto":
         return DTYPES[precision]
-    if device.type == "cuda":
-        fast = torch.cuda.get_device_capability(device) >= (8, 0)
-    else:  # without matrix units, bf16 on a CPU is an emulation, ten times slower than float32; no public name in 2.9
-        fast = torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.bfloat16 if fast else torch.float32  # on a CPU until it was tried

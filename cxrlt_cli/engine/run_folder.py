@@ -52,6 +52,16 @@ class RunFolder:
             raise OptionError(f"--out {out} holds a run already.", hint)
         return cls(out, options.id_column)
 
+    def as_started(self, options: FitOptions) -> FitOptions:
+        """Options that leave precision and compiling open, with what was chosen when the run was started."""
+        try:
+            chosen = yaml.safe_load((self.path / "run.yaml").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return options
+        open_ones = {"precision": "auto", "compile": None}
+        known = {name: chosen[name] for name in open_ones if name in chosen}
+        return options.model_copy(update={n: v for n, v in known.items() if getattr(options, n) == open_ones[n]})
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """As long as this lasts, no other command may write there; raises OptionError where one does."""

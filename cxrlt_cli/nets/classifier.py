@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError, OptionError, listed
-from cxrlt_cli.nets import heads
+from cxrlt_cli.nets import heads, response_norm
 from cxrlt_cli.nets.checkpoints import IMAGENET_MEAN, IMAGENET_STD, Architecture, Checkpoint
 
 
@@ -249,13 +249,15 @@ def _create_backbone(name: str, image_size: int, drop_path: float) -> Any:
     if drop_path:
         arguments["drop_path_rate"] = drop_path
     try:
-        return timm.create_model(name, **arguments)
+        backbone = timm.create_model(name, **arguments)
     except TypeError as error:
         if "drop_path_rate" not in str(error):
             raise
         raise OptionError(f"--backbone {name} has no stochastic depth.", "Pass --drop-path 0.") from error
     except AssertionError as error:
         raise OptionError(f"--backbone {name} cannot be had without its own head: {error}") from error
+    response_norm.fuse(backbone)
+    return backbone
 
 
 def _load_backbone(backbone: Any, name: str, weights: Mapping[str, Tensor]) -> None:

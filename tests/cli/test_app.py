@@ -79,7 +79,7 @@ def test_the_version() -> None:
     (["train", "--loss", "foo"], 2, "--loss"),
     (["train", "--bogus"], 2, "--bogus"),
     (["train", "--lr-head", "-1"], 2, "--lr-head"),
-    (["train", "--compile", "--csv", "x.csv"], 2, "--compile is not built yet"),
+    (["train", "--track", "wandb", "--csv", "x.csv"], 2, "--track is not built yet"),
     (["train", "--csv", "nothing.csv"], 3, "nothing.csv does not exist"),
     (["train", "--config", "nothing.yaml"], 2, "nothing.yaml"),
     (["infer", "nothing.safetensors"], 4, "does not exist"),
