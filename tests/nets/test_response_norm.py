@@ -12,8 +12,8 @@ from cxrlt_cli.nets.response_norm import ResponseNorm, fuse
 def test_it_gives_what_timms_gives_gradients_included(channels_last: bool, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     plain = nn.Sequential(GlobalResponseNorm(6, channels_last=channels_last))
-    nn.init.normal_(plain[0].weight)
-    nn.init.normal_(plain[0].bias)
+    for parameter in plain.parameters():
+        nn.init.normal_(parameter)
     fused = nn.Sequential(GlobalResponseNorm(6, channels_last=channels_last))
     fused.load_state_dict(plain.state_dict())
     fuse(fused)

@@ -1,0 +1,133 @@
+"""Films from the disk, and films of a cache with the training augmentation.
+
+PadChest's films are 1,916 x 2,000 on average, 12 bits in PNGs of 16. These are phantoms of that size with the noise of
+a detector, which decides how well they compress: 5 MB each, as PadChest's are.
+"""
+
+import os
+from collections.abc import Callable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+import albumentations as A  # noqa: N812
+import cv2
+import numpy as np
+
+from cxrlt_cli.data.augment import Augmentation
+from cxrlt_cli.data.cache import FilmCache
+from cxrlt_cli.data.image import Preprocessing, read_film
+from cxrlt_cli.data.loading import FilmDataset
+from cxrlt_cli.data.phantom.dataset import Recipe, write
+from tests.benchmarks.harness import Benchmark
+
+NUM_FILMS, SIDE = 12, 512
+RECIPE = Preprocessing(SIDE)
+
+
+def prepare(folder: Path) -> None:
+    """``films/0.png`` to ``films/11.png``."""
+    if (folder / "films").exists():
+        return
+    write(folder / "drawn", Recipe(NUM_FILMS, 512), 2, lambda _: None)
+    (folder / "films").mkdir()
+    rng = np.random.default_rng(0)
+    for index, path in enumerate(sorted((folder / "drawn" / "images").iterdir())):
+        drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        film = cv2.resize(drawn, (1916, 2000), interpolation=cv2.INTER_CUBIC)
+        noisy = film.astype(np.float32) + rng.normal(0, 12, film.shape)
+        cv2.imwrite(str(folder / "films" / f"{index}.png"), noisy.clip(0, 4095).astype(np.uint16))
+
+
+def prepare_cache(folder: Path) -> None:
+    prepare(folder)
+    cached(RECIPE, folder / "kept").fill(films(folder), max_pixels=10**8, num_threads=2, advance=lambda _: None)
+
+
+def cached(recipe: Preprocessing, folder: Path) -> FilmCache:
+    return FilmCache(folder, recipe)
+
+
+def films(folder: Path) -> list[Path]:
+    return sorted((folder / "films").iterdir())
+
+
+def bare_decode(folder: Path) -> Callable[[], int]:
+    cv2.setNumThreads(0)
+    return lambda: len([cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in films(folder)])
+
+
+def script(path: Path) -> Any:
+    """What scripts do: read, cut at percentiles, resize."""
+    film = np.asarray(cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+    low, high = np.percentile(film, (0.5, 99.5))
+    film = (np.clip((film.astype(np.float32) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return cv2.resize(film, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def by_script(folder: Path) -> Callable[[], int]:
+    cv2.setNumThreads(0)
+    return lambda: len([script(path) for path in films(folder)])
+
+
+def ours(folder: Path, num_threads: int = 1) -> Callable[[], int]:
+    cv2.setNumThreads(0)
+    rounds = iter(range(1000))
+
+    def once() -> int:
+        fresh = FilmCache(folder / f"kept-{num_threads}-{os.getpid()}-{next(rounds)}", RECIPE)
+        fresh.fill(films(folder), max_pixels=10**8, num_threads=num_threads, advance=lambda _: None)
+        return NUM_FILMS
+
+    return once
+
+
+@cache
+def float_augmentation() -> Any:
+    """The same augmentation by albumentations alone."""
+    transforms = list(Augmentation()._pipeline.transforms)
+    transforms[4] = A.GaussNoise(std_range=(1 / 255, 5**0.5 / 255), p=0.15)
+    return A.Compose(transforms)
+
+
+def float_film(path: Path) -> Any:
+    return np.repeat(script(path)[..., None], 3, axis=2).astype(np.float32) / 255
+
+
+def augmented_raw(folder: Path) -> Callable[[], int]:
+    cv2.setNumThreads(0)
+    augment = float_augmentation()
+    return lambda: len([augment(image=float_film(path))["image"] for path in films(folder)])
+
+
+def augmented_float(folder: Path) -> Callable[[], int]:
+    cv2.setNumThreads(0)
+    augment, ready = float_augmentation(), [float_film(path) for path in films(folder)]
+    return lambda: len([augment(image=film)["image"] for _ in range(8) for film in ready])
+
+
+def augmented_cached(folder: Path) -> Callable[[], int]:
+    cv2.setNumThreads(0)
+    kept = FilmCache(folder / "kept", RECIPE).films(films(folder))
+    assert kept is not None
+    dataset, rounds = FilmDataset(kept, Augmentation()), iter(range(10**6))
+    return lambda: len([dataset[index % NUM_FILMS, next(rounds)] for index in range(20 * NUM_FILMS)])
+
+
+def check(folder: Path) -> None:
+    """Both ways see the same films, but for rounding."""
+    for path in films(folder):
+        assert np.abs(RECIPE(read_film(path)).astype(int) - script(path)).max() <= 2
+
+
+BENCHMARKS = (
+    Benchmark("first reading, one core, to bare decoding", "films/s", bare_decode, ours, 0.87, prepare=prepare),
+    Benchmark("first reading, one core, to a script", "films/s", by_script, ours, 1.0, prepare=prepare),
+    Benchmark("first reading, two cores to one", "films/s", ours, partial(ours, num_threads=2), 1.8, prepare=prepare),
+    Benchmark(
+        "augmented epoch: cache to 16-bit files", "films/s", augmented_raw, augmented_cached, 100, prepare=prepare_cache
+    ),
+    Benchmark("augmentation alone", "films/s", augmented_float, augmented_cached, 5, prepare=prepare_cache),
+)
