@@ -22,6 +22,7 @@ LAYERS = {
         "data.cache",
         "data.sampling",
         "data.loading",
+        "data.faults",
         "data.features",
         "data.phantom",
         "data.structure",
@@ -47,7 +48,7 @@ LIBRARIES = {
         "huggingface_hub",
         "filelock",
     },
-    4: {"numpy", "torch", "timm", "yaml", "filelock"},
+    4: {"numpy", "pandas", "torch", "timm", "yaml", "filelock"},
     5: {"typer", "rich", "pydantic", "yaml"},
 }
 

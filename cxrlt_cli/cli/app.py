@@ -1,6 +1,6 @@
 """The commands: options in, engine called, exit code out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -134,14 +134,19 @@ def evaluate(options: c.EvaluateOptions, reporter: "Reporter") -> None:
 
 @command(c.DemoOptions, panel="Learn")
 def demo(options: c.DemoOptions, reporter: "Reporter") -> None:
-    """The whole story on digital phantoms. (Not built yet.)"""
-    raise _not_built("demo")
+    """The whole story on digital phantoms: drawn, checked, learned, blended, judged. Goes on after a stop."""
+    from cxrlt_cli.cli.demo import demo
+    from cxrlt_cli.cli.display import consoles
+
+    demo(options.directory, options.seed, _run_again, consoles()[0])
 
 
 @command(c.DataCheckOptions, panel="Data", parent=data_app, name="check")
 def data_check(options: c.DataCheckOptions, reporter: "Reporter") -> None:
-    """Look for faults in films and labels. (Not built yet.)"""
-    raise _not_built("data check")
+    """Look for faults in films, labels and submissions, before a run finds them."""
+    from cxrlt_cli.engine.check import check
+
+    check(options, reporter)
 
 
 @command(c.DataCacheOptions, panel="Data", parent=data_app, name="cache")
@@ -188,6 +193,14 @@ def models_verify(options: c.ModelsVerifyOptions, reporter: "Reporter") -> None:
 def models_export(options: c.ModelsExportOptions, reporter: "Reporter") -> None:
     """Write a checkpoint as ONNX. (Not built yet.)"""
     raise _not_built("models export")
+
+
+def _run_again(arguments: Sequence[str]) -> int:
+    """A command as if it had been typed; its exit code."""
+    try:
+        return int(app(list(arguments), standalone_mode=False) or 0)
+    except typer.Exit as ended:
+        return ended.exit_code
 
 
 def _not_built(name: str) -> OptionError:

@@ -182,9 +182,13 @@ class DemoOptions(Options):
 
 
 class DataCheckOptions(FilmOptions):
+    against: tuple[Path, ...] = option(
+        (), "CSV of other films, such as the validation's, that must share no patient; may be repeated.", panel="Films"
+    )
     submission: Path | None = option(None, "Submission CSV to hold against --csv.", panel="Films")
+    checkpoint: Path | None = option(None, "Model whose findings the columns are held against.", panel="Films")
     json_path: Path | None = option(None, "File for the faults as JSON.", alias="json")
-    fix: Path | None = option(None, "CSV of the films at fault, for --exclude.")
+    fix: Path | None = option(None, "CSV of the films that training is better without, for --exclude.")
 
 
 class DataCacheOptions(FilmOptions):

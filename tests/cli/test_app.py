@@ -32,7 +32,7 @@ CONTRACT = {
     "models verify": "config",
     "models export": "config",
 }
-NOT_BUILT = ["data check", "demo", "models export"]
+NOT_BUILT = ["models export"]
 ARGUMENTS = {"models export": ["x"]}
 
 runner = CliRunner()

@@ -1,0 +1,149 @@
+"""``cxrlt demo``: the whole story on digital phantoms, each step a command that could be typed."""
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+
+from cxrlt_cli.errors import CxrltError, OptionError
+from cxrlt_cli.files import write_text
+
+NUM_FILMS = 700
+DONE = "demo.json"
+
+
+@dataclass(frozen=True)
+class Step:
+    """``leaves``: what is there when it is done, below the folder of the demonstration."""
+
+    why: str
+    command: tuple[str, ...]
+    leaves: str
+
+
+def steps(folder: Path, seed: int) -> list[Step]:
+    """The story; films, caches, runs and results stand below ``folder``."""
+    films, kept, runs = folder / "films", folder / "cache", folder / "runs"
+    here = ("--image-dir", films / "images", "--cache", kept)
+    learn = ("--csv", films / "train.csv", *here, "--exclude", films / "Removal.csv", "--preset", "phantom", "--seed")
+    a, b = runs / "csra", runs / "linear"
+    submission, unseen = folder / "submission.csv", folder / "unseen.csv"
+    truth = (films / "test_task1_truth.csv", films / "test_task2_truth.csv")
+    told: list[tuple[str, Sequence[object], str]] = [
+        (
+            "Draw films whose findings are known, in the challenge's layout.",
+            ("data", "phantom", films, "--films", NUM_FILMS, "--seed", seed),
+            "films/train.csv",
+        ),
+        (
+            "Look for faults before anything is trained; the fogged films are planted.",
+            ("data", "check", "--csv", films / "train.csv", "--image-dir", films / "images", "--exclude",
+             films / "Removal.csv", "--json", folder / "faults.json"),
+            "faults.json",
+        ),
+        (
+            "Decode every film once.",
+            ("data", "cache", "--csv", films / "train.csv", *here, "--image-size", 96),
+            "cache/films.u8",
+        ),
+        (
+            "Train the winner's recipe, small: csra, db, cas; the head first, then everything.",
+            ("train", *learn, seed, "--head", "csra", "--loss", "db", "--sampler", "cas", "--warmup-epochs", 1,
+             "--epochs", 4, "--out", a),
+            "runs/csra/metrics.json",
+        ),
+        (
+            "Train a second member that errs otherwise.",
+            ("train", *learn, seed + 1, "--head", "linear", "--loss", "asl", "--sampler", "uniform", "--warmup-epochs",
+             0, "--epochs", 4, "--out", b),
+            "runs/linear/metrics.json",
+        ),
+        (
+            "Blend both, six views of each film.",
+            ("ensemble", a, b, "--tta", "flip_scale", "--csv", films / "test_task1.csv", *here, "--out", submission),
+            submission.name,
+        ),
+        (
+            "Score the ensemble with honest intervals, and make a page of it.",
+            ("evaluate", submission, "--csv", truth[0], "--train-csv", films / "train.csv", "--image-dir",
+             films / "images", "--checkpoint", a / "best.safetensors", "--json", folder / "scores.json", "--report",
+             folder / "report.html"),
+            "report.html",
+        ),
+        (
+            "Score six findings that nobody labelled, from words alone.",
+            ("ood", "--csv", films / "test_task2.csv", "--image-dir", films / "images", "--model", "phantom-clip",
+             "--out", unseen),
+            unseen.name,
+        ),
+        (
+            "And see how good that is.",
+            ("evaluate", unseen, "--csv", truth[1], "--json", folder / "unseen.json"),
+            "unseen.json",
+        ),
+    ]  # fmt: skip
+    return [Step(why, tuple(map(str, command)), leaves) for why, command, leaves in told]
+
+
+def demo(folder: Path, seed: int, run: Callable[[Sequence[str]], int], out: Console) -> None:
+    """Run every step by ``run``, which gives its exit code; those that an earlier start finished are passed over.
+
+    Raises OptionError where the folder holds something else, CxrltError where a step fails.
+    """
+    story = steps(folder, seed)
+    finished = _finished(folder, seed)
+    start = time.monotonic()
+    for number, step in enumerate(story, 1):
+        out.print(Rule(Text(f"{number} of {len(story)}: {step.why}"), align="left", style="cyan"))
+        out.print(f"$ cxrlt {shlex.join(step.command)}", markup=False, highlight=False, soft_wrap=True)
+        if step.leaves in finished and (folder / step.leaves).exists():
+            out.print("Done before.")
+            continue
+        code = run(_going_on(step, folder))
+        if code:
+            raise StepError(code)
+        finished.append(step.leaves)
+        write_text(folder / DONE, json.dumps({"seed": seed, "finished": finished}) + "\n")
+    _summary(folder, time.monotonic() - start, out)
+
+
+class StepError(CxrltError):
+    def __init__(self, code: int) -> None:
+        super().__init__("The demonstration stopped at the step above.", "The same command goes on from there.")
+        self.exit_code = code
+
+
+def _finished(folder: Path, seed: int) -> list[str]:
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder} is a file; the demonstration needs a folder.")
+    if not (folder / DONE).exists():
+        if folder.is_dir() and any(path.name != "films" for path in folder.iterdir()):
+            raise OptionError(f"{folder} holds other files already.", "Pass another folder.")
+        return []
+    before = json.loads((folder / DONE).read_text(encoding="utf-8"))
+    if before["seed"] != seed:
+        raise OptionError(f"{folder} was begun with --seed {before['seed']}.", "Pass that, or another folder.")
+    return list(before["finished"])
+
+
+def _going_on(step: Step, folder: Path) -> tuple[str, ...]:
+    """A training that was stopped goes on."""
+    began = step.command[0] == "train" and (folder / step.leaves).with_name("run.yaml").exists()
+    return (*step.command, "--resume") if began else step.command
+
+
+def _summary(folder: Path, seconds: float, out: Console) -> None:
+    known, unseen = (json.loads((folder / name).read_text())["macro"] for name in ("scores.json", "unseen.json"))
+    out.print(Rule("What came of it", align="left", style="cyan"))
+    for title, macro in (("30 findings, learned", known), ("6 findings, from words", unseen)):
+        low, high = macro["ap_ci"]
+        out.print(f"{title}: macro AP {macro['ap']:.3f} (95 % {low:.3f} to {high:.3f}), AUROC {macro['auroc']:.3f}")
+    out.print(f"The page: {folder / 'report.html'}", soft_wrap=True)
+    out.print(f"It took {seconds / 60:.1f} minutes. Digital phantoms: this says nothing about patients.")
+    out.print("With your own films: cxrlt data check --csv labels.csv, then cxrlt train --csv labels.csv")
