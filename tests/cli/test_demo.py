@@ -16,7 +16,7 @@ class Runner:
     """Leaves what a step would, instead of taking it."""
 
     def __init__(self, folder: Path, fails_at: int | None = None) -> None:
-        self.leaves = {step.command[:4]: step.leaves for step in steps(folder, 42)}
+        self.leaves = {step.command: step.leaves for step in steps(folder, 42)}
         self.folder, self.fails_at = folder, fails_at
         self.taken: list[tuple[str, ...]] = []
 
@@ -24,7 +24,7 @@ class Runner:
         self.taken.append(tuple(arguments))
         if len(self.taken) == self.fails_at:
             return 5
-        file = self.folder / self.leaves[tuple(arguments[:4])]
+        file = self.folder / self.leaves[tuple(part for part in arguments if part != "--resume")]
         file.parent.mkdir(parents=True, exist_ok=True)
         for path in (file, self.folder / "scores.json"):
             path.write_text(json.dumps({"macro": {"ap": 0.5, "auroc": 0.9, "ap_ci": [0.4, 0.6]}}))
