@@ -1,0 +1,181 @@
+"""``python -m tests.benchmarks.growth PLOT.svg``: how time grows with films, findings, views and members.
+
+Each is measured three times a size; the fastest counts. Exponents are slopes of log time against log size. What grows
+with films is what is done for every film beside looking at it: reading the CSV, finding it in a cache, drawing an epoch
+of ``cas``, writing and reading its predictions.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cxrlt_cli import losses
+from cxrlt_cli.data import cache
+from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.data.loading import Batch
+from cxrlt_cli.data.sampling import create
+from cxrlt_cli.data.table import stream_ids
+from cxrlt_cli.engine.predict import predict
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.nets import heads
+from cxrlt_cli.nets.checkpoints import Architecture
+from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.tta import VIEWS
+
+FILMS, FINDINGS = (10**3, 10**4, 10**5, 10**6), (5, 15, 50, 150, 500)
+
+
+@dataclass(frozen=True)
+class Curve:
+    name: str
+    sizes: Sequence[int]
+    seconds: Sequence[float]
+
+    @property
+    def exponent(self) -> float:
+        return float(np.polyfit(np.log(self.sizes), np.log(self.seconds), 1)[0])
+
+
+def measured(name: str, sizes: Sequence[int], ready: Callable[[int], Callable[[], object]]) -> Curve:
+    seconds = []
+    for size in sizes:
+        work = ready(size)
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            work()
+            times.append(time.perf_counter() - start)
+        seconds.append(min(times))
+    curve = Curve(name, sizes, seconds)
+    told = ", ".join(f"{size:,}: {value:.3g} s" for size, value in zip(sizes, seconds, strict=True))
+    print(f"{name}: exponent {curve.exponent:.2f} ({told})", flush=True)
+    return curve
+
+
+def reading_a_csv(folder: Path) -> Callable[[int], Callable[[], object]]:
+    def ready(size: int) -> Callable[[], object]:
+        path = folder / f"{size}.csv"
+        path.write_text("ImageID\n" + "".join(f"{index:039d}.png\n" for index in range(size)))
+        return lambda: sum(len(ids) for ids in stream_ids(path, "ImageID"))
+
+    return ready
+
+
+def finding_in_a_cache(folder: Path) -> Callable[[int], Callable[[], object]]:
+    def ready(size: int) -> Callable[[], object]:
+        kept = folder / f"kept{size}"
+        kept.mkdir()
+        keys = np.random.default_rng(0).integers(1, 255, (size, cache.KEY), np.uint8)
+        (kept / cache.INDEX).write_bytes(keys.tobytes())
+        with (kept / cache.FILMS).open("wb") as file:
+            file.truncate(size)
+        (kept / cache.RECIPE).write_text(json.dumps(cache._described(Preprocessing(1))))
+        wanted = np.frombuffer(keys[::-1].tobytes(), f"S{cache.KEY}")
+        return lambda: cache.FilmCache(kept, Preprocessing(1))._slots(wanted)
+
+    return ready
+
+
+def drawing_an_epoch(size: int) -> Callable[[], object]:
+    targets = (np.random.default_rng(0).random((size, 30)) < np.geomspace(0.3, 0.003, 30)).astype(np.float32)
+    return lambda: create("cas", targets, seed=0, num_epochs=1)(0)
+
+
+def predictions_out_and_in(folder: Path) -> Callable[[int], Callable[[], object]]:
+    def ready(size: int) -> Callable[[], object]:
+        ids = np.array([f"{index}.png" for index in range(size)], object)
+        predictions = Predictions(ids, ("a", "b", "c"), np.random.default_rng(0).random((size, 3)))
+
+        def work() -> object:
+            predictions.write(folder / "p.csv")
+            return Predictions.read(folder / "p.csv")
+
+        return work
+
+    return ready
+
+
+def learning(num_findings: int) -> Callable[[], object]:
+    head = heads.create("csra", 320, num_findings)
+    criterion = losses.create("db", [10] * num_findings, 1000)
+    features, targets = torch.randn(16, 320, 7, 7), (torch.rand(16, num_findings) < 0.1).float()
+    return lambda: criterion(head(features), targets).backward()
+
+
+def looking(num_views: int, num_members: int) -> Callable[[], object]:
+    torch.manual_seed(0)
+    models = [
+        Classifier(Architecture("test_convnext", "csra"), ["a", "b"], Preprocessing(96)) for _ in range(num_members)
+    ]
+    batch = Batch(torch.arange(16), (torch.zeros(16, 1, 96, 96, dtype=torch.uint8),), ())
+    process, views = Process(torch.device("cpu"), torch.float32, 0), VIEWS["heavy"][:num_views]
+    return lambda: predict(models, [batch] * 4, process, lambda _: None, views)
+
+
+def drawn(panels: Sequence[tuple[str, Sequence[Curve]]], path: Path) -> None:
+    """Log-log, a panel for each of what grows."""
+    parts = []
+    for number, (title, curves) in enumerate(panels):
+        left, width, top, height = 60 + 330 * number, 250, 40, 220
+        sizes = np.log10([size for curve in curves for size in curve.sizes])
+        times = np.log10([value for curve in curves for value in curve.seconds])
+        (x0, x1), (y0, y1) = (sizes.min(), sizes.max()), (np.floor(times.min()), np.ceil(times.max()))
+        parts.append(f'<text x="{left}" y="24" font-weight="bold">seconds against {title}</text>')
+        parts.append(f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#999"/>')
+        for power in np.arange(y0, y1 + 1):
+            y = top + height * (y1 - power) / (y1 - y0)
+            parts.append(f'<path d="M{left} {y:.0f}h{width}" stroke="#ddd"/>')
+            parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
+        for size in curves[0].sizes:
+            x = left + width * (np.log10(size) - x0) / (x1 - x0)
+            parts.append(f'<text x="{x:.0f}" y="{top + height + 16}" text-anchor="middle">{_short(size)}</text>')
+        for index, curve in enumerate(curves):
+            points = [
+                (left + width * (np.log10(s) - x0) / (x1 - x0), top + height * (y1 - np.log10(t)) / (y1 - y0))
+                for s, t in zip(curve.sizes, curve.seconds, strict=True)
+            ]
+            line, dash = " ".join(f"{x:.1f},{y:.1f}" for x, y in points), ("", "6 3", "2 3", "9 3 2 3")[index]
+            parts.append(
+                f'<polyline points="{line}" fill="none" stroke="#0b66a0" stroke-dasharray="{dash}" stroke-width="2"/>'
+            )
+            legend = f"{curve.name} (exponent {curve.exponent:.2f})"
+            y = top + height + 40 + 18 * index
+            parts.append(f'<path d="M{left} {y - 4}h30" stroke="#0b66a0" stroke-dasharray="{dash}" stroke-width="2"/>')
+            parts.append(f'<text x="{left + 36}" y="{y}">{legend}</text>')
+    shape = f'width="{60 + 330 * len(panels)}" height="380"'
+    style = 'font-family="sans-serif" font-size="12" fill="#333"'
+    background = '<rect width="100%" height="100%" fill="white"/>'
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {shape} {style}>{background}{"".join(parts)}</svg>\n')
+
+
+def _short(size: int) -> str:
+    return f"{size:,}" if size < 10**4 else f"10^{round(np.log10(size))}"
+
+
+def main(path: Path) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        films = [
+            measured("reading the ids", FILMS, reading_a_csv(folder)),
+            measured("finding them in a cache", FILMS, finding_in_a_cache(folder)),
+            measured("an epoch of cas", FILMS, drawing_an_epoch),
+            measured("predictions out and in", FILMS, predictions_out_and_in(folder)),
+        ]
+        findings = [measured("csra and db, a step", FINDINGS, learning)]
+        several = [
+            measured("views", (1, 2, 4, 8), lambda number: looking(number, 1)),
+            measured("members", (1, 2, 4, 8), lambda number: looking(1, number)),
+        ]
+    drawn([("films", films), ("findings", findings), ("views, members", several)], path)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
