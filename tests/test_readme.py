@@ -11,6 +11,8 @@ import typer
 from cxrlt_cli.cli.app import app
 from cxrlt_cli.cli.options import resolve
 from cxrlt_cli.config import (
+    DataCacheOptions,
+    DataCheckOptions,
     DataPhantomOptions,
     EnsembleOptions,
     EvaluateOptions,
@@ -36,6 +38,8 @@ MODELS: dict[str, type[Options]] = {
     "ensemble": EnsembleOptions,
     "ood": OodOptions,
     "evaluate": EvaluateOptions,
+    "data cache": DataCacheOptions,
+    "data check": DataCheckOptions,
     "data phantom": DataPhantomOptions,
     "models list": ModelsListOptions,
     "models pull": ModelsPullOptions,

@@ -5,9 +5,11 @@ import pytest
 import torch
 import yaml
 
-from cxrlt_cli.config import TrainOptions
+from cxrlt_cli.config import EvaluateOptions, InferOptions, TrainOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine import speed
+from cxrlt_cli.engine.evaluate import evaluate
+from cxrlt_cli.engine.infer import infer
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import OptionError
@@ -112,3 +114,16 @@ def test_what_was_chosen_is_taken_when_a_run_goes_on(labels: Path, tmp_path: Pat
     recorder = Recorder()
     train(run_options(labels, tmp_path / "run", epochs=1, resume=True), recorder)
     assert "is finished" in recorder.results[0]
+
+
+def test_bf16_predicts_almost_what_float32_does(run: Path, labels: Path, tmp_path: Path) -> None:
+    scores = {}
+    for precision in ("fp32", "bf16"):
+        out = tmp_path / f"{precision}.csv"
+        given = {"checkpoint": run, "csv": labels, "out": out, "device": "cpu", "precision": precision, "workers": 0}
+        infer(InferOptions.model_validate(given), Recorder())
+        scores[precision] = evaluate(EvaluateOptions(predictions=(out,), csv=labels, bootstrap=0), Recorder()).macro()
+    ours, theirs = scores["bf16"]["ap"], scores["fp32"]["ap"]
+    assert ours is not None
+    assert theirs is not None
+    assert abs(ours - theirs) < 0.01
