@@ -1,0 +1,1 @@
+complete --command cxrlt --no-files --arguments "(env _CXRLT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) cxrlt)" --condition "env _CXRLT_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) cxrlt"
