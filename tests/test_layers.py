@@ -22,6 +22,7 @@ LAYERS = {
         "data.cache",
         "data.sampling",
         "data.loading",
+        "data.naming",
         "data.features",
         "data.phantom",
         "data.structure",
