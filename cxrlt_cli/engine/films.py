@@ -9,6 +9,7 @@ import numpy as np
 
 from cxrlt_cli.config import FilmOptions, FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
+from cxrlt_cli.data.naming import UID, Naming, dicom_files, ending_of, find_naming
 from cxrlt_cli.data.phantom.dataset import RECIPE
 from cxrlt_cli.data.table import LabelTable, Texts, ids_as_they_are, read_exclusions, read_labels, stream_ids
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
@@ -34,6 +35,13 @@ def image_folder(csv: Path, image_dir: Path | None, ids: Texts) -> Path:
     for folder in folders:
         if any((folder / str(film)).is_file() for film in ids):
             return folder
+    for folder in folders:
+        if ending_of(folder, map(str, ids)) is not None:
+            return folder
+    if any(UID.fullmatch(str(film)) for film in ids):
+        for folder in reversed(folders):  # images/ first: what else lies beside the CSV need not be read
+            if any(True for _ in dicom_files(folder)):
+                return folder
     raise DataError(
         f"Of the films of {csv}, such as '{ids[0]}', none is in {folders[0]} or in {folders[1]}.",
         "Pass the folder with --image-dir.",
@@ -81,31 +89,34 @@ class FilmList:
     excluded: frozenset[str]
     folder: Path
     number: int
+    naming: Naming
 
     @classmethod
     def of(cls, options: FilmOptions, csv: Path, reporter: Reporter) -> "FilmList":
         """Raises DataError where an id is at fault, and with all films that are missing."""
         excluded = frozenset(read_exclusions(options.exclude, options.id_column))
-        folder: Path | None = None
+        naming: Naming | None = None
         found: list[str] = []
         faults: list[FilmError] = []
         number = 0
         for ids in stream_ids(csv, options.id_column):
             found += [film for film in ids if film in excluded]
             kept = [film for film in ids if film not in excluded]
-            if kept and folder is None:
+            if kept and naming is None:
                 folder = image_folder(csv, options.image_dir, np.array(kept, object))
-            if folder is not None:
-                faults += missing(folder / film for film in kept)
+                naming = find_naming(folder, kept, reporter.progress, num_cores())
+            if naming is not None:
+                paths = [naming.path(film) for film in kept]
+                faults += missing(paths)
                 if options.links == "refuse":
-                    faults += outside(folder, (folder / film for film in kept))
+                    faults += outside(naming.folder, paths)
             number += len(kept)
         tell_exclusions(reporter, excluded, found)
-        if folder is None:
+        if naming is None:
             raise DataError(f"--exclude leaves no film of {csv}.")
         if faults:
             raise report_faults(faults, number)
-        return cls(csv, options.id_column, excluded, folder, number)
+        return cls(csv, options.id_column, excluded, naming.folder, number, naming)
 
     def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
         """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
@@ -118,7 +129,7 @@ class FilmList:
             yield np.array(stretch, object)
 
     def paths(self, ids: Texts) -> list[Path]:
-        return film_paths(self.folder, ids)
+        return [self.naming.path(str(film)) for film in ids]
 
     def path_stretches(self) -> Iterator[list[Path]]:
         """Where they all are."""
@@ -167,15 +178,19 @@ def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Film
             )
     _check_labels(training, validation, options, reporter)
     folder = image_folder(csv, options.image_dir, training.ids)
-    if options.links == "refuse":
-        paths = film_paths(folder, training.ids)
-        if faults := list(outside(folder, paths)):
-            raise report_faults(faults, len(paths))
+    paths = _paths(folder, training.ids, reporter)
+    if options.links == "refuse" and (faults := list(outside(folder, paths))):
+        raise report_faults(faults, len(paths))
     val_folder = folder if options.val_csv is None else image_folder(options.val_csv, options.image_dir, validation.ids)
     return (
-        Films(training, film_paths(folder, training.ids)),
-        Films(validation, film_paths(val_folder, validation.ids)),
+        Films(training, paths),
+        Films(validation, _paths(val_folder, validation.ids, reporter)),
     )
+
+
+def _paths(folder: Path, ids: Texts, reporter: Reporter) -> list[Path]:
+    naming = find_naming(folder, map(str, ids), reporter.progress, num_cores())
+    return [naming.path(str(film)) for film in ids]
 
 
 def check_films(training: Films, validation: Films, options: FitOptions, reporter: Reporter) -> None:
