@@ -186,8 +186,10 @@ def models_verify(options: c.ModelsVerifyOptions, reporter: "Reporter") -> None:
 
 @command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")
 def models_export(options: c.ModelsExportOptions, reporter: "Reporter") -> None:
-    """Write a checkpoint as ONNX. (Not built yet.)"""
-    raise _not_built("models export")
+    """Write a checkpoint as ONNX, for other programs: films in, probabilities out."""
+    from cxrlt_cli.engine.export import export_model
+
+    export_model(options, reporter)
 
 
 def _not_built(name: str) -> OptionError:
