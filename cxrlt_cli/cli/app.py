@@ -8,7 +8,7 @@ import typer
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
 from cxrlt_cli.cli.options import as_command, resolve
-from cxrlt_cli.errors import OptionError, explain
+from cxrlt_cli.errors import explain
 
 if TYPE_CHECKING:
     from cxrlt_cli.engine.reporting import Reporter
@@ -191,8 +191,10 @@ def models_verify(options: c.ModelsVerifyOptions, reporter: "Reporter") -> None:
 
 @command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")
 def models_export(options: c.ModelsExportOptions, reporter: "Reporter") -> None:
-    """Write a checkpoint as ONNX. (Not built yet.)"""
-    raise _not_built("models export")
+    """Write a checkpoint as ONNX, for other programs: films in, probabilities out."""
+    from cxrlt_cli.engine.export import export_model
+
+    export_model(options, reporter)
 
 
 def _run_again(arguments: Sequence[str]) -> int:
@@ -201,10 +203,6 @@ def _run_again(arguments: Sequence[str]) -> int:
         return int(app(list(arguments), standalone_mode=False) or 0)
     except typer.Exit as ended:
         return ended.exit_code
-
-
-def _not_built(name: str) -> OptionError:
-    return OptionError(f"cxrlt {name} is not built yet in this version of cxrlt.")
 
 
 def main() -> None:

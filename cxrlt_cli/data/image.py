@@ -194,7 +194,7 @@ def _read_dicom(data: bytes, max_pixels: int) -> Film:
             return _window_dicom(dataset)
     except UnreadableError:
         raise
-    except _DICOM_FAULTS as error:
+    except DICOM_FAULTS as error:
         raise UnreadableError(f"is a DICOM that cannot be decoded ({error})".replace("\n", " ")) from error
 
 
@@ -222,7 +222,7 @@ _TAGS = (
 )
 
 # What pydicom and its decoders raise on damaged files.
-_DICOM_FAULTS = (
+DICOM_FAULTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 
+from cxrlt_cli.data.image import DICOM_FAULTS
 from cxrlt_cli.errors import DataError
 
 ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
@@ -68,5 +68,5 @@ def find_naming(folder: Path, ids: Iterable[str], progress: Progress, num_thread
 def _uid(path: Path) -> str:
     try:
         return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
-    except (InvalidDicomError, AttributeError, EOFError):
+    except DICOM_FAULTS:
         return ""  # no id is empty: such a file is nobody's film

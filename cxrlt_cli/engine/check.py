@@ -11,8 +11,9 @@ import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
+from cxrlt_cli.data.naming import find_naming
 from cxrlt_cli.data.table import LABELS, read_csv, read_exclusions
-from cxrlt_cli.engine.films import film_paths, image_folder, missing
+from cxrlt_cli.engine.films import image_folder, missing
 from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.files import require_file, write_text
@@ -223,7 +224,8 @@ def _submission(frame: pd.DataFrame, path: Path, options: DataCheckOptions) -> I
 def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
     ids = [film for film in dict.fromkeys(frame[options.id_column]) if film and not fault_of_id(film)]
     folder = image_folder(options.csv or Path(), options.image_dir, np.array(ids, object))
-    paths = film_paths(folder, np.array(ids, object))
+    naming = find_naming(folder, ids, reporter.progress, num_cores())
+    paths = [naming.path(film) for film in ids]
     gone = {fault.path: fault for fault in missing(paths)}
     absent = [film for film, path in zip(ids, paths, strict=True) if path in gone and "exist" in gone[path].reason]
     yield from _breaking("ids without a film", absent, f"Not in {folder}.", exclude=True)

@@ -151,7 +151,14 @@ class FilmList:
         """What decides which films these are."""
         state = self.csv.stat()
         names = [str(self.csv.resolve()), self.id_column, str(self.folder.resolve()), *sorted(self.excluded)]
-        return {"csv": names, "size": state.st_size, "time": state.st_mtime_ns, "number": self.number}
+        uids = sorted((uid, *map(str, paths)) for uid, paths in self.naming.by_uid.items())
+        return {
+            "csv": [*names, self.naming.ending],
+            "uids": uids,
+            "size": state.st_size,
+            "time": state.st_mtime_ns,
+            "number": self.number,
+        }
 
 
 def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:

@@ -305,4 +305,4 @@ def _as_map(features: Tensor, backbone: Any) -> Tensor | None:
         return None
     tokens = features[:, getattr(backbone, "num_prefix_tokens", 0) :]
     side = math.isqrt(tokens.shape[1])
-    return tokens.transpose(1, 2).reshape(len(tokens), -1, side, side) if side**2 == tokens.shape[1] else None
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, side, side) if side**2 == tokens.shape[1] else None

@@ -216,7 +216,7 @@ class MLDecoder(nn.Module):
     def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and the cross-attention of each finding's query averaged over its heads."""
         tokens = torch.relu(self.embed(features.flatten(2).transpose(1, 2)))
-        queries = self.queries.expand(len(tokens), -1, -1)
+        queries = self.queries.expand(tokens.shape[0], -1, -1)  # len() is a plain number: an export would keep it
         hidden = self.norms[0](queries + self.dropouts[0](queries))
         seen, attention = self.attention(hidden, tokens, tokens)
         hidden = self.norms[1](hidden + self.dropouts[1](seen))

@@ -32,8 +32,6 @@ CONTRACT = {
     "models verify": "config",
     "models export": "config",
 }
-NOT_BUILT = ["models export"]
-ARGUMENTS = {"models export": ["x"]}
 
 runner = CliRunner()
 
@@ -64,13 +62,6 @@ def test_every_command_has_help(command: str) -> None:
     assert "--config" in out
 
 
-@pytest.mark.parametrize("command", NOT_BUILT)
-def test_what_is_not_built_says_so_in_one_line(command: str) -> None:
-    code, out, err = run(*command.split(), *ARGUMENTS.get(command, []))
-    assert (code, out) == (2, "")
-    assert err == f"Error: cxrlt {command} is not built yet in this version of cxrlt.\n"
-
-
 def test_the_version() -> None:
     assert run("--version") == (0, f"cxrlt {__version__}\n", "")
 
@@ -85,6 +76,7 @@ def test_the_version() -> None:
     (["infer", "nothing.safetensors"], 4, "does not exist"),
     (["evaluate"], 2, "PREDICTIONS is missing"),
     (["evaluate", "nothing.csv", "--csv", "x.csv"], 3, "nothing.csv does not exist"),
+    (["models", "export", "nothing.safetensors"], 4, "nothing.safetensors does not exist"),
     (["finetune", "nothing.safetensors", "--csv", "x.csv"], 4, "nothing.safetensors does not exist"),
 ])  # fmt: skip
 def test_errors_have_their_exit_code(arguments: list[str], code: int, said: str) -> None:
