@@ -10,42 +10,14 @@ import typer
 
 from cxrlt_cli.cli.app import app
 from cxrlt_cli.cli.options import resolve
-from cxrlt_cli.config import (
-    DataCacheOptions,
-    DataCheckOptions,
-    DataPhantomOptions,
-    EnsembleOptions,
-    EvaluateOptions,
-    FinetuneOptions,
-    InferOptions,
-    ModelsListOptions,
-    ModelsPullOptions,
-    ModelsVerifyOptions,
-    OodOptions,
-    Options,
-    TrainOptions,
-    refuse_unbuilt,
-)
+from cxrlt_cli.config import TrainOptions, refuse_unbuilt
+from tests.readme_options import MODELS, updated
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
          for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
-MODELS: dict[str, type[Options]] = {
-    "train": TrainOptions,
-    "finetune": FinetuneOptions,
-    "infer": InferOptions,
-    "ensemble": EnsembleOptions,
-    "ood": OodOptions,
-    "evaluate": EvaluateOptions,
-    "data cache": DataCacheOptions,
-    "data check": DataCheckOptions,
-    "data phantom": DataPhantomOptions,
-    "models list": ModelsListOptions,
-    "models pull": ModelsPullOptions,
-    "models verify": ModelsVerifyOptions,
-}
-COMMANDS = [line for line in SHELL if line.startswith("cxrlt ")]
+COMMANDS = [line for line in SHELL if line.startswith("cxrlt ") and "--install-completion" not in line]
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -73,3 +45,7 @@ def test_every_choice_is_explained(name: str) -> None:
     for choice in get_args(TrainOptions.model_fields[name].annotation):
         assert f"| `{choice}` |" in README
         assert f"\n\n{choice}: " in str(TrainOptions.model_fields[name].description)
+
+
+def test_the_tables_of_options_are_current() -> None:
+    assert updated(README) == README, "python -m tests.readme_options writes them"
