@@ -4,7 +4,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from cxrlt_cli.cli.options import CONFIG_HELP
+from cxrlt_cli.cli.options import CONFIG_HELP, _declarations
 from cxrlt_cli.config import (
     ComputeOptions,
     DataCacheOptions,
@@ -109,7 +109,8 @@ def _row(model: type[Options], name: str) -> str:
     ]
     offers = f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
     built = "" if about(model, name)["built"] else " (Not built yet.)"
-    cells = f"`{flag(model, name)}`", default, f"{first}{offers}{built}".replace("|", "\\|")
+    written = flag(model, name) if about(model, name)["argument"] else _declarations(model, name)[0]
+    cells = f"`{written}`", default, f"{first}{offers}{built}".replace("|", "\\|")
     return "| " + " | ".join(cells).replace("|  |", "| |") + " |"
 
 
