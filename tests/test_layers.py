@@ -145,7 +145,7 @@ def loaded_by(code: str) -> set[str]:
 HEAVY = {"torch", "timm", "pandas", "numpy", "cv2", "sklearn", "albumentations", "open_clip", "pydicom"}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["demo"], ["data"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["demo", "--help"], ["data"]])
 def test_help_and_errors_are_light(arguments: list[str]) -> None:
     code = (
         f"import sys; sys.argv = ['cxrlt', *{arguments}]\n"
