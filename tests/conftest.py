@@ -69,6 +69,7 @@ def run_options(labels: Path, out: Path | None, **changes: object) -> TrainOptio
         "batch_size": 8,
         "val_fraction": 0.3,
         "workers": 0,
+        "precision": "fp32",  # a trial on a busy machine may choose otherwise
         "device": "cpu",
         **changes,
     }

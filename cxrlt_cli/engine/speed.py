@@ -21,10 +21,10 @@ from cxrlt_cli.errors import OptionError
 from cxrlt_cli.nets.classifier import Classifier
 
 GAIN = 1.1  # times as fast: from here on a choice is more than noise
-SHORT = 0.05  # seconds of a batch below which no choice matters
+SHORT = 0.1  # seconds of a batch below which no choice matters
 LONG = 20 * 60  # seconds of a run from which on compiling may pay
 TRIED = 8  # films
-FEW = 256  # films and views that are predicted sooner than tried
+FEW = 2048  # films and views that are predicted sooner than tried
 
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 

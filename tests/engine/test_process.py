@@ -13,10 +13,8 @@ def test_precision_and_workers_are_what_was_asked_for() -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("has_units", [True, False])
-def test_auto_takes_bf16_only_where_there_are_matrix_units(monkeypatch: pytest.MonkeyPatch, has_units: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: has_units)
-    assert Process.of(TrainOptions(device="cpu")).dtype == (torch.bfloat16 if has_units else torch.float32)
+def test_a_cpu_starts_from_float32_until_bf16_was_tried() -> None:
+    assert Process.of(TrainOptions(device="cpu")).dtype == torch.float32
 
 
 def test_what_the_machine_lacks_is_told() -> None:

@@ -42,7 +42,7 @@ def settle(model: Classifier, times: dict[str, float], monkeypatch: pytest.Monke
     monkeypatch.setattr(speed._Trial, "compiled_seconds", compiled_seconds)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
     recorder = Recorder()
-    options = run_options(Path("x.csv"), None, **changes).resolved()
+    options = run_options(Path("x.csv"), None, **{"precision": "auto", **changes}).resolved()
     settled, process = speed.settled(options, CPU, model, 10, recorder)
     assert process.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[settled.precision]
     recorder.results += [settled.precision, f"compile={settled.compile}"]
@@ -112,7 +112,7 @@ def test_what_was_chosen_is_taken_when_a_run_goes_on(labels: Path, tmp_path: Pat
     options: TrainOptions = run_options(labels, tmp_path / "run", precision="bf16", epochs=1)
     train(options, Recorder())
     recorder = Recorder()
-    train(run_options(labels, tmp_path / "run", epochs=1, resume=True), recorder)
+    train(run_options(labels, tmp_path / "run", precision="auto", epochs=1, resume=True), recorder)
     assert "is finished" in recorder.results[0]
 
 
