@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from cxrlt_cli.data import parquet
 from cxrlt_cli.data.table import HINT_ON_IDS, Texts, check_findings, read_csv
 from cxrlt_cli.errors import DataError, listed
-from cxrlt_cli.files import replacing
 from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 
 OOD_SCORE = "ood_score"  # a column that is no finding
@@ -83,13 +83,12 @@ class Predictions:
     def write(self, path: Path | str, id_column: str = "ImageID") -> None:
         """A CSV whose numbers read back exactly, one row a film; the file appears whole or not at all.
 
-        Where all of them are 0 or 1, decisions, they are written as such.
+        Where all of them are 0 or 1, decisions, they are written as such. A path that ends in ``.parquet`` gets that.
 
         Raises DataError where a name would be a formula to a spreadsheet, or would not read back: names that come from
         a file were refused when that was read, and none is changed.
         """
-        with replacing(Path(path)) as temporary:
-            temporary.write_text(self.to_csv(id_column), encoding="utf-8", newline="")
+        parquet.write_rows(self.to_csv(id_column), Path(path), id_column)
 
     def to_csv(self, id_column: str = "ImageID", *, header: bool = True) -> str:
         """The text of that CSV, or its rows alone; raises DataError as ``write`` does."""

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     1: ("__init__", "errors", "labels", "config", "files", "machine", "names", "prompts"),
     2: ("bootstrap", "calibration", "metrics", "predictions", "promptlab", "report", "selection", "zeroshot",
-        "data.table", "data.__init__"),
+        "data.parquet", "data.rows", "data.table", "data.__init__"),
     3: (
         "losses",
         "tta",
@@ -35,7 +35,7 @@ LAYERS = {
 }  # fmt: skip
 LIBRARIES = {
     1: {"pydantic", "yaml"},
-    2: {"pydantic", "numpy", "pandas", "scipy", "sklearn"},
+    2: {"pydantic", "numpy", "pandas", "pyarrow", "scipy", "sklearn"},
     3: {
         "numpy",
         "torch",

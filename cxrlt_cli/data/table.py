@@ -1,11 +1,9 @@
-"""Labels from a CSV: read as text, checked, excluded from, split by patient, counted.
+"""Labels from a CSV or Parquet file: read as text, checked, excluded from, split by patient, counted.
 
 Letters: N films, C findings. Everything is read as text first: a patient number of 39 digits is no float. Row numbers
 in messages are those that a spreadsheet shows, the header being row 1.
 """
 
-import codecs
-import csv
 import hashlib
 import sys
 from collections import Counter
@@ -13,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxrlt_cli.data.rows import read_rows
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, shown
@@ -26,9 +25,7 @@ from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 Texts = NDArray[np.object_]
 
 LABELS = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": np.nan, "nan": np.nan, "NaN": np.nan, "NA": np.nan}
-FIRST_ROW = 2  # the header is row 1
 HINT_ON_IDS = "Ids are paths below --image-dir, and are written as they are. Rename the film, here and on the disk."
-MAX_ROW = 1_000_000  # characters of one row, which is held in memory
 
 
 @dataclass(frozen=True)
@@ -175,12 +172,12 @@ def check_findings(names: Iterable[str], path: Path) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """A CSV as text, one column a name; cells without the spaces around them. The index is the row in a spreadsheet.
 
-    Rows without any text are passed over.
+    A Parquet file is read as the CSV that it could be (``data.parquet``). Rows without any text are passed over.
 
     Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, a row of more or fewer cells
-    than the header or of more than ``MAX_ROW`` characters, or a NUL.
+    than the header or of more than ``MAX_ROW`` characters, or a NUL; or is a Parquet file that cannot be read.
     """
-    rows = _rows(path)
+    rows = read_rows(path)
     _, header = next(rows)
     numbers, cells = [], []
     for number, row in rows:
@@ -191,7 +188,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 
 def read_header(path: Path) -> list[str]:
     """The names of a CSV's columns."""
-    return next(_rows(path))[1]
+    return next(read_rows(path))[1]
 
 
 def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[str]]:
@@ -199,7 +196,7 @@ def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[s
 
     What is kept of those before is a number of 8 bytes each, by which a second one of the same name is found.
     """
-    rows = _rows(path)
+    rows = read_rows(path)
     _, header = next(rows)
     if id_column not in header:
         raise DataError(f"{path} has no column '{id_column}' (it has {listed(header, 8)}).", "Pass --id-column.")
@@ -221,7 +218,7 @@ def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[s
 
 def ids_as_they_are(path: Path, id_column: str) -> Iterator[str]:
     """The ids of a CSV that ``stream_ids`` went through already."""
-    rows = _rows(path)
+    rows = read_rows(path)
     column = next(rows)[1].index(id_column)
     return (row[column] for _, row in rows)
 
@@ -229,7 +226,7 @@ def ids_as_they_are(path: Path, id_column: str) -> Iterator[str]:
 def _tell_doubled(path: Path, column: int, suspects: set[int]) -> None:
     """Raise DataError with the first two rows of one name, of those whose hashes are doubled."""
     seen: dict[str, int] = {}
-    for number, row in islice(_rows(path), 1, None):
+    for number, row in islice(read_rows(path), 1, None):
         film = row[column]
         digest = int.from_bytes(hashlib.blake2b(film.encode(), digest_size=8).digest(), sys.byteorder)
         if digest in suspects:
@@ -237,92 +234,6 @@ def _tell_doubled(path: Path, column: int, suspects: set[int]) -> None:
                 where = f"{path}, row {number}"
                 raise DataError(f"{where} holds '{film}', as row {seen[film]} does.", "Keep one row a film.")
             seen[film] = number
-
-
-def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The header, as row 1, then the rows that hold any text, with their numbers in a spreadsheet."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = _Lines(file, path)
-            reader = csv.reader(lines, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            lines.begin_row()
-            if not header:
-                raise DataError(f"{path} is empty.", "It needs a header and one row a film.")
-            if len(header) == 1 and (separator := next((mark for mark in ";\t" if mark in header[0]), None)):
-                kind = "semicolons" if separator == ";" else "tabs"
-                raise DataError(f"{path} is separated by {kind}, not by commas.", "Save it as a CSV with commas.")
-            doubled = [name for name, number in Counter(header).items() if number > 1 and name]
-            if doubled:
-                raise DataError(f"{path} has more than one column '{doubled[0]}'.", "Rename or remove the others.")
-            yield 1, header
-            for number, row in enumerate(reader, FIRST_ROW):
-                lines.begin_row()
-                cells = [cell.strip() for cell in row]
-                if not any(cells):
-                    continue
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {len(row)} cells, but the header has {len(header)}.",
-                        "A cell that holds a comma must stand in quotes.",
-                    )
-                yield number, cells
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.", "Check the path of the CSV.") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a CSV.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path} is not UTF-8 text ({error.reason} in line {_undecodable_line(path)}).",
-            "Is it a CSV? Then save it as UTF-8.",
-        ) from error
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: {error}.", "Is it a CSV with commas and closed quotes?"
-        ) from error
-
-
-class _Lines(Iterator[str]):
-    """Lines for ``csv.reader``, which would take a row of any length into memory: a line, or a cell that never ends."""
-
-    def __init__(self, file: TextIO, path: Path) -> None:
-        self._file, self._path = file, path
-        self._number = 0
-        self.begin_row()
-
-    def begin_row(self) -> None:
-        self._left = MAX_ROW
-
-    def __next__(self) -> str:
-        text = self._file.readline(self._left + 1)
-        if not text:
-            raise StopIteration
-        self._number += 1
-        self._left -= len(text)
-        if self._left < 0:
-            raise DataError(
-                f"{self._path}, line {self._number}: the row has more than {MAX_ROW:,} characters.",
-                "Is it a CSV, with one film a line? A quote that is not closed makes one row of many lines.",
-            )
-        if "\0" in text:
-            raise DataError(
-                f"{self._path}, line {self._number} holds a NUL, which no text does.",
-                "Is it a CSV? If it is UTF-16 ('Unicode text'), save it as UTF-8.",
-            )
-        return text
-
-
-def _undecodable_line(path: Path) -> int:
-    """The line of the first byte that is not UTF-8: a decoder that reads ahead does not know."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
-    with path.open("rb") as file:
-        while chunk := file.read(2**16):
-            try:
-                line += decoder.decode(chunk).count("\n")
-            except UnicodeDecodeError as error:
-                return line + error.object[: error.start].count(b"\n")
-    return line
 
 
 def _column(frame: pd.DataFrame, path: Path, name: str, hint: str) -> Texts:

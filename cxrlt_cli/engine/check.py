@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions
+from cxrlt_cli.data import parquet
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.naming import find_naming
 from cxrlt_cli.data.table import LABELS, read_csv, read_exclusions
@@ -45,10 +46,11 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
     """Tell every fault in one table; raises DataError, after that, where one would break a run."""
     if options.csv is None:
         raise OptionError("--csv is missing.", "It names the films to check, one row each.")
-    outputs = (("--json", options.json_path), ("--fix", options.fix))
-    for flag, path in outputs:
-        if path is not None:
-            require_file(path, flag, (options.csv, options.submission, *options.against, *options.exclude))
+    inputs = (options.csv, options.submission, *options.against, *options.exclude)
+    if options.json_path is not None:
+        require_file(options.json_path, "--json", inputs)
+    if options.fix is not None:
+        parquet.require_table(options.fix, "--fix", inputs)
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
         has = ", ".join(list(frame.columns)[:8])
@@ -319,7 +321,7 @@ def _tell(faults: list[Fault], num_films: int, options: DataCheckOptions, report
         reporter.result(f"Wrote {options.json_path}.")
     if options.fix is not None:
         films = list(dict.fromkeys(film for fault in faults for film in fault.films))
-        write_text(options.fix, "\n".join([options.id_column, *map(_cell, films)]) + "\n")
+        parquet.write_rows("\n".join([options.id_column, *map(_cell, films)]) + "\n", options.fix, options.id_column)
         reporter.result(f"Wrote {options.fix}: {counted(len(films), 'film')} for --exclude.")
     number = sum(fault.breaks for fault in faults)
     if number:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
+from cxrlt_cli.data import parquet
 from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.cache import film_source, keep_films
@@ -22,7 +23,6 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
 from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import require_file
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, WithFeatures, from_checkpoint
@@ -41,9 +41,9 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     Process.of(options)
     inputs = (options.checkpoint, options.csv, *options.exclude)
-    require_file(options.out, "--out", inputs)
+    parquet.require_table(options.out, "--out", inputs)
     if options.decisions is not None:
-        require_file(options.decisions, "--decisions", inputs)
+        parquet.require_table(options.decisions, "--decisions", inputs)
         if options.decisions.resolve() == options.out.resolve():
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
     checkpoint = Checkpoint.read(options.checkpoint)

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from cxrlt_cli import prompts, zeroshot
 from cxrlt_cli.config import OodOptions
+from cxrlt_cli.data import parquet
 from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
@@ -47,7 +48,7 @@ def ood(options: OodOptions, reporter: Reporter) -> None:
     """
     Process.of(options)
     inputs = (options.csv, options.prompts, *options.exclude)
-    require_file(options.out, "--out", inputs)
+    parquet.require_table(options.out, "--out", inputs)
     if options.report is not None:
         if options.report.resolve() == options.out.resolve():
             raise OptionError(f"--report and --out are both {options.out}.", "Give each a file of its own.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cxrlt_cli.data import parquet
 from cxrlt_cli.files import write_text
 from cxrlt_cli.predictions import Predictions
 
@@ -53,7 +54,7 @@ class PartialCsvs:
         write_text(self._known, json.dumps({"key": self._digest, "num_films": self.num_films, "sizes": sizes}))
 
     def finish(self) -> None:
-        """Give the files their names."""
+        """Give the files their names; those that are to be Parquet become so now."""
         for path, rows in self._paths.items():
-            rows.replace(path)
+            parquet.rename(rows, path, self._id_column)
         self._known.unlink()

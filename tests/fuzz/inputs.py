@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pydicom
 import torch
 from PIL import Image
@@ -91,6 +92,16 @@ def csvs() -> list[bytes]:
     predictions = "ImageID,Normal,Mass\na.png,0.25,1e-12\n007,1,0\n+1,0.5,0.333333333333333314829616256247\n"
     decisions = 'ImageID,"a, b",c\nx,0,1\ny,1,0\n'
     return [text.encode() for text in (labels, odd, predictions, decisions)]
+
+
+def parquets() -> list[bytes]:
+    """The CSVs, with their own types of columns."""
+    files = []
+    for text in csvs():
+        buffer = io.BytesIO()
+        pd.read_csv(io.BytesIO(text)).to_parquet(buffer)
+        files.append(buffer.getvalue())
+    return files
 
 
 def pngs() -> list[bytes]:

@@ -35,6 +35,7 @@ class Bench:
         self.folder = folder
         self.seeds = {
             "csv": inputs.csvs(),
+            "parquet": inputs.parquets(),
             "png": inputs.pngs(),
             "jpg": inputs.jpegs(),
             "dcm": inputs.dicoms(folder),
@@ -44,6 +45,7 @@ class Bench:
         }
         self.checks: dict[str, Callable[[Path], bool]] = {
             "csv": check_csv,
+            "parquet": check_csv,
             "png": check_film,
             "jpg": check_film,
             "dcm": check_film,
@@ -153,7 +155,7 @@ EDIT = st.builds(
     data=st.sampled_from(TELLING) | st.binary(min_size=1, max_size=12),
     length=st.integers(1, 300),
 )
-NUMBERS = {"csv": 300, "png": 300, "jpg": 300, "dcm": 400, "safetensors": 400, "pth": 150, "yaml": 300}
+NUMBERS = {"csv": 300, "parquet": 300, "png": 300, "jpg": 300, "dcm": 400, "safetensors": 400, "pth": 150, "yaml": 300}
 
 
 @pytest.mark.parametrize("kind", NUMBERS)
