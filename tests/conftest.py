@@ -71,6 +71,7 @@ def run_options(labels: Path, out: Path | None, **changes: object) -> TrainOptio
         "workers": 0,
         "precision": "fp32",  # a trial on a busy machine may choose otherwise
         "device": "cpu",
+        "track": "none",
         **changes,
     }
     return TrainOptions.model_validate(options)

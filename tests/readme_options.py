@@ -108,9 +108,8 @@ def _row(model: type[Options], name: str) -> str:
         part.strip() for text in others if ": " in text for part in text.partition(": ")[0].split(",")
     ]
     offers = f" One of {', '.join(f'`{choice}`' for choice in choices)}." if choices else ""
-    built = "" if about(model, name)["built"] else " (Not built yet.)"
     written = flag(model, name) if about(model, name)["argument"] else _declarations(model, name)[0]
-    cells = f"`{written}`", default, f"{first}{offers}{built}".replace("|", "\\|")
+    cells = f"`{written}`", default, f"{first}{offers}".replace("|", "\\|")
     return "| " + " | ".join(cells).replace("|  |", "| |") + " |"
 
 

@@ -7,9 +7,8 @@ import yaml
 from pydantic import ValidationError
 
 from cxrlt_cli import config, losses, tta
-from cxrlt_cli.config import Options, TrainOptions, about, flag, refuse_unbuilt, to_yaml
+from cxrlt_cli.config import Options, TrainOptions, about, flag, to_yaml
 from cxrlt_cli.data import sampling
-from cxrlt_cli.errors import OptionError
 from cxrlt_cli.nets import heads
 
 MODELS = [m for m in vars(config).values() if inspect.isclass(m) and issubclass(m, Options)]
@@ -19,7 +18,7 @@ MODELS = [m for m in vars(config).values() if inspect.isclass(m) and issubclass(
 def test_every_option_has_help_and_a_panel(model: type[Options]) -> None:
     for name, field in model.model_fields.items():
         assert field.description, name
-        assert set(about(model, name)) == {"panel", "built", "argument"}
+        assert set(about(model, name)) == {"panel", "argument"}
 
 
 def test_options_are_frozen_and_closed() -> None:
@@ -77,11 +76,6 @@ def test_films_are_held_out_or_given() -> None:
         TrainOptions(val_csv=Path("a.csv"), val_fraction=0.2)
     content = to_yaml(TrainOptions(csv=Path("a.csv"), val_csv=Path("b.csv")).resolved())
     assert TrainOptions.model_validate(content).val_csv == Path("b.csv").resolve()
-
-
-def test_options_of_a_later_version_are_refused_when_used() -> None:
-    with pytest.raises(OptionError, match="--track is not built yet"):
-        refuse_unbuilt(TrainOptions(track="wandb"))
 
 
 def test_flags() -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from cxrlt_cli.cli.app import app
 from cxrlt_cli.cli.options import resolve
-from cxrlt_cli.config import Options, TrainOptions, about, flag, refuse_unbuilt
+from cxrlt_cli.config import Options, TrainOptions, about, flag
 from tests.readme_options import MODELS, own_fields, tables, updated
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
          for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
 COMMANDS = [command.strip() for line in SHELL for command in line.split("#")[0].split("&&") if command.strip()]
-INLINE = [code for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", README) if re.match(r"cxrlt \S|python -m ", code)]
+INLINE = [code for code in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", README) if re.match(r"cxrlt \S|python -m |pip ", code)]
 CI = (ROOT / ".ci" / "run").read_text().splitlines()
 OTHERS = {  # what cannot be run here: it wants a network, or changes the shell that it is typed in
     "git clone <this repository> cxrlt",
@@ -45,7 +45,7 @@ def check_cxrlt(words: list[str]) -> None:
         return
     context = command.make_context(name, words)  # type: ignore[attr-defined]
     assert not context.args
-    refuse_unbuilt(resolve(MODELS[name], context))
+    resolve(MODELS[name], context)
 
 
 def leaves(command: object, name: str = "") -> dict[str, set[str]]:
@@ -66,13 +66,17 @@ def test_every_command_is_a_real_one(line: str, tmp_path: Path, monkeypatch: pyt
     match words:
         case []:
             pass
-        case ["cxrlt", *rest]:
+        case ["cxrlt", *rest] | ["srun", "cxrlt", *rest]:
             check_cxrlt(rest)
         case [("python" | "python3"), "-m", module, *_]:
             assert importlib.util.find_spec(module)
         case ["source", path]:
             shared = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
             assert path.removeprefix("$VIRTUAL_ENV/") in shared.values()
+        case ["tensorboard", "--logdir", "runs"]:
+            assert importlib.util.find_spec("tensorboard")
+        case ["pip", "install", what] if what.startswith("cxrlt["):
+            assert set(what[6:-1].split(",")) <= set(PROJECT["project"]["optional-dependencies"])
         case ["pip", "install", "."]:
             assert (ROOT / "pyproject.toml").exists()
         case ["pip", "install", "-e", what]:

@@ -45,7 +45,6 @@ def command(
             try:
                 options = resolve(model, ctx)
                 debug = options.debug
-                c.refuse_unbuilt(options)
                 run(options, RichReporter(out, err, options.quiet))
             except KeyboardInterrupt:
                 err.print("Interrupted.")

@@ -43,7 +43,7 @@ def as_command(model: type[Options], run: Callable[[typer.Context], None]) -> Ca
     parameters = [inspect.Parameter("ctx", keyword, annotation=typer.Context)]
     for name, field in model.model_fields.items():
         kind = _typer_type(field.annotation)
-        text = (field.description or "") + ("" if about(model, name)["built"] else " (not built yet)")
+        text = field.description or ""
         if about(model, name)["argument"]:
             declaration: Any = typer.Argument(help=text, metavar=name.upper(), show_default=not field.is_required())
         else:

@@ -13,7 +13,6 @@ from cxrlt_cli.config.fields import (
     check_settings,
     flag,
     option,
-    refuse_unbuilt,
     to_yaml,
 )
 from cxrlt_cli.config.training import (
@@ -24,6 +23,7 @@ from cxrlt_cli.config.training import (
     FinetuneOptions,
     FitOptions,
     Precision,
+    Track,
     TrainOptions,
 )
 from cxrlt_cli.config.verbs import (
@@ -68,11 +68,11 @@ __all__ = [
     "Precision",
     "PredictOptions",
     "Settings",
+    "Track",
     "TrainOptions",
     "about",
     "check_settings",
     "flag",
     "option",
-    "refuse_unbuilt",
     "to_yaml",
 ]

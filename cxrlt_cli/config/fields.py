@@ -62,14 +62,9 @@ Pool = Annotated[str, AfterValidator(_pool)]
 OptionsT = TypeVar("OptionsT", bound="Options")
 
 
-def option(
-    default: Any, help: str, *, panel: str = "Run", built: bool = True, argument: bool = False, **bounds: Any
-) -> Any:
-    """A field that is an option: its default, its help, its panel, and pydantic's bounds (``ge``, ``le``, ...).
-
-    An option of a later version stands in the help marked as such (``built=False``), and its use is an error.
-    """
-    about: dict[str, Any] = {"panel": panel, "built": built, "argument": argument}
+def option(default: Any, help: str, *, panel: str = "Run", argument: bool = False, **bounds: Any) -> Any:
+    """A field that is an option: its default, its help, its panel, and pydantic's bounds (``ge``, ``le``, ...)."""
+    about: dict[str, Any] = {"panel": panel, "argument": argument}
     return Field(default, description=help, json_schema_extra=about, **bounds)
 
 
@@ -84,7 +79,7 @@ class Options(BaseModel):
 
 
 def about(model: type[Options], name: str) -> dict[str, Any]:
-    """What ``option`` said of a field: its panel, whether it is built, whether it is an argument."""
+    """What ``option`` said of a field: its panel, and whether it is an argument."""
     extra = model.model_fields[name].json_schema_extra
     assert isinstance(extra, dict), f"{model.__name__}.{name} is not made with option()"
     return extra
@@ -99,8 +94,7 @@ def flag(model: type[Options], name: str) -> str:
 
 def to_yaml(options: Options) -> dict[str, Any]:
     """What a ``--config`` file needs to say to ask for the same again, elsewhere."""
-    model = type(options)
-    left_out = {"out", "quiet", "debug", "dry_run"} | {n for n in model.model_fields if not about(model, n)["built"]}
+    left_out = {"out", "quiet", "debug", "dry_run"}
     if getattr(options, "val_csv", None) is not None:
         left_out.add("val_fraction")
     values = options.model_dump(by_alias=True, exclude_none=True, exclude=left_out)
@@ -126,12 +120,3 @@ def _plain(value: object) -> object:
     if isinstance(value, Path):
         return str(value.resolve())
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def refuse_unbuilt(options: Options) -> None:
-    """Raise OptionError where an option of a later version was used."""
-    model = type(options)
-    for name in sorted(options.model_fields_set):
-        default = model.model_fields[name].default
-        if not about(model, name)["built"] and getattr(options, name) != default:
-            raise OptionError(f"{flag(model, name)} is not built yet in this version of cxrlt.")

@@ -19,6 +19,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Views = Literal["none", "flip", "light", "medium", "heavy", "flip_scale"]
 Merge = Literal["mean", "logit_mean", "gmean", "median", "max", "rank"]
 Postprocess = Literal["none", "normal_gating"]
+Track = Literal["tensorboard", "wandb", "mlflow", "none"]
 
 
 PRESETS: dict[Preset, dict[str, Any]] = {
@@ -93,7 +94,14 @@ class FitOptions(ComputeOptions):
     out: Path | None = option(None, "Folder of the run (default: runs/COMMAND-K).")
     resume: bool = option(False, "Go on where the run in --out stopped.")
     checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", ge=0)
-    track: Literal["tensorboard", "wandb", "mlflow", "none"] = option("none", "Experiment tracker.", built=False)
+    track: Track | None = option(
+        None,
+        "Experiment tracker (default: tensorboard where it is installed, else none).\n\n"
+        "tensorboard: event files in the run folder.\n\n"
+        "wandb: Weights & Biases; WANDB_PROJECT names the project, WANDB_MODE=offline needs no network.\n\n"
+        "mlflow: the server or folder of MLFLOW_TRACKING_URI.\n\n"
+        "none: history.jsonl alone.",
+    )
 
     val_csv: Path | None = option(
         None, "CSV of validation films (default: patients held out from --csv).", panel="Films"

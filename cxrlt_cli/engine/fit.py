@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from cxrlt_cli import losses
 from cxrlt_cli.calibration import Calibration
-from cxrlt_cli.config import FinetuneOptions, FitOptions
+from cxrlt_cli.config import FinetuneOptions, FitOptions, to_yaml
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
 from cxrlt_cli.engine.cache import film_source
@@ -32,6 +32,7 @@ from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, phases_of
 from cxrlt_cli.engine.speed import compile_backbone, eagerly, settled
+from cxrlt_cli.engine.tracking import chosen, tracking
 from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.metrics import Scores, prevalence, score
 from cxrlt_cli.nets.batch_norm import synchronize
@@ -96,7 +97,8 @@ def _fit(run: "_Run", phases: tuple[Phase, ...], command: str, before: Classifie
     del before
     steps_per_epoch = math.ceil(len(run.draws) / options.accumulate)
     steps_left = options.max_steps or sys.maxsize
-    with keeper.listening():
+    track = chosen(options.track) if process.is_main else "none"
+    with keeper.listening(), tracking(track, folder.path, to_yaml(options), at.num_epochs, reporter) as log:
         for number, phase in enumerate(phases):
             num_steps = min(phase.num_epochs * steps_per_epoch, steps_left)
             steps_left -= num_steps
@@ -146,6 +148,7 @@ def _fit(run: "_Run", phases: tuple[Phase, ...], command: str, before: Classifie
                         folder.save_best(checkpoint, predictions, scores, where)
                     folder.save_last(checkpoint)
                     folder.add(summary)
+                    log(summary, scores)
                 if improved:
                     at = replace(at, best_ap=_ap(scores), best=f"{phase.name} {epoch + 1}, {kind} weights")
                 reporter.epoch(summary)

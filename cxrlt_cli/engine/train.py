@@ -16,6 +16,7 @@ from cxrlt_cli.engine.phantom import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.engine.run_folder import RunFolder
+from cxrlt_cli.engine.tracking import chosen
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.metrics import Scores, prevalence
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
@@ -28,6 +29,7 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     options = options.resolved()
     topology(options, os.environ, torch.cuda.device_count())
     Process.of(options)
+    chosen(options.track)
     check_backbone(options.backbone)
     if options.csv is None:
         options = with_phantoms(options, reporter)
@@ -65,6 +67,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     options = options.resolved()
     topology(options, os.environ, torch.cuda.device_count())
     Process.of(options)
+    chosen(options.track)
     checkpoint = Checkpoint.read(options.checkpoint)
     if options.csv is None and is_of_phantoms(checkpoint.training.get("options", {}).get("csv")):
         options = with_phantoms(options, reporter)

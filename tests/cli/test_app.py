@@ -70,7 +70,7 @@ def test_the_version() -> None:
     (["train", "--loss", "foo"], 2, "--loss"),
     (["train", "--bogus"], 2, "--bogus"),
     (["train", "--lr-head", "-1"], 2, "--lr-head"),
-    (["train", "--track", "wandb", "--csv", "x.csv"], 2, "--track is not built yet"),
+    (["train", "--track", "nothing", "--csv", "x.csv"], 2, "--track"),
     (["train", "--csv", "nothing.csv"], 3, "nothing.csv does not exist"),
     (["train", "--config", "nothing.yaml"], 2, "nothing.yaml"),
     (["infer", "nothing.safetensors"], 4, "does not exist"),
@@ -138,7 +138,7 @@ def test_the_whole_way_train_finetune_infer_evaluate(labels: Path, tmp_path: Pat
     assert "macro mean of 3 findings" in out
     assert {path.name for path in first.iterdir()} == {
         "best.safetensors", "last.safetensors", "resume.pt", "history.jsonl", "run.yaml", "metrics.json",
-        "val_predictions.csv",
+        "val_predictions.csv", "tensorboard",
     }  # fmt: skip
 
     code, _, err = run("finetune", first / "best.safetensors", *small, "--loss", "asl", "--epochs", 1, "--out", second)

@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, damage: str) -> None:
     elif damage == "short":
         path.write_bytes(written(FRAME, path).read_bytes()[:-200])
     elif damage == "lists":
-        written(FRAME.assign(Boxes=[[1], [2], []]), path)
+        written(FRAME.assign(Boxes=pd.Series([[1], [2], []])), path)
     elif damage == "bytes":
         written(FRAME.assign(Boxes=[b"\xff"] * 3), path)
     with pytest.raises(DataError, match=r"labels\.parquet"):

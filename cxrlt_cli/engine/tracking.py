@@ -1,0 +1,169 @@
+"""Experiment trackers: the numbers of every epoch go to TensorBoard, W&B or MLflow too, from the first process alone.
+
+``history.jsonl`` has them in any case, so a tracker that fails while a run goes on is a warning and no more.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from cxrlt_cli.config import Track
+from cxrlt_cli.engine.reporting import EpochSummary, Reporter
+from cxrlt_cli.errors import InstallError, OptionError
+from cxrlt_cli.files import write_text
+from cxrlt_cli.metrics import Scores
+
+Log = Callable[[EpochSummary, Scores], None]
+
+
+class Tracker(Protocol):
+    """Made with the run folder, its options as YAML has them, and the number of epochs that have ended before."""
+
+    def log(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Numbers by their names, of an epoch counted from 1."""
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Event files in ``tensorboard/`` of the run folder."""
+
+    def __init__(self, folder: Path, options: Mapping[str, Any], num_epochs: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=num_epochs + 1)
+        self._writer.add_text("options", f"```yaml\n{yaml.safe_dump(dict(options), sort_keys=False)}```")
+
+    def log(self, epoch: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, epoch)
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Wandb:
+    """A run of the project ``WANDB_PROJECT``, or ``cxrlt``; a run that goes on goes on there."""
+
+    def __init__(self, folder: Path, options: Mapping[str, Any], num_epochs: int) -> None:
+        import wandb
+
+        before = _remembered(folder)
+        settings = wandb.Settings(silent=True, console="off")
+        project = os.environ.get("WANDB_PROJECT", "cxrlt")
+        known: dict[str, Any] = {"id": before, "resume": "allow"} if before else {}
+        self._run = wandb.init(
+            project=project, name=folder.name, dir=folder, config=dict(options), settings=settings, **known
+        )
+        _remember(folder, self._run.id)
+
+    def log(self, epoch: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=epoch)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class Mlflow:
+    """A run of the experiment ``MLFLOW_EXPERIMENT_NAME``, or ``cxrlt``, at ``MLFLOW_TRACKING_URI``."""
+
+    def __init__(self, folder: Path, options: Mapping[str, Any], num_epochs: int) -> None:
+        import mlflow
+
+        self._mlflow = mlflow
+        mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "cxrlt"))
+        before = _remembered(folder)
+        run = mlflow.start_run(run_id=before) if before else mlflow.start_run(run_name=folder.name)
+        if not before:
+            _remember(folder, run.info.run_id)
+            mlflow.log_params(dict(options))
+
+    def log(self, epoch: int, values: Mapping[str, float]) -> None:
+        allowed = {re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII): value for name, value in values.items()}
+        self._mlflow.log_metrics(allowed, step=epoch)
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+TRACKERS: dict[Track, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
+    "tensorboard": TensorBoard,
+    "wandb": Wandb,
+    "mlflow": Mlflow,
+}
+REMEMBERED = "tracker.json"  # in the run folder: by what name a tracker on a server knows the run
+
+
+def chosen(track: Track | None) -> Track:
+    """``--track``, or TensorBoard where it is installed. Raises InstallError where the one that is asked for is not."""
+    if track is None:
+        return "tensorboard" if find_spec("tensorboard") else "none"
+    if track != "none" and find_spec(track) is None:
+        raise InstallError(f"--track {track}: {track} is not installed.", f'pip install "cxrlt[{track}]"')
+    return track
+
+
+@contextmanager
+def tracking(
+    track: Track, folder: Path, options: Mapping[str, Any], num_epochs: int, reporter: Reporter
+) -> Iterator[Log]:
+    """What sends an epoch's numbers to a tracker; nowhere where that is ``none``.
+
+    Raises OptionError where the tracker cannot be started.
+    """
+    if track == "none":
+        yield lambda *_: None
+        return
+    try:
+        tracker: Tracker | None = TRACKERS[track](folder, options, num_epochs)
+    except Exception as error:  # whatever a library of others raises
+        hint = "Set it up as its documentation says (wandb login, MLFLOW_TRACKING_URI), or pass --track none."
+        raise OptionError(f"--track {track} cannot be started: {error}", hint) from error
+
+    def log(summary: EpochSummary, scores: Scores) -> None:
+        nonlocal num_epochs, tracker
+        num_epochs += 1
+        if tracker is None:
+            return
+        try:
+            tracker.log(num_epochs, values_of(summary, scores))
+        except Exception as error:
+            tracker = None
+            reporter.warn(f"--track {track} failed and is left out from here on: {error}")
+
+    try:
+        yield log
+    finally:
+        if tracker is not None:
+            tracker.close()
+
+
+def values_of(summary: EpochSummary, scores: Scores) -> dict[str, float]:
+    """The numbers of an epoch by name: of training, of validation, of bands of frequency, and each finding's AP."""
+    values = {
+        "train/loss": summary.loss,
+        "train/lr_head": summary.lr_head,
+        "train/lr_backbone": summary.lr_backbone,
+        "train/films_per_second": summary.films_per_second,
+        **{f"val/{name}": value for name, value in scores.macro().items()},
+        **{f"val_ap/{band}": means["ap"] for band, means in scores.band_means().items()},
+        **{f"val_ap_finding/{finding.name}": finding.ap for finding in scores.findings},
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _remembered(folder: Path) -> str | None:
+    path = folder / REMEMBERED
+    return json.loads(path.read_text(encoding="utf-8"))["id"] if path.exists() else None
+
+
+def _remember(folder: Path, name: str) -> None:
+    write_text(folder / REMEMBERED, json.dumps({"id": name}) + "\n")
