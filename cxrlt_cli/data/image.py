@@ -162,7 +162,7 @@ def _to_8_bit(image: NDArray[Any]) -> Film:
     low, high = np.searchsorted(np.cumsum(histogram, dtype=np.float64) / image.size, np.array(PERCENTILES) / 100)
     if low == high:
         low, high = np.flatnonzero(histogram)[[0, -1]]
-    return np.asarray(np.take(_stretch(np.arange(65536), low, high), image), np.uint8)
+    return np.asarray(cv2.LUT(image, _stretch(np.arange(65536), low, high)), np.uint8)
 
 
 def _stretch(levels: NDArray[Any], low: float, high: float) -> Film:

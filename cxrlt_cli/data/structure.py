@@ -45,6 +45,7 @@ def check_size(num_bytes: int, max_pixels: int) -> None:
 def check_png(data: bytes, max_pixels: int) -> None:
     """Every chunk is there and has its checksum; one picture."""
     position, kind, num_pixels, compressed = len(PNG), b"", 0, 0
+    view = memoryview(data)
     while kind != b"IEND":
         if position + 12 > len(data):
             raise UnreadableError("is a PNG cut short")
@@ -53,7 +54,7 @@ def check_png(data: bytes, max_pixels: int) -> None:
         end = position + 8 + length
         if end + 4 > len(data):
             raise UnreadableError("is a PNG cut short")
-        if zlib.crc32(memoryview(data)[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+        if zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise UnreadableError("is a damaged PNG (checksum)")
         if kind == b"IHDR" and length >= 8:
             width, height = struct.unpack_from(">II", data, position + 8)
