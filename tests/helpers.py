@@ -82,7 +82,7 @@ class Recorder:
         self.plans.append(facts)
 
     @contextmanager
-    def progress(self, description: str, total: int) -> Iterator[Advance]:
+    def progress(self, description: str, total: int, unit: str = "films") -> Iterator[Advance]:
         def advance(number: int) -> None:
             self.advanced[description] = self.advanced.get(description, 0) + number
 

@@ -29,22 +29,28 @@ app.add_typer(data_app, name="data", rich_help_panel="Data and models")
 app.add_typer(models_app, name="models", rich_help_panel="Data and models")
 
 Run = Callable[[c.OptionsT, "Reporter"], object]
+Load = Callable[[], Run[c.OptionsT]]
 
 
 def command(
     model: type[c.OptionsT], *, panel: str, parent: typer.Typer = app, name: str | None = None
-) -> Callable[[Run[c.OptionsT]], Run[c.OptionsT]]:
-    """Register a function of options and reporter as the command of its name, with the errors of the table."""
+) -> Callable[[Load[c.OptionsT]], Load[c.OptionsT]]:
+    """Register a function as the command of its name, with its docstring for help and the errors of the table.
 
-    def register(run: Run[c.OptionsT]) -> Run[c.OptionsT]:
+    The function imports what carries the command out, which can take seconds, and gives that.
+    """
+
+    def register(load: Load[c.OptionsT]) -> Load[c.OptionsT]:
         def body(ctx: typer.Context) -> None:
-            from cxrlt_cli.cli.display import RichReporter, consoles, show_error
+            from cxrlt_cli.cli.display import RichReporter, consoles, show_error, waiting
 
             out, err = consoles()
             debug = ctx.params["debug"]
             try:
                 options = resolve(model, ctx)
                 debug = options.debug
+                with waiting(err, options.quiet):
+                    run = load()
                 run(options, RichReporter(out, err, options.quiet))
             except KeyboardInterrupt:
                 err.print("Interrupted.")
@@ -61,9 +67,9 @@ def command(
                 raise typer.Exit(known.exit_code) from None
 
         function = as_command(model, body)
-        function.__doc__ = run.__doc__
-        parent.command(name or run.__name__, rich_help_panel=panel)(function)
-        return run
+        function.__doc__ = load.__doc__
+        parent.command(name or load.__name__, rich_help_panel=panel)(function)
+        return load
 
     return register
 
@@ -84,116 +90,116 @@ def main_options(
 
 
 @command(c.TrainOptions, panel="Learn")
-def train(options: c.TrainOptions, reporter: "Reporter") -> None:
+def train() -> Run[c.TrainOptions]:
     """Train a classifier on your films: a head on a frozen backbone first, then everything."""
     from cxrlt_cli.engine.train import train
 
-    train(options, reporter)
+    return train
 
 
 @command(c.FinetuneOptions, panel="Learn")
-def finetune(options: c.FinetuneOptions, reporter: "Reporter") -> None:
+def finetune() -> Run[c.FinetuneOptions]:
     """Go on from a checkpoint: with other films, other findings, another loss."""
     from cxrlt_cli.engine.train import finetune
 
-    finetune(options, reporter)
+    return finetune
 
 
 @command(c.InferOptions, panel="Predict")
-def infer(options: c.InferOptions, reporter: "Reporter") -> None:
+def infer() -> Run[c.InferOptions]:
     """Predict films with one checkpoint: a CSV of probabilities, a row a film, a column a finding."""
     from cxrlt_cli.engine.infer import infer
 
-    infer(options, reporter)
+    return infer
 
 
 @command(c.EnsembleOptions, panel="Predict")
-def ensemble(options: c.EnsembleOptions, reporter: "Reporter") -> None:
+def ensemble() -> Run[c.EnsembleOptions]:
     """Blend checkpoints and prediction CSVs into one."""
     from cxrlt_cli.engine.ensemble import ensemble
 
-    ensemble(options, reporter)
+    return ensemble
 
 
 @command(c.OodOptions, panel="Predict")
-def ood(options: c.OodOptions, reporter: "Reporter") -> None:
+def ood() -> Run[c.OodOptions]:
     """Score findings that nobody labelled, from words alone."""
     from cxrlt_cli.engine.ood import ood
 
-    ood(options, reporter)
+    return ood
 
 
 @command(c.EvaluateOptions, panel="Judge")
-def evaluate(options: c.EvaluateOptions, reporter: "Reporter") -> None:
+def evaluate() -> Run[c.EvaluateOptions]:
     """Score predictions against labels: AP, AUROC, F1 and calibration, for each finding and each band."""
     from cxrlt_cli.engine.evaluate import evaluate
 
-    evaluate(options, reporter)
+    return evaluate
 
 
 @command(c.DemoOptions, panel="Learn")
-def demo(options: c.DemoOptions, reporter: "Reporter") -> None:
+def demo() -> Run[c.DemoOptions]:
     """The whole story on digital phantoms: drawn, checked, learned, blended, judged. Goes on after a stop."""
     from cxrlt_cli.cli.demo import demo
     from cxrlt_cli.cli.display import consoles
 
-    demo(options.directory, options.seed, _run_again, consoles()[0])
+    return lambda options, _: demo(options.directory, options.seed, _run_again, consoles()[0])
 
 
 @command(c.DataCheckOptions, panel="Data", parent=data_app, name="check")
-def data_check(options: c.DataCheckOptions, reporter: "Reporter") -> None:
+def data_check() -> Run[c.DataCheckOptions]:
     """Look for faults in films, labels and submissions, before a run finds them."""
     from cxrlt_cli.engine.check import check
 
-    check(options, reporter)
+    return check
 
 
 @command(c.DataCacheOptions, panel="Data", parent=data_app, name="cache")
-def data_cache(options: c.DataCacheOptions, reporter: "Reporter") -> None:
+def data_cache() -> Run[c.DataCacheOptions]:
     """Decode films once, on all cores, and keep them as a model sees them: for --cache of other commands."""
     from cxrlt_cli.engine.cache import build_cache
 
-    build_cache(options, reporter)
+    return build_cache
 
 
 @command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")
-def data_phantom(options: c.DataPhantomOptions, reporter: "Reporter") -> None:
+def data_phantom() -> Run[c.DataPhantomOptions]:
     """Draw digital phantoms: films whose findings are known."""
     from cxrlt_cli.engine.phantom import draw_phantoms
 
-    draw_phantoms(options, reporter)
+    return draw_phantoms
 
 
 @command(c.ModelsListOptions, panel="Models", parent=models_app, name="list")
-def models_list(options: c.ModelsListOptions, reporter: "Reporter") -> None:
+def models_list() -> Run[c.ModelsListOptions]:
     """Show the models that cxrlt knows, and which are on this machine."""
     from cxrlt_cli.engine.models import list_models
 
-    list_models(reporter)
+    return list_models
 
 
 @command(c.ModelsPullOptions, panel="Models", parent=models_app, name="pull")
-def models_pull(options: c.ModelsPullOptions, reporter: "Reporter") -> None:
+def models_pull() -> Run[c.ModelsPullOptions]:
     """Fetch a model from the hub, to be used offline: a pinned revision, as safetensors, with checksums."""
     from cxrlt_cli.engine.models import pull_model
 
-    pull_model(options, reporter)
+    return pull_model
 
 
 @command(c.ModelsVerifyOptions, panel="Models", parent=models_app, name="verify")
-def models_verify(options: c.ModelsVerifyOptions, reporter: "Reporter") -> None:
+def models_verify() -> Run[c.ModelsVerifyOptions]:
     """Check a fetched model against the checksums of its manifest."""
     from cxrlt_cli.engine.models import verify_model
 
-    verify_model(options, reporter)
+    return verify_model
 
 
 @command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")
-def models_export(options: c.ModelsExportOptions, reporter: "Reporter") -> None:
+def models_export() -> Run[c.ModelsExportOptions]:
     """Write a checkpoint as ONNX, for other programs: films in, probabilities out."""
     from cxrlt_cli.engine.export import export_model
 
-    export_model(options, reporter)
+    return export_model
 
 
 def _run_again(arguments: Sequence[str]) -> int:

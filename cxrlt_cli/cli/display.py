@@ -6,7 +6,7 @@ Results go to stdout; progress, notes and errors go to stderr.
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,7 @@ class RichReporter:
         self._err.print(Panel(table, title=escape(title), border_style="cyan", box=box.ROUNDED))
 
     @contextmanager
-    def progress(self, description: str, total: int) -> Iterator[Advance]:
+    def progress(self, description: str, total: int, unit: str = "films") -> Iterator[Advance]:
         if self._quiet or not self._err.is_terminal:
             yield lambda _: None
             return
@@ -75,7 +75,7 @@ class RichReporter:
             TextColumn("{task.description}", style="bold"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            _FilmsPerSecond(),
+            _Rate(unit),
             TextColumn("left"),
             TimeRemainingColumn(),
         )
@@ -161,9 +161,14 @@ def _on_own_consoles(quiet: bool) -> RichReporter:
     return RichReporter(*consoles(), quiet)
 
 
-class _FilmsPerSecond(ProgressColumn):
+class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
     def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:.0f} films/s")
+        rate = task.finished_speed or task.speed or 0
+        return Text(f"{rate:.{1 if rate < 10 else 0}f} {self._unit}/s")
 
 
 class _Console(Console):
@@ -178,6 +183,11 @@ def consoles() -> tuple[Console, Console]:
         _Console(stderr=stderr, width=None if stream.isatty() else 100)
         for stderr, stream in ((False, sys.stdout), (True, sys.stderr))
     )  # type: ignore[return-value]
+
+
+def waiting(console: Console, quiet: bool) -> AbstractContextManager[object]:
+    """A sign of life in a terminal while PyTorch and others are imported."""
+    return console.status("Starting ...") if console.is_terminal and not quiet else nullcontext()
 
 
 def show_error(console: Console, error: CxrltError) -> None:

@@ -266,7 +266,7 @@ def _fitted(
     """Options with what was chosen on the labelled films; written to a YAML file for ``--config``."""
     row = {film: index for index, film in enumerate(truth.ids)}
     truth = truth.rows(np.array([row[film] for film in outputs.ids]))
-    with reporter.progress("Choosing", len(MERGES)) as advance:
+    with reporter.progress("Choosing weights", len(MERGES), "merges") as advance:
         choice = choose(
             outputs.merged,
             truth.targets,

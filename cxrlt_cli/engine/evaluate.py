@@ -57,7 +57,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     ]
     if options.bootstrap and not has_patients:
         reporter.note("The labels do not say whose films they are: for the intervals, each is of another patient.")
-    with reporter.progress("Resampling patients", options.bootstrap) as advance:
+    with reporter.progress("Resampling patients", options.bootstrap, "resamples") as advance:
         judged = _with_intervals(judged, options, advance)
     _tell_what_is_not_scored(judged[0].scores, options, reporter)
     for one in judged:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cxrlt_cli.config import ModelsPullOptions, ModelsVerifyOptions
+from cxrlt_cli.config import ModelsListOptions, ModelsPullOptions, ModelsVerifyOptions
 from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import CheckpointError, listed
 from cxrlt_cli.nets import hub
@@ -12,7 +12,7 @@ from cxrlt_cli.nets.manifest import MANIFEST, Manifest, verified
 DEMONSTRATION = "phantom-clip"
 
 
-def list_models(reporter: Reporter) -> None:
+def list_models(_: ModelsListOptions, reporter: Reporter) -> None:
     """A table of the models that have a name, and where they are on this machine."""
     rows = [
         (

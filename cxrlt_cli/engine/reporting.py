@@ -47,8 +47,8 @@ class Reporter(Protocol):
     def plan(self, title: str, facts: Mapping[str, str]) -> None:
         """What is about to be done."""
 
-    def progress(self, description: str, total: int) -> AbstractContextManager[Advance]:
-        """A bar over ``total`` films; call what it gives with the number of films done."""
+    def progress(self, description: str, total: int, unit: str = "films") -> AbstractContextManager[Advance]:
+        """A bar over ``total`` films, or whatever ``unit`` says; call what it gives with the number that is done."""
 
     def epoch(self, summary: EpochSummary) -> None:
         """An epoch has ended."""
@@ -85,7 +85,7 @@ class Silent:
         pass
 
     @contextmanager
-    def progress(self, description: str, total: int) -> Iterator[Advance]:
+    def progress(self, description: str, total: int, unit: str = "films") -> Iterator[Advance]:
         yield lambda _: None
 
     def epoch(self, summary: EpochSummary) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from cxrlt_cli.config import DataCheckOptions
 from cxrlt_cli.data.phantom.dataset import Recipe, write
+from cxrlt_cli.data.table import read_labels
 from cxrlt_cli.engine.check import check
 from cxrlt_cli.errors import DataError
 from tests.helpers import Recorder
@@ -180,6 +181,30 @@ def test_patients_that_stand_in_two_files_are_found(phantoms: Path, tmp_path: Pa
     assert broken
     assert faults["films that stand in val.csv too"]["number"] == 3
     assert "patients that stand in val.csv too" in faults
+
+
+def test_findings_that_other_films_lack_are_found(phantoms: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(phantoms / "train.csv", dtype=str)
+    val = frame.assign(PatientID="new", ImageID=[f"new{name}" for name in frame.ImageID], Normal="0")
+    val.drop(columns="Mass").to_csv(tmp_path / "val.csv", index=False)
+    faults, _, broken = run(phantoms / "train.csv", against=[tmp_path / "val.csv"])
+    assert broken
+    assert faults["findings without a column in val.csv"]["examples"] == ["Mass"]
+    assert "Normal" in faults["findings without a positive in val.csv"]["examples"]
+
+
+def test_findings_that_train_could_not_score_are_found(phantoms: Path, tmp_path: Path) -> None:
+    """One patient has all of a finding: they are learned from, or held out, but not both."""
+    frame = pd.read_csv(phantoms / "train.csv", dtype=str)
+    frame["Rare"] = ["1" if patient == frame.PatientID[0] else "0" for patient in frame.PatientID]
+    csv = tmp_path / "rare.csv"
+    frame.to_csv(csv, index=False)
+    faults, _, _ = run(csv, image_dir=phantoms / "images")
+    table = read_labels(csv)
+    _, validation = table.split(0.1, 42)
+    assert validation.counts[table.space.findings.index("Rare")] == 0
+    told = faults["findings without a positive to score them by, of 10 % held out"]
+    assert told["number"] == int(((validation.counts == 0) & (table.counts > 0)).sum())
 
 
 def test_a_vocabulary_is_held_against_a_checkpoint(labels: Path, run_folder: Path, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save
 
-from cxrlt_cli.config import ModelsPullOptions, ModelsVerifyOptions
+from cxrlt_cli.config import ModelsListOptions, ModelsPullOptions, ModelsVerifyOptions
 from cxrlt_cli.engine.models import list_models, pull_model, verify_model
 from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.nets.clip import PHANTOM_CLIP
@@ -31,7 +31,7 @@ def verify(name: str) -> Recorder:
 
 def whereabouts() -> dict[str, str]:
     reporter = Recorder()
-    list_models(reporter)
+    list_models(ModelsListOptions(), reporter)
     return {row[0]: row[-1] for row in reporter.texts[0][1:]}
 
 
