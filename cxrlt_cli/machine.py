@@ -1,8 +1,24 @@
-"""What this machine has."""
+"""What this machine has, and how a process that computes uses it."""
 
 import os
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def num_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_freed_memory() -> None:
+    """From now on the C library keeps what is freed for what is needed next, in this process and those forked off it.
+
+    Films and the outputs of layers take megabytes each, and glibc gives such pieces back to the system, one by one: with
+    the next film their pages come anew, each cleared at its first touch. Other C libraries are left as they are.
+    """
+    import ctypes  # late: help and completion need none
+
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

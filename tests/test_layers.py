@@ -49,7 +49,7 @@ LIBRARIES = {
         "huggingface_hub",
         "filelock",
     },
-    4: {"numpy", "pandas", "torch", "timm", "yaml", "filelock"},
+    4: {"numpy", "pandas", "torch", "timm", "yaml", "filelock", "wandb", "mlflow"},
     5: {"typer", "rich", "pydantic", "yaml"},
 }
 

@@ -30,7 +30,7 @@ from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, Silent
 from cxrlt_cli.errors import CxrltError, OptionError, WorkerError, explain
-from cxrlt_cli.machine import num_cores
+from cxrlt_cli.machine import keep_freed_memory, num_cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -152,6 +152,7 @@ def _work(job: str) -> bytes:
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # whoever started this one says so
     if sys.platform == "linux":  # and takes it along
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    keep_freed_memory()
     starter, work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())
     if os.getppid() != starter:
         os._exit(CxrltError.exit_code)

@@ -14,6 +14,7 @@ from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Silent
 from cxrlt_cli.engine.speed import predicting
+from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.tta import VIEWS
@@ -42,6 +43,7 @@ def pass_by_pass(folder: Path) -> Callable[[], int]:
 
 
 def ours(folder: Path) -> Callable[[], int]:
+    keep_freed_memory()
     torch.manual_seed(0)
     architecture, recipe = Architecture(BACKBONE, "linear"), Preprocessing(SIDE)
     models = [Classifier(architecture, FINDINGS, recipe).eval() for _ in range(2)]

@@ -17,6 +17,7 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Silent
 from cxrlt_cli.engine.schedule import Phase
 from cxrlt_cli.engine.speed import compile_backbone, settled
+from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
 from tests.benchmarks.harness import Benchmark
@@ -48,6 +49,7 @@ def plain_loop(_: Path) -> Callable[[], int]:
 
 def ours(_: Path, compiled: bool = False) -> Callable[[], int]:
     """``Learner``, with what ``--precision auto`` takes."""
+    keep_freed_memory()
     torch.manual_seed(0)
     model = Classifier(Architecture(BACKBONE, "linear"), FINDINGS, Preprocessing(SIDE), drop_path=0.2)
     options = TrainOptions(batch_size=BATCH, compile=False, epochs=1, weights="none").resolved()

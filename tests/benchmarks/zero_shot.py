@@ -18,6 +18,7 @@ from cxrlt_cli.config import OodOptions
 from cxrlt_cli.data.phantom.dataset import Recipe, write
 from cxrlt_cli.engine import ood
 from cxrlt_cli.engine.process import Process, encoder_dtype
+from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.clip import load
 
 BATCH, NUM_FILMS = 16, 16
@@ -62,6 +63,7 @@ def plain_script(folder: Path) -> Callable[[], int]:
 
 
 def ours(folder: Path) -> Callable[[], int]:
+    keep_freed_memory()
     options = OodOptions.model_validate({"device": "cpu", "batch_size": BATCH})
     process = Process.of(options)
     looking = ood._Looking(load(folder / "model").lower(encoder_dtype("auto", process)), options, process)
