@@ -14,7 +14,7 @@ def num_cores() -> int:
 def keep_freed_memory() -> None:
     """From now on the C library keeps what is freed for what is needed next, in this process and those forked off it.
 
-    Films and the outputs of layers take megabytes each, and glibc gives such pieces back to the system, one by one: with
+    Films and the outputs of layers take megabytes each, and glibc gives such pieces back to the system one by one: with
     the next film their pages come anew, each cleared at its first touch. Other C libraries are left as they are.
     """
     import ctypes  # late: help and completion need none

@@ -3,6 +3,7 @@
 Letters: B films of a batch, S side of a film. Films stay single-channel uint8 until they are on the device.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from cxrlt_cli.data.image import Film, read_film
 from cxrlt_cli.data.sampling import Order
 from cxrlt_cli.errors import FilmError
 
+# Forked, workers are there at once. In a process that was spawned itself, as launched ones are, Python would spawn them
+# too, and each would import PyTorch first.
+START = "fork" if sys.platform == "linux" else None
 Draw = tuple[int, int]  # index of a film, seed of its augmentation
 
 
@@ -149,6 +153,7 @@ def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) 
         collate_fn=_collate,
         pin_memory=pin,
         persistent_workers=num_workers > 0,
+        multiprocessing_context=START if num_workers else None,
         worker_init_fn=_one_thread,
         generator=torch.Generator(),  # its own: the global one would be drawn from more or less often with workers
     )

@@ -1,3 +1,5 @@
+import multiprocessing
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +96,19 @@ def test_draws_can_be_entered_at_any_position(num_seen: int) -> None:
     draws.enter(num_seen)
     rest = [batch for _ in range(3) for batch in draws][: 9 - num_seen]
     assert rest == expected[num_seen:]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_workers_of_a_process_that_was_spawned_are_forked(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or each would import PyTorch before it reads a film."""
+    monkeypatch.setattr(
+        multiprocessing.context._default_context, "_actual_context", multiprocessing.get_context("spawn")
+    )
+    assert multiprocessing.get_start_method() == "spawn"
+    dataset = FilmDataset(FilmFiles(paths, [Preprocessing(32)], 10**8))
+    loader = ordered_loader(dataset, batch_size=4, num_workers=1, pin=False)
+    assert sum(len(batch.indices) for batch in loader) == len(paths)
+    assert type(loader._iterator._workers[0]).__name__ == "ForkProcess"  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("num_films", [1, 3, 5])
