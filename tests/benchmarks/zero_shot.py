@@ -21,7 +21,7 @@ from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.clip import load
 
-BATCH, NUM_FILMS = 16, 16
+BATCH, NUM_FILMS = 16, 48
 
 
 def prepare(folder: Path) -> None:
