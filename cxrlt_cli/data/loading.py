@@ -4,8 +4,8 @@ Letters: B films of a batch, S side of a film. Films stay single-channel uint8 u
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -143,6 +143,33 @@ def ordered_loader(
     mine = [min(index, last) for index in range(rank, rank + number * num_processes, num_processes)]
     batches = [[(index, 0) for index in mine[start : start + batch_size]] for start in range(0, len(mine), batch_size)]
     return _loader(dataset, batches, num_workers, pin)
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """These batches with their films on ``device``; to a GPU, the next one is copied while one is computed with."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    ready: tuple[Batch, torch.cuda.Event] | None = None
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            films = tuple(each.to(device, non_blocking=True) for each in batch.films)
+            copied = copies.record_event()
+        if ready is not None:
+            yield _after(*ready, device)
+        ready = replace(batch, films=films), copied
+    if ready is not None:
+        yield _after(*ready, device)
+
+
+def _after(batch: Batch, copied: torch.cuda.Event, device: torch.device) -> Batch:
+    """A batch whose films the current stream may use from now on; the host does not wait."""
+    current = torch.cuda.current_stream(device)
+    current.wait_event(copied)
+    for films in batch.films:
+        films.record_stream(current)
+    return batch
 
 
 def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) -> "DataLoader[Batch]":

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from itertools import islice
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from cxrlt_cli.data.image import report_faults
-from cxrlt_cli.data.loading import Batch
+from cxrlt_cli.data.loading import Batch, on_device
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance
 from cxrlt_cli.engine.schedule import Phase, lr_factor
@@ -137,7 +138,8 @@ class Learner:
             self._model.backbone.eval()
         (total, num_films), num_labels = so_far, 0
         previous: tuple[Tensor, Batch, int] | None = None
-        for number, batch in zip(numbers, batches, strict=False):
+        mine = on_device(islice(batches, len(numbers)), self._process.device)
+        for number, batch in zip(numbers, mine, strict=False):
             if batch.faults:
                 raise report_faults(batch.faults, len(ids))
             labels = targets[batch.indices]
@@ -163,8 +165,7 @@ class Learner:
 
         The ``last`` before a step adds those of the other processes.
         """
-        device = self._process.device
-        images = self._model.normalize(batch.films[0].to(device, non_blocking=True))
+        images = self._model.normalize(batch.films[0])
         network = self._network
         with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
             return self._backward(images, labels)

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from cxrlt_cli.data.image import Preprocessing, report_faults
-from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
+from cxrlt_cli.data.loading import Batch, FilmDataset, on_device, ordered_loader
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Advance, Reporter, duration
 from cxrlt_cli.errors import FilmError, WorkerError
@@ -37,12 +37,12 @@ def predict(
     faults: list[FilmError] = []
     num_films, highest = 0, -1
     with torch.inference_mode():
-        for batch in batches:
+        for batch in on_device(batches, process.device):
             num_films += len(batch.indices) + len(batch.faults)
             highest = max(highest, *batch.indices.tolist(), -1)
             faults.extend(batch.faults)
             for preprocessing, films in zip(distinct, batch.films, strict=False):  # no films where none could be read
-                levels = films.to(process.device, non_blocking=True).float()
+                levels = films.float()
                 seen = [view.apply(levels) for view in views]
                 for model, mine in zip(models, logits, strict=True):
                     if model.preprocessing == preprocessing:
