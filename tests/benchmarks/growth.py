@@ -1,16 +1,21 @@
-"""``python -m tests.benchmarks.growth PLOT.svg``: how time grows with films, findings, views and members.
+"""``python -m tests.benchmarks.growth PLOT.svg``: how time and memory grow with films, findings, views and members.
 
-Each is measured three times a size; the fastest counts. Exponents are slopes of log time against log size. What grows
-with films is what is done for every film beside looking at it: reading the CSV, finding it in a cache, drawing an epoch
-of ``cas``, writing and reading its predictions.
+Each size is measured in a process of its own, three times; the fastest counts, and the most memory beyond what the
+process had when it was ready. Exponents are slopes of log time, or memory, against log size. What grows with films is
+what is done for every film beside looking at it: reading the CSV, finding it in a cache, drawing an epoch of ``cas``,
+writing and reading its predictions.
 """
 
+import gc
 import json
+import multiprocessing
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,55 +38,73 @@ from cxrlt_cli.tta import VIEWS
 FILMS, FINDINGS = (10**3, 10**4, 10**5, 10**6), (5, 15, 50, 150, 500)
 
 
+LEAST = 0.1  # MB that can be told from none: a few pages more or less
+Ready = Callable[[int], Callable[[], object]]
+
+
 @dataclass(frozen=True)
 class Curve:
     name: str
     sizes: Sequence[int]
-    seconds: Sequence[float]
+    values: Sequence[float]
 
     @property
     def exponent(self) -> float:
-        return float(np.polyfit(np.log(self.sizes), np.log(self.seconds), 1)[0])
+        return float(np.polyfit(np.log(self.sizes), np.log(self.values), 1)[0])
 
 
-def measured(name: str, sizes: Sequence[int], ready: Callable[[int], Callable[[], object]]) -> Curve:
-    seconds = []
+def measured(name: str, sizes: Sequence[int], ready: Ready) -> tuple[Curve, Curve]:
+    """Seconds, and MB."""
+    context = multiprocessing.get_context("spawn")
+    pairs = []
     for size in sizes:
-        work = ready(size)
-        times = []
-        for _ in range(3):
-            start = time.perf_counter()
-            work()
-            times.append(time.perf_counter() - start)
-        seconds.append(min(times))
-    curve = Curve(name, sizes, seconds)
-    told = ", ".join(f"{size:,}: {value:.3g} s" for size, value in zip(sizes, seconds, strict=True))
-    print(f"{name}: exponent {curve.exponent:.2f} ({told})", flush=True)
-    return curve
+        with ProcessPoolExecutor(1, context) as pool:
+            pairs.append(pool.submit(once, ready, size).result())
+    curves = [Curve(name, sizes, values) for values in zip(*pairs, strict=True)]
+    for curve, unit in zip(curves, ("s", "MB"), strict=True):
+        told = ", ".join(f"{size:,}: {value:.3g} {unit}" for size, value in zip(sizes, curve.values, strict=True))
+        print(f"{name}: exponent {curve.exponent:.2f} ({told})", flush=True)
+    return curves[0], curves[1]
 
 
-def reading_a_csv(folder: Path) -> Callable[[int], Callable[[], object]]:
-    def ready(size: int) -> Callable[[], object]:
-        path = folder / f"{size}.csv"
-        path.write_text("ImageID\n" + "".join(f"{index:039d}.png\n" for index in range(size)))
-        return lambda: sum(len(ids) for ids in stream_ids(path, "ImageID"))
+def once(ready: Ready, size: int) -> tuple[float, float]:
+    """Seconds and MB of the work for one size."""
+    work = ready(size)
+    times = []
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # from here on the peak is that of what follows
+    before = memory("VmRSS")
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times), max(LEAST, memory("VmHWM") - before)
 
-    return ready
+
+def memory(what: str) -> float:
+    """MB, of Linux's own account of this process."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1000
 
 
-def finding_in_a_cache(folder: Path) -> Callable[[int], Callable[[], object]]:
-    def ready(size: int) -> Callable[[], object]:
-        kept = folder / f"kept{size}"
-        kept.mkdir()
-        keys = np.random.default_rng(0).integers(1, 255, (size, cache.KEY), np.uint8)
-        (kept / cache.INDEX).write_bytes(keys.tobytes())
-        with (kept / cache.FILMS).open("wb") as file:
-            file.truncate(size)
-        (kept / cache.RECIPE).write_text(json.dumps(cache._described(Preprocessing(1))))
-        wanted = np.frombuffer(keys[::-1].tobytes(), f"S{cache.KEY}")
-        return lambda: cache.FilmCache(kept, Preprocessing(1))._slots(wanted)
+def reading_a_csv(folder: Path, size: int) -> Callable[[], object]:
+    path = folder / f"{size}.csv"
+    with path.open("w") as file:
+        file.write("ImageID\n")
+        file.writelines(f"{index:039d}.png\n" for index in range(size))
+    return lambda: sum(len(ids) for ids in stream_ids(path, "ImageID"))
 
-    return ready
+
+def finding_in_a_cache(folder: Path, size: int) -> Callable[[], object]:
+    kept = folder / f"kept{size}"
+    kept.mkdir()
+    keys = np.random.default_rng(0).integers(1, 255, (size, cache.KEY), np.uint8)
+    (kept / cache.INDEX).write_bytes(keys.tobytes())
+    with (kept / cache.FILMS).open("wb") as file:
+        file.truncate(size)
+    (kept / cache.RECIPE).write_text(json.dumps(cache._described(Preprocessing(1))))
+    wanted = np.frombuffer(keys[::-1].tobytes(), f"S{cache.KEY}")
+    return lambda: cache.FilmCache(kept, Preprocessing(1))._slots(wanted)
 
 
 def drawing_an_epoch(size: int) -> Callable[[], object]:
@@ -89,18 +112,15 @@ def drawing_an_epoch(size: int) -> Callable[[], object]:
     return lambda: create("cas", targets, seed=0, num_epochs=1)(0)
 
 
-def predictions_out_and_in(folder: Path) -> Callable[[int], Callable[[], object]]:
-    def ready(size: int) -> Callable[[], object]:
-        ids = np.array([f"{index}.png" for index in range(size)], object)
-        predictions = Predictions(ids, ("a", "b", "c"), np.random.default_rng(0).random((size, 3)))
+def predictions_out_and_in(folder: Path, size: int) -> Callable[[], object]:
+    ids = np.array([f"{index}.png" for index in range(size)], object)
+    predictions = Predictions(ids, ("a", "b", "c"), np.random.default_rng(0).random((size, 3)))
 
-        def work() -> object:
-            predictions.write(folder / "p.csv")
-            return Predictions.read(folder / "p.csv")
+    def work() -> object:
+        predictions.write(folder / "p.csv")
+        return Predictions.read(folder / "p.csv")
 
-        return work
-
-    return ready
+    return work
 
 
 def learning(num_findings: int) -> Callable[[], object]:
@@ -108,6 +128,14 @@ def learning(num_findings: int) -> Callable[[], object]:
     criterion = losses.create("db", [10] * num_findings, 1000)
     features, targets = torch.randn(16, 320, 7, 7), (torch.rand(16, num_findings) < 0.1).float()
     return lambda: criterion(head(features), targets).backward()
+
+
+def looking_at_views(number: int) -> Callable[[], object]:
+    return looking(number, 1)
+
+
+def looking_with_members(number: int) -> Callable[[], object]:
+    return looking(1, number)
 
 
 def looking(num_views: int, num_members: int) -> Callable[[], object]:
@@ -120,40 +148,48 @@ def looking(num_views: int, num_members: int) -> Callable[[], object]:
     return lambda: predict(models, [batch] * 4, process, lambda _: None, views)
 
 
-def drawn(panels: Sequence[tuple[str, Sequence[Curve]]], path: Path) -> None:
-    """Log-log, a panel for each of what grows."""
+Panel = tuple[str, Sequence[tuple[Curve, Curve]]]
+
+
+def drawn(panels: Sequence[Panel], path: Path) -> None:
+    """Log-log: a column for each of what grows, time above memory."""
     parts = []
-    for number, (title, curves) in enumerate(panels):
-        left, width, top, height = 60 + 330 * number, 250, 40, 220
-        sizes = np.log10([size for curve in curves for size in curve.sizes])
-        times = np.log10([value for curve in curves for value in curve.seconds])
-        (x0, x1), (y0, y1) = (sizes.min(), sizes.max()), (np.floor(times.min()), np.ceil(times.max()))
-        parts.append(f'<text x="{left}" y="24" font-weight="bold">seconds against {title}</text>')
-        parts.append(f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#999"/>')
-        for power in np.arange(y0, y1 + 1):
-            y = top + height * (y1 - power) / (y1 - y0)
-            parts.append(f'<path d="M{left} {y:.0f}h{width}" stroke="#ddd"/>')
-            parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
-        for size in curves[0].sizes:
-            x = left + width * (np.log10(size) - x0) / (x1 - x0)
-            parts.append(f'<text x="{x:.0f}" y="{top + height + 16}" text-anchor="middle">{_short(size)}</text>')
-        for index, curve in enumerate(curves):
-            points = [
-                (left + width * (np.log10(s) - x0) / (x1 - x0), top + height * (y1 - np.log10(t)) / (y1 - y0))
-                for s, t in zip(curve.sizes, curve.seconds, strict=True)
-            ]
-            line, dash = " ".join(f"{x:.1f},{y:.1f}" for x, y in points), ("", "6 3", "2 3", "9 3 2 3")[index]
-            parts.append(
-                f'<polyline points="{line}" fill="none" stroke="#0b66a0" stroke-dasharray="{dash}" stroke-width="2"/>'
-            )
-            legend = f"{curve.name} (exponent {curve.exponent:.2f})"
-            y = top + height + 40 + 18 * index
-            parts.append(f'<path d="M{left} {y - 4}h30" stroke="#0b66a0" stroke-dasharray="{dash}" stroke-width="2"/>')
-            parts.append(f'<text x="{left + 36}" y="{y}">{legend}</text>')
-    shape = f'width="{60 + 330 * len(panels)}" height="380"'
+    for number, (what, curves) in enumerate(panels):
+        for row, unit in enumerate(("seconds", "MB")):
+            parts += _panel(f"{unit} against {what}", [pair[row] for pair in curves], 60 + 330 * number, 40 + 360 * row)
+    shape = f'width="{60 + 330 * len(panels)}" height="740"'
     style = 'font-family="sans-serif" font-size="12" fill="#333"'
     background = '<rect width="100%" height="100%" fill="white"/>'
     path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {shape} {style}>{background}{"".join(parts)}</svg>\n')
+
+
+def _panel(title: str, curves: Sequence[Curve], left: int, top: int) -> list[str]:
+    width, height = 250, 220
+    sizes = np.log10([size for curve in curves for size in curve.sizes])
+    values = np.log10([value for curve in curves for value in curve.values])
+    (x0, x1), (y0, y1) = (sizes.min(), sizes.max()), (np.floor(values.min()), np.ceil(values.max() + 1e-9))
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + width * (x - x0) / (x1 - x0), top + height * (y1 - y) / (y1 - y0)
+
+    parts = [f'<text x="{left}" y="{top - 16}" font-weight="bold">{title}</text>']
+    parts.append(f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="none" stroke="#999"/>')
+    for power in np.arange(y0, y1 + 1):
+        _, y = place(x0, power)
+        parts.append(f'<path d="M{left} {y:.0f}h{width}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
+    for size in curves[0].sizes:
+        x, _ = place(np.log10(size), y0)
+        parts.append(f'<text x="{x:.0f}" y="{top + height + 16}" text-anchor="middle">{_short(size)}</text>')
+    for index, curve in enumerate(curves):
+        points = [place(*np.log10(pair)) for pair in zip(curve.sizes, curve.values, strict=True)]
+        line, dash = " ".join(f"{x:.1f},{y:.1f}" for x, y in points), ("", "6 3", "2 3", "9 3 2 3")[index]
+        stroke = f'stroke="#0b66a0" stroke-dasharray="{dash}" stroke-width="2"'
+        parts.append(f'<polyline points="{line}" fill="none" {stroke}/>')
+        y = top + height + 40 + 18 * index
+        parts.append(f'<path d="M{left} {y - 4}h30" {stroke}/>')
+        parts.append(f'<text x="{left + 36}" y="{y}">{curve.name} (exponent {curve.exponent:.2f})</text>')
+    return parts
 
 
 def _short(size: int) -> str:
@@ -164,15 +200,15 @@ def main(path: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         films = [
-            measured("reading the ids", FILMS, reading_a_csv(folder)),
-            measured("finding them in a cache", FILMS, finding_in_a_cache(folder)),
+            measured("reading the ids", FILMS, partial(reading_a_csv, folder)),
+            measured("finding them in a cache", FILMS, partial(finding_in_a_cache, folder)),
             measured("an epoch of cas", FILMS, drawing_an_epoch),
-            measured("predictions out and in", FILMS, predictions_out_and_in(folder)),
+            measured("predictions out and in", FILMS, partial(predictions_out_and_in, folder)),
         ]
         findings = [measured("csra and db, a step", FINDINGS, learning)]
         several = [
-            measured("views", (1, 2, 4, 8), lambda number: looking(number, 1)),
-            measured("members", (1, 2, 4, 8), lambda number: looking(1, number)),
+            measured("views", (1, 2, 4, 8), looking_at_views),
+            measured("members", (1, 2, 4, 8), looking_with_members),
         ]
     drawn([("films", films), ("findings", findings), ("views, members", several)], path)
 
