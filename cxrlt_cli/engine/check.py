@@ -141,19 +141,8 @@ def _told_pairs(
 def _tell(faults: list[Fault], num_films: int, options: DataCheckOptions, reporter: Reporter) -> None:
     faults = sorted(faults, key=lambda fault: not fault.breaks)
     if faults:
-        rows = [
-            (
-                "breaks" if fault.breaks else "look",
-                fault.what,
-                f"{fault.number:,}",
-                ", ".join(fault.examples),
-                fault.advice,
-            )
-            for fault in faults
-        ]
-        reporter.table(
-            f"{options.csv} ({counted(num_films, 'film')})", ("", "what", "number", "such as", "advice"), rows
-        )
+        title = f"{options.csv} ({counted(num_films, 'film')})"
+        reporter.table(title, ("", "number", "what, what to do, and where"), list(map(_row, faults)))
     if options.json_path is not None:
         content = {"num_films": num_films, "faults": [asdict(fault) for fault in faults]}
         write_text(options.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -170,6 +159,12 @@ def _tell(faults: list[Fault], num_films: int, options: DataCheckOptions, report
         )
     others = f"; {counted(len(faults), 'thing')} to look at" if faults else ""
     reporter.result(f"Nothing that would break a run{others}.")
+
+
+def _row(fault: Fault) -> tuple[str, str, str]:
+    more = f" and {fault.number - len(fault.examples):,} more" if fault.number > len(fault.examples) else ""
+    where = f"{', '.join(fault.examples)}{more}"
+    return "breaks" if fault.breaks else "look", f"{fault.number:,}", f"{fault.what}. {fault.advice}\n  {where}"
 
 
 def _cell(text: str) -> str:
