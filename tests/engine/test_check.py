@@ -185,14 +185,15 @@ def test_patients_that_stand_in_two_files_are_found(phantoms: Path, tmp_path: Pa
 
 def test_findings_that_other_films_lack_are_found(phantoms: Path, tmp_path: Path) -> None:
     table = read_labels(phantoms / "train.csv")
-    gone = next(name for name, number in zip(table.space.findings[1:], table.counts[1:], strict=True) if number)
+    gone, absent, *_ = [name for name, number in zip(table.space.findings, table.counts, strict=True) if number]
     frame = pd.read_csv(phantoms / "train.csv", dtype=str)
-    val = frame.assign(PatientID="new", ImageID=[f"new{name}" for name in frame.ImageID], Normal="0")
+    val = frame.assign(PatientID="new", ImageID=[f"new{name}" for name in frame.ImageID])
+    val[absent] = "0"
     val.drop(columns=gone).to_csv(tmp_path / "val.csv", index=False)
     faults, _, broken = run(phantoms / "train.csv", against=[tmp_path / "val.csv"])
     assert broken
     assert faults["findings without a column in val.csv"]["examples"] == [gone]
-    assert faults["findings without a positive in val.csv"]["examples"] == ["Normal"]
+    assert faults["findings without a positive in val.csv"]["examples"] == [absent]
 
 
 def test_findings_that_train_could_not_score_are_found(phantoms: Path, tmp_path: Path) -> None:
