@@ -14,7 +14,7 @@ from rich.text import Text
 from cxrlt_cli.errors import CxrltError, OptionError
 from cxrlt_cli.files import write_text
 
-NUM_FILMS = 700
+NUM_FILMS = 1200
 DONE = "demo.json"
 
 
@@ -55,13 +55,13 @@ def steps(folder: Path, seed: int) -> list[Step]:
         (
             "Train the winner's recipe, small: csra, db, cas; the head first, then everything.",
             ("train", *learn, seed, "--head", "csra", "--loss", "db", "--sampler", "cas", "--warmup-epochs", 1,
-             "--epochs", 4, "--out", a),
+             "--epochs", 6, "--out", a),
             "runs/csra/metrics.json",
         ),
         (
             "Train a second member that errs otherwise.",
             ("train", *learn, seed + 1, "--head", "linear", "--loss", "asl", "--sampler", "uniform", "--warmup-epochs",
-             0, "--epochs", 4, "--out", b),
+             0, "--epochs", 6, "--out", b),
             "runs/linear/metrics.json",
         ),
         (
