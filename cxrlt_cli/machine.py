@@ -20,5 +20,5 @@ def keep_freed_memory() -> None:
     import ctypes  # late: help and completion need none
 
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        if libc.mallopt(M_MMAP_THRESHOLD, 2**30) or libc.mallopt(M_MMAP_THRESHOLD, 2**25):  # the most before glibc 2.33
+            libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

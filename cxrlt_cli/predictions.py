@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from cxrlt_cli.data import parquet
+from cxrlt_cli.data.outputs import write_table
 from cxrlt_cli.data.table import HINT_ON_IDS, Texts, check_findings, read_csv
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.names import fault_of_id, fault_of_name, shown
@@ -88,7 +88,7 @@ class Predictions:
         Raises DataError where a name would be a formula to a spreadsheet, or would not read back: names that come from
         a file were refused when that was read, and none is changed.
         """
-        parquet.write_rows(self.to_csv(id_column), Path(path), id_column)
+        write_table(self.to_csv(id_column), Path(path), id_column)
 
     def to_csv(self, id_column: str = "ImageID", *, header: bool = True) -> str:
         """The text of that CSV, or its rows alone; raises DataError as ``write`` does."""

@@ -3,6 +3,7 @@
 Letters: B films of a batch, S side of a film. Films stay single-channel uint8 until they are on the device.
 """
 
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -181,13 +182,16 @@ def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) 
         pin_memory=pin,
         persistent_workers=num_workers > 0,
         multiprocessing_context=START if num_workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_begin_worker,
         generator=torch.Generator(),  # its own: the global one would be drawn from more or less often with workers
     )
 
 
-def _one_thread(_: int) -> None:
+def _begin_worker(_: int) -> None:
+    """On one core; and as long as the process that it reads for, which may be keeping its state after such a signal."""
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def _collate(samples: list[Sample]) -> Batch:

@@ -1,28 +1,29 @@
-"""Parquet where CSV is accepted: read as the same rows of text, written where a path ends in ``.parquet``.
+"""Parquet where CSV is accepted: read as the same rows of text, made from the same CSVs.
 
 pyarrow is imported late: it comes with ``pip install "cxrlt[parquet]"``, and CSVs need none of it.
 """
 
-import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
 from cxrlt_cli.errors import DataError, InstallError
-from cxrlt_cli.files import replacing, require_file
 
 ENDING, MAGIC = ".parquet", b"PAR1"
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # a column that pandas adds, and that is none of the table's
-ROWS = 2**14  # that are turned into text at a time
+ROWS = 2**10  # that are turned into text at a time
+MAX_CELL = 1_000_000  # characters
 
 
-def is_parquet(path: Path) -> bool:
-    """Whether a file is one, by its first bytes, or is called one."""
+def holds_parquet(path: Path) -> bool:
+    """Whether a file is one, by its first bytes, or is called one; what is no file, such as a pipe, is not touched."""
     if path.suffix.lower() == ENDING:
         return True
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
     except OSError:
@@ -53,39 +54,8 @@ def read_rows(path: Path) -> Iterator[list[str]]:
         raise DataError(f"{path} is no Parquet file, or a damaged one ({_first_line(error)}).") from error
 
 
-def write_rows(text: str, path: Path, id_column: str) -> None:
-    """The text of a CSV to ``path``, as Parquet where that ends so; the file appears whole or not at all."""
-    with replacing(path) as temporary:
-        if is_parquet(path):
-            _convert(io.BytesIO(text.encode()), temporary, id_column)
-        else:
-            temporary.write_text(text, encoding="utf-8", newline="")
-
-
-def rename(csv: Path, path: Path, id_column: str) -> None:
-    """Give a finished CSV the name ``path``; as Parquet, a stretch at a time, where that ends so."""
-    if is_parquet(path):
-        with replacing(path) as temporary:
-            _convert(csv, temporary, id_column)
-        csv.unlink()
-    else:
-        csv.replace(path)
-
-
-def require_table(path: Path, flag: str, inputs: Iterable[Path | None] = ()) -> None:
-    """``require_file`` for a CSV or Parquet file to write; raises InstallError where pyarrow is missing for it."""
-    require_file(path, flag, inputs)
-    if path.suffix.lower() == ENDING:
-        require_pyarrow(path)
-
-
-def require_pyarrow(path: Path) -> None:
-    if find_spec("pyarrow") is None:
-        raise InstallError(f"{path} is Parquet, for which pyarrow is missing.", 'pip install "cxrlt[parquet]"')
-
-
-def _convert(csv: Path | IO[bytes], path: Path, id_column: str) -> None:
-    """A CSV of ids and numbers; ids stay text, whatever they look like."""
+def write_from_csv(csv: Path | IO[bytes], path: Path, id_column: str) -> None:
+    """A CSV of ids and numbers as Parquet, a stretch at a time; ids stay text, whatever they look like."""
     from pyarrow import csv as arrow_csv
     from pyarrow import float64, string
     from pyarrow.parquet import ParquetWriter
@@ -100,17 +70,43 @@ def _convert(csv: Path | IO[bytes], path: Path, id_column: str) -> None:
             writer.write_batch(batch)
 
 
+def require_pyarrow(path: Path) -> None:
+    """Raise InstallError where pyarrow is missing for ``path``."""
+    if find_spec("pyarrow") is None:
+        raise InstallError(f"{path} is Parquet, for which pyarrow is missing.", 'pip install "cxrlt[parquet]"')
+
+
 def _as_text(column: Any, name: str, path: Path) -> list[str]:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
+    def refuse(why: str) -> DataError:
+        return DataError(f"{path}: column '{name}' holds {why}.", "Leave the column out.")
+
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        raise refuse("bytes, which are no text or number")
+    values = column.dictionary if pa.types.is_dictionary(column.type) else column
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        longest = pc.max(pc.utf8_length(values)).as_py() or 0
+        if longest > MAX_CELL:
+            raise refuse(f"a cell of {longest:,} characters")
     try:
-        numbers = column.cast(pa.int8()) if pa.types.is_boolean(column.type) else column
-        empty = (None, "nan") if pa.types.is_floating(column.type) else (None,)  # pandas writes either
-        return ["" if value in empty else value for value in numbers.cast(pa.string()).to_pylist()]
-    except pa.ArrowException as error:
-        raise DataError(
-            f"{path}: column '{name}' holds {column.type}, which is no text or number.", "Leave the column out."
-        ) from error
+        texts = (column.cast(pa.int8()) if pa.types.is_boolean(kind) else column).cast(pa.string()).to_pylist()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise refuse(f"{column.type}, which is no text or number") from error
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return [_plain_number(text) for text in texts]
+    return [text or "" for text in texts]
+
+
+def _plain_number(text: str | None) -> str:
+    """As a CSV would have it: pandas makes floats of whole numbers beside an empty cell, patients' among them."""
+    if text is None or text == "nan":  # pandas writes either
+        return ""
+    if "." in text and "e" not in text:
+        return text.rstrip("0").rstrip(".")
+    return str(int(float(text))) if "e+" in text and float(text).is_integer() else text
 
 
 def _first_line(error: BaseException) -> str:

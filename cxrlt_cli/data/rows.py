@@ -19,7 +19,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
     Cells come without the spaces around them. Raises DataError as ``data.table.read_csv`` says.
     """
-    rows = enumerate(parquet.read_rows(path), 1) if parquet.is_parquet(path) else _csv_rows(path)
+    rows = enumerate(parquet.read_rows(path), 1) if parquet.holds_parquet(path) else _csv_rows(path)
     number, header = next(rows)
     names = [name.strip() for name in header]
     doubled = [name for name, times in Counter(names).items() if times > 1 and name]

@@ -1,5 +1,7 @@
 """``cxrlt data check``: what is wrong with films, labels and submissions, before a run finds out."""
 
+import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions
-from cxrlt_cli.data import parquet
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.naming import find_naming
+from cxrlt_cli.data.outputs import require_table, write_table
 from cxrlt_cli.data.table import read_csv, read_exclusions
 from cxrlt_cli.engine.films import image_folder, missing
 from cxrlt_cli.engine.label_faults import (
@@ -42,7 +44,7 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.fix is not None:
-        parquet.require_table(options.fix, "--fix", inputs)
+        require_table(options.fix, "--fix", inputs)
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
         has = ", ".join(list(frame.columns)[:8])
@@ -60,6 +62,8 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         faults += submission(frame, options.submission, options)
     if len(frame):
         faults += _films(frame, options, reporter)
+    else:
+        faults += breaking("no film", [options.csv], "The CSV has a header alone, or --exclude leaves nothing.")
     _tell(faults, len(frame), options, reporter)
 
 
@@ -75,7 +79,8 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
     named = {path.resolve() for path in paths}
     spare = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in FILM_FILES and p.resolve() not in named)
     yield from doubtful("films without an id", [path.relative_to(folder) for path in spare], "No row names them.")
-    here = {film: path for film, path in zip(ids, paths, strict=True) if film not in set(absent)}
+    gone_ids = set(absent)
+    here = {film: path for film, path in zip(ids, paths, strict=True) if film not in gone_ids}
     with reporter.progress("Looking at films", len(here)) as advance:
         looks = look_at(list(here.values()), max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
     seen = dict(zip(here, looks, strict=True))
@@ -118,7 +123,8 @@ def _levels(looks: dict[str, Look], frame: pd.DataFrame, options: DataCheckOptio
         if first.setdefault(look.content, film) != film and not look.constant
     ]
     yield from _told_pairs("films that are copies of another", copies, frame, options, exclude=True)
-    chosen = [film for film in films if not looks[film].constant and film not in {second for _, second in copies}]
+    copied = {second for _, second in copies}
+    chosen = [film for film in films if not looks[film].constant and film not in copied]
     if chosen:
         near = near_pairs(np.stack([looks[film].fingerprint for film in chosen]))
         pairs = [(chosen[one], chosen[other]) for one, other in near]
@@ -149,7 +155,9 @@ def _tell(faults: list[Fault], num_films: int, options: DataCheckOptions, report
         reporter.result(f"Wrote {options.json_path}.")
     if options.fix is not None:
         films = list(dict.fromkeys(film for fault in faults for film in fault.films))
-        parquet.write_rows("\n".join([options.id_column, *map(_cell, films)]) + "\n", options.fix, options.id_column)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([[options.id_column], *([film] for film in films)])
+        write_table(text.getvalue(), options.fix, options.id_column)
         reporter.result(f"Wrote {options.fix}: {counted(len(films), 'film')} for --exclude.")
     number = sum(fault.breaks for fault in faults)
     if number:
@@ -165,7 +173,3 @@ def _row(fault: Fault) -> tuple[str, str, str]:
     more = f" and {fault.number - len(fault.examples):,} more" if fault.number > len(fault.examples) else ""
     where = f"{', '.join(fault.examples)}{more}"
     return "breaks" if fault.breaks else "look", f"{fault.number:,}", f"{fault.what}. {fault.advice}\n  {where}"
-
-
-def _cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n') else text

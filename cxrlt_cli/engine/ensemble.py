@@ -14,6 +14,7 @@ from torch import Tensor
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.data import parquet
 from cxrlt_cli.data.loading import FilmDataset
+from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import LabelTable, Texts, read_labels
 from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.films import FilmList
@@ -82,7 +83,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     _check(options)
     fitted_path = options.out.with_suffix(".yaml")
     inputs = (*options.members, options.csv, *options.exclude)
-    parquet.require_table(options.out, "--out", inputs)
+    require_table(options.out, "--out", inputs)
     if options.fit:
         require_file(fitted_path, "--out, with .yaml for --fit,", (*inputs, options.out))
     members = _read(options, reporter)
@@ -130,7 +131,7 @@ def _read(options: EnsembleOptions, reporter: Reporter) -> Members:
     """Every member, before any film is read; raises DataError where they differ in findings."""
     models, files, checkpoints = {}, {}, []
     for index, path in enumerate(options.members):
-        if path.suffix.lower() == ".csv" or parquet.is_parquet(path):
+        if path.suffix.lower() == ".csv" or parquet.holds_parquet(path):
             files[index] = Predictions.read(path, options.id_column)
         else:
             checkpoints.append(Checkpoint.read(path))

@@ -32,7 +32,7 @@ from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, phases_of
 from cxrlt_cli.engine.speed import compile_backbone, eagerly, settled
-from cxrlt_cli.engine.tracking import chosen, tracking
+from cxrlt_cli.engine.tracking import tracking
 from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.metrics import Scores, prevalence, score
 from cxrlt_cli.nets.batch_norm import synchronize
@@ -97,7 +97,7 @@ def _fit(run: "_Run", phases: tuple[Phase, ...], command: str, before: Classifie
     del before
     steps_per_epoch = math.ceil(len(run.draws) / options.accumulate)
     steps_left = options.max_steps or sys.maxsize
-    track = chosen(options.track) if process.is_main else "none"
+    track = options.track if process.is_main else "none"
     with keeper.listening(), tracking(track, folder.path, to_yaml(options), at.num_epochs, reporter) as log:
         for number, phase in enumerate(phases):
             num_steps = min(phase.num_epochs * steps_per_epoch, steps_left)

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from cxrlt_cli.calibration import Calibration
 from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
-from cxrlt_cli.data import parquet
 from cxrlt_cli.data.loading import Batch, FilmDataset
+from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.films import FilmList
@@ -41,9 +41,9 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     Process.of(options)
     inputs = (options.checkpoint, options.csv, *options.exclude)
-    parquet.require_table(options.out, "--out", inputs)
+    require_table(options.out, "--out", inputs)
     if options.decisions is not None:
-        parquet.require_table(options.decisions, "--decisions", inputs)
+        require_table(options.decisions, "--decisions", inputs)
         if options.decisions.resolve() == options.out.resolve():
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
     checkpoint = Checkpoint.read(options.checkpoint)

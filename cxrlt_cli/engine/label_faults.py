@@ -187,12 +187,10 @@ def submission(frame: pd.DataFrame, path: Path, options: DataCheckOptions) -> It
         yield from breaking("submission without a column of ids", [path], f"It is {options.id_column}.")
         return
     ids, wanted = list(submitted[options.id_column]), list(frame[options.id_column])
-    yield from breaking(
-        "films that the submission lacks", [f for f in wanted if f not in set(ids)], "One row a film of --csv."
-    )
-    yield from breaking(
-        "films of the submission that are not asked for", [f for f in ids if f not in set(wanted)], "Leave them out."
-    )
+    there, asked = set(ids), set(wanted)
+    lacking, spare = [film for film in wanted if film not in there], [film for film in ids if film not in asked]
+    yield from breaking("films that the submission lacks", lacking, "One row a film of --csv.")
+    yield from breaking("films of the submission that are not asked for", spare, "Leave them out.")
     yield from breaking(
         "films that the submission has twice", [f for f, n in Counter(ids).items() if n > 1], "Keep one row a film."
     )

@@ -14,10 +14,10 @@ from torch.nn.functional import normalize
 
 from cxrlt_cli import prompts, zeroshot
 from cxrlt_cli.config import OodOptions
-from cxrlt_cli.data import parquet
 from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
+from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import Texts, read_header, read_labels
 from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.films import FilmList
@@ -48,7 +48,7 @@ def ood(options: OodOptions, reporter: Reporter) -> None:
     """
     Process.of(options)
     inputs = (options.csv, options.prompts, *options.exclude)
-    parquet.require_table(options.out, "--out", inputs)
+    require_table(options.out, "--out", inputs)
     if options.report is not None:
         if options.report.resolve() == options.out.resolve():
             raise OptionError(f"--report and --out are both {options.out}.", "Give each a file of its own.")

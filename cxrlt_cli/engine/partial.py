@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrlt_cli.data import parquet
+from cxrlt_cli.data.outputs import finish_table
 from cxrlt_cli.files import write_text
 from cxrlt_cli.predictions import Predictions
 
@@ -56,5 +56,5 @@ class PartialCsvs:
     def finish(self) -> None:
         """Give the files their names; those that are to be Parquet become so now."""
         for path, rows in self._paths.items():
-            parquet.rename(rows, path, self._id_column)
+            finish_table(rows, path, self._id_column)
         self._known.unlink()

@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,7 +29,8 @@ class Tracker(Protocol):
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
         """Numbers by their names, of an epoch counted from 1."""
 
-    def close(self) -> None: ...
+    def close(self, failed: bool) -> None:
+        """The run has ended, or was stopped."""
 
 
 class TensorBoard:
@@ -46,7 +47,7 @@ class TensorBoard:
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         self._writer.close()
 
 
@@ -56,20 +57,20 @@ class Wandb:
     def __init__(self, folder: Path, options: Mapping[str, Any], num_epochs: int) -> None:
         import wandb
 
-        before = _remembered(folder)
+        before = _remembered(folder, "wandb")
         settings = wandb.Settings(silent=True, console="off")
         project = os.environ.get("WANDB_PROJECT", "cxrlt")
         known: dict[str, Any] = {"id": before, "resume": "allow"} if before else {}
         self._run = wandb.init(
             project=project, name=folder.name, dir=folder, config=dict(options), settings=settings, **known
         )
-        _remember(folder, self._run.id)
+        _remember(folder, "wandb", self._run.id)
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=epoch)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
 
 
 class Mlflow:
@@ -80,18 +81,18 @@ class Mlflow:
 
         self._mlflow = mlflow
         mlflow.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", "cxrlt"))
-        before = _remembered(folder)
+        before = _remembered(folder, "mlflow")
         run = mlflow.start_run(run_id=before) if before else mlflow.start_run(run_name=folder.name)
         if not before:
-            _remember(folder, run.info.run_id)
+            _remember(folder, "mlflow", run.info.run_id)
             mlflow.log_params(dict(options))
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
         allowed = {re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII): value for name, value in values.items()}
         self._mlflow.log_metrics(allowed, step=epoch)
 
-    def close(self) -> None:
-        self._mlflow.end_run()
+    def close(self, failed: bool) -> None:
+        self._mlflow.end_run("FAILED" if failed else "FINISHED")
 
 
 TRACKERS: dict[Track, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
@@ -99,7 +100,7 @@ TRACKERS: dict[Track, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
     "wandb": Wandb,
     "mlflow": Mlflow,
 }
-REMEMBERED = "tracker.json"  # in the run folder: by what name a tracker on a server knows the run
+REMEMBERED = "trackers.json"  # in the run folder: by what name each tracker knows the run
 
 
 def chosen(track: Track | None) -> Track:
@@ -113,37 +114,54 @@ def chosen(track: Track | None) -> Track:
 
 @contextmanager
 def tracking(
-    track: Track, folder: Path, options: Mapping[str, Any], num_epochs: int, reporter: Reporter
+    track: Track | None, folder: Path, options: Mapping[str, Any], num_epochs: int, reporter: Reporter
 ) -> Iterator[Log]:
-    """What sends an epoch's numbers to a tracker; nowhere where that is ``none``.
+    """What sends an epoch's numbers to ``chosen(track)``.
 
-    Raises OptionError where the tracker cannot be started.
+    Raises OptionError where a tracker that was asked for cannot be started.
     """
-    if track == "none":
-        yield lambda *_: None
-        return
-    try:
-        tracker: Tracker | None = TRACKERS[track](folder, options, num_epochs)
-    except Exception as error:  # whatever a library of others raises
-        hint = "Set it up as its documentation says (wandb login, MLFLOW_TRACKING_URI), or pass --track none."
-        raise OptionError(f"--track {track} cannot be started: {error}", hint) from error
+    tracker = _started(track, folder, options, num_epochs, reporter)
 
-    def log(summary: EpochSummary, scores: Scores) -> None:
-        nonlocal num_epochs, tracker
-        num_epochs += 1
+    def attempt(what: Callable[[Tracker], None]) -> None:
+        nonlocal tracker
         if tracker is None:
             return
         try:
-            tracker.log(num_epochs, values_of(summary, scores))
-        except Exception as error:
+            what(tracker)
+        except Exception as error:  # whatever a library of others raises
+            reporter.warn(f"The tracker failed and is left out from here on: {error}")
+            with suppress(Exception):  # it was told of already
+                tracker.close(failed=True)
             tracker = None
-            reporter.warn(f"--track {track} failed and is left out from here on: {error}")
+
+    def log(summary: EpochSummary, scores: Scores) -> None:
+        nonlocal num_epochs
+        num_epochs += 1
+        attempt(lambda tracker: tracker.log(num_epochs, values_of(summary, scores)))
 
     try:
         yield log
-    finally:
-        if tracker is not None:
-            tracker.close()
+    except BaseException:
+        attempt(lambda tracker: tracker.close(failed=True))
+        raise
+    attempt(lambda tracker: tracker.close(failed=False))
+
+
+def _started(
+    track: Track | None, folder: Path, options: Mapping[str, Any], num_epochs: int, reporter: Reporter
+) -> Tracker | None:
+    kind = chosen(track)
+    if kind == "none":
+        return None
+    try:
+        return TRACKERS[kind](folder, options, num_epochs)
+    except Exception as error:
+        told = f"--track {kind} cannot be started: {error}"
+        if track is None:
+            reporter.warn(f"{told}. The run is not tracked.")
+            return None
+        hint = "Set it up as its documentation says (wandb login, MLFLOW_TRACKING_URI), or pass --track none."
+        raise OptionError(told, hint) from error
 
 
 def values_of(summary: EpochSummary, scores: Scores) -> dict[str, float]:
@@ -160,10 +178,15 @@ def values_of(summary: EpochSummary, scores: Scores) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _remembered(folder: Path) -> str | None:
+def _names(folder: Path) -> dict[str, str]:
     path = folder / REMEMBERED
-    return json.loads(path.read_text(encoding="utf-8"))["id"] if path.exists() else None
+    names: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return names
 
 
-def _remember(folder: Path, name: str) -> None:
-    write_text(folder / REMEMBERED, json.dumps({"id": name}) + "\n")
+def _remembered(folder: Path, tracker: str) -> str | None:
+    return _names(folder).get(tracker)
+
+
+def _remember(folder: Path, tracker: str, name: str) -> None:
+    write_text(folder / REMEMBERED, json.dumps({**_names(folder), tracker: name}) + "\n")

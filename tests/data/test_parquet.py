@@ -1,5 +1,8 @@
 """Parquet is the CSV that it could be."""
 
+import os
+import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 
 from cxrlt_cli.config import EnsembleOptions, InferOptions
 from cxrlt_cli.data import parquet
+from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import read_csv, read_exclusions, read_ids, read_labels
 from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.infer import infer
@@ -48,6 +52,41 @@ def test_columns_are_read_as_the_text_that_a_csv_would_hold(tmp_path: Path) -> N
     assert frame.index.tolist() == [2, 3, 4], "rows as a spreadsheet counts them"
 
 
+def test_numbers_are_never_written_with_an_exponent_or_empty_decimals(tmp_path: Path) -> None:
+    """Patients' numbers are floats where one is missing; they must be those of the CSV beside it."""
+    patients = pd.Series([1e10, 123456789012.0, 1e15, None, 0.25, 1234567.5])
+    prices = [Decimal("1.00"), Decimal("0.00"), Decimal("10.00"), Decimal("0.50"), None, Decimal("7.00")]
+    frame = pd.DataFrame({"ImageID": list("abcdef"), "PatientID": patients, "Mass": prices})
+    read = read_csv(written(frame, tmp_path / "labels.parquet"))
+    assert list(read.PatientID) == ["10000000000", "123456789012", "1000000000000000", "", "0.25", "1234567.5"]
+    assert list(read.Mass) == ["1", "0", "10", "0.5", "", "7"]
+
+
+def test_a_cell_without_end_takes_no_memory(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"ImageID": [str(row) for row in range(5000)], "Note": pd.Categorical(["x" * 2_000_000] * 5000)}
+    )
+    path = written(frame, tmp_path / "labels.parquet")
+    assert path.stat().st_size < 10**6
+    with pytest.raises(DataError, match=r"column 'Note' holds a cell of 2,000,000 characters"):
+        read_csv(path)
+
+
+def test_outputs_are_told_by_their_ending_alone(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_bytes(written(FRAME, tmp_path / "labels.parquet").read_bytes())
+    Predictions(np.array(["a"], object), ("Mass",), np.ones((1, 1))).write(path)
+    assert path.read_text() == "ImageID,Mass\na,1\n"
+
+
+def test_pipes_are_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=(tmp_path / "pipe").write_text, args=["ImageID,Mass\na.png,1\n"])
+    thread.start()
+    assert read_ids(tmp_path / "pipe").tolist() == ["a.png"]
+    thread.join()
+
+
 def test_labels_are_those_of_the_csv(labels: Path, tmp_path: Path) -> None:
     path = written(pd.read_csv(labels, dtype={"PatientID": str}), tmp_path / "labels.parquet")
     mine, theirs = read_labels(path), read_labels(labels)
@@ -82,7 +121,7 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, damage: str) -> None:
     elif damage == "lists":
         written(FRAME.assign(Boxes=pd.Series([[1], [2], []])), path)
     elif damage == "bytes":
-        written(FRAME.assign(Boxes=[b"\xff"] * 3), path)
+        written(FRAME.assign(Boxes=[b"text"] * 3), path)
     with pytest.raises(DataError, match=r"labels\.parquet"):
         read_csv(path)
 
@@ -121,5 +160,5 @@ def test_without_pyarrow_it_is_refused_before_any_work(tmp_path: Path, monkeypat
         read_csv(path)
     assert caught.value.hint == 'pip install "cxrlt[parquet]"'
     with pytest.raises(InstallError):
-        parquet.require_table(tmp_path / "new.parquet", "--out")
-    parquet.require_table(tmp_path / "new.csv", "--out")
+        require_table(tmp_path / "new.parquet", "--out")
+    require_table(tmp_path / "new.csv", "--out")

@@ -128,6 +128,7 @@ def command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # signals to its group are for it alone
         env={**os.environ, **environment},
     )
 

@@ -55,7 +55,7 @@ def test_wandb_follows_without_a_network(labels: Path, tmp_path: Path, monkeypat
     monkeypatch.setenv("WANDB_MODE", "offline")
     train(run_options(labels, tmp_path, track="wandb", max_steps=1), Recorder())
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
-    name = json.loads((tmp_path / tracking.REMEMBERED).read_text())["id"]
+    name = json.loads((tmp_path / tracking.REMEMBERED).read_text())["wandb"]
     assert folder.name.endswith(name)
     told = next(folder.glob("*.wandb")).read_bytes()
     assert b"val_ap_finding/nodule" in told
@@ -79,6 +79,7 @@ def test_mlflow_follows_a_run_that_goes_on(labels: Path, tmp_path: Path, monkeyp
     client = mlflow.MlflowClient()
     (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
     assert run.data.params["backbone"] == "test_convnext"
+    assert run.info.status == "FINISHED"
     metrics = client.get_metric_history(run.info.run_id, "val/ap")
     assert [metric.step for metric in metrics] == [1, 2, 3]
     assert [metric.value for metric in metrics] == pytest.approx([epoch["val_ap"] for epoch in history(out)])
@@ -93,23 +94,54 @@ def stopping_at(epoch: int, log: Any) -> Any:
     return told
 
 
+def test_a_run_that_failed_is_not_told_as_finished(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setattr(tracking.Mlflow, "log", stopping_at(1, tracking.Mlflow.log))
+    with pytest.raises(KeyboardInterrupt):
+        train(run_options(labels, tmp_path / "run", track="mlflow"), Recorder())
+    name = json.loads((tmp_path / "run" / tracking.REMEMBERED).read_text())["mlflow"]
+    assert mlflow.MlflowClient().get_run(name).info.status == "FAILED"
+
+
+def test_another_tracker_may_follow_the_rest_of_a_run(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    out = tmp_path / "run"
+    monkeypatch.setattr(tracking.Wandb, "log", stopping_at(2, tracking.Wandb.log))
+    with pytest.raises(KeyboardInterrupt):
+        train(run_options(labels, out, track="wandb", checkpoint_minutes=0), Recorder())
+    train(run_options(labels, out, track="mlflow", checkpoint_minutes=0, resume=True), Recorder())
+    assert set(json.loads((out / tracking.REMEMBERED).read_text())) == {"wandb", "mlflow"}
+
+
 def test_names_of_findings_suit_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     tracker = tracking.Mlflow(tmp_path, {}, 0)
     tracker.log(1, {"val_ap_finding/Größe (a, b)": 0.5})
-    tracker.close()
+    tracker.close(failed=False)
 
 
-def test_a_tracker_that_fails_costs_a_warning(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
+@pytest.mark.parametrize("failing", ["log", "close"])
+def test_a_tracker_that_fails_costs_a_warning(
+    failing: str, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ConnectionError("no route to the server")
 
-    monkeypatch.setattr(tracking.TensorBoard, "log", fail)
+    monkeypatch.setattr(tracking.TensorBoard, failing, fail)
     recorder = Recorder()
     train(run_options(labels, tmp_path, track="tensorboard"), recorder)
-    assert [text for text in recorder.warnings if "--track" in text] == [
-        "--track tensorboard failed and is left out from here on: no route to the server"
+    assert [text for text in recorder.warnings if "tracker" in text] == [
+        "The tracker failed and is left out from here on: no route to the server"
     ]
     assert len(history(tmp_path)) == 3
 
@@ -133,3 +165,15 @@ def test_a_tracker_that_cannot_be_started_ends_the_command(
     monkeypatch.setitem(tracking.TRACKERS, "wandb", refuse)
     with pytest.raises(OptionError, match="--track wandb cannot be started: No API key"):
         train(run_options(labels, tmp_path / "run", track="wandb"), Recorder())
+
+
+def test_the_default_tracker_costs_a_warning_where_it_cannot_be_started(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> tracking.Tracker:
+        raise ImportError("numpy is too new")
+
+    monkeypatch.setitem(tracking.TRACKERS, "tensorboard", refuse)
+    recorder = Recorder()
+    train(run_options(labels, tmp_path / "run", track=None, max_steps=1), recorder)
+    assert "--track tensorboard cannot be started: numpy is too new. The run is not tracked." in recorder.warnings
