@@ -137,7 +137,7 @@ class Learner:
         if self._phase.trains == "head":
             self._model.backbone.eval()
         (total, num_films), num_labels = so_far, 0
-        previous: tuple[Tensor, Batch, int] | None = None
+        previous: tuple[Callable[[], float], Tensor, int] | None = None
         mine = on_device(islice(batches, len(numbers)), self._process.device)
         for number, batch in zip(numbers, mine, strict=False):
             if batch.faults:
@@ -146,9 +146,9 @@ class Learner:
             steps = (number + 1) % self._accumulate == 0 or number == numbers[-1]
             loss, labelled = self._add_gradient(batch, labels, last=steps)
             num_labels += labelled
-            if previous is not None:  # read a batch late, so that the device need not wait for it
+            if previous is not None:  # read a batch late: the device has this one to do, and need not wait
                 total += self._checked(*previous, ids)
-            previous = loss, batch, self._step + 1
+            previous = loss, batch.indices, self._step + 1
             num_films += len(batch.indices)
             if steps:
                 self._update(num_labels)
@@ -160,7 +160,7 @@ class Learner:
         total, num_films = self._process.summed(torch.tensor([total, num_films], dtype=torch.float64)).tolist()
         return total / max(1, num_films), int(num_films)
 
-    def _add_gradient(self, batch: Batch, labels: Tensor, last: bool) -> tuple[Tensor, int]:
+    def _add_gradient(self, batch: Batch, labels: Tensor, last: bool) -> tuple[Callable[[], float], int]:
         """Add the gradient of the loss summed over the labelled entries, in units of ``UNIT``; give mean and number.
 
         The ``last`` before a step adds those of the other processes.
@@ -170,13 +170,14 @@ class Learner:
         with nullcontext() if last or not isinstance(network, DistributedDataParallel) else network.no_sync():
             return self._backward(images, labels)
 
-    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, int]:
+    def _backward(self, images: Tensor, labels: Tensor) -> tuple[Callable[[], float], int]:
         with self._process.autocast():
             logits = self._network(images)
         loss: Tensor = self._criterion(logits, labels.to(logits.device, non_blocking=True))
+        value = _on_its_way(loss.detach())
         labelled = int((~torch.isnan(labels)).sum())
         self._scaler.scale(loss * (labelled / UNIT)).backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), labelled
+        return value, labelled
 
     def _update(self, num_labels: int) -> None:
         """A step down the mean loss of all entries that were labelled since the last one, on whichever process."""
@@ -196,14 +197,29 @@ class Learner:
         if self._ema is not None:
             self._ema.update(self._model, step=self._step)
 
-    def _checked(self, loss: Tensor, batch: Batch, step: int, ids: Sequence[str]) -> float:
+    def _checked(self, loss: Callable[[], float], indices: Tensor, step: int, ids: Sequence[str]) -> float:
         """The loss of a batch times its films."""
-        value = loss.item()
+        value = loss()
         if not math.isfinite(value):
-            films = listed([ids[index] for index in batch.indices.tolist()], 8)
+            films = listed([ids[index] for index in indices.tolist()], 8)
             flags = {"head": "--lr-warmup", "retrain": "--lr-head"}.get(self._phase.name, "--lr-head and --lr-backbone")
             raise WorkerError(
                 f"The loss is {value} in phase '{self._phase.name}', step {step}; films {films}.",
                 f"Lower {flags}, or pass --precision fp32.",
             )
-        return value * len(batch.indices)
+        return value * len(indices)
+
+
+def _on_its_way(loss: Tensor) -> Callable[[], float]:
+    """A scalar that is copied to the host when it is there; whoever asks for it waits for that, not for later work."""
+    if loss.device.type != "cuda":
+        return loss.item
+    copy, copied = torch.empty((), dtype=loss.dtype, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+    copy.copy_(loss, non_blocking=True)
+    copied.record()
+
+    def value() -> float:
+        copied.synchronize()
+        return float(copy)
+
+    return value

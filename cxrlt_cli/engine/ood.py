@@ -16,7 +16,7 @@ from cxrlt_cli import prompts, zeroshot
 from cxrlt_cli.config import OodOptions
 from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.data.image import report_faults
-from cxrlt_cli.data.loading import Batch, FilmDataset, ordered_loader
+from cxrlt_cli.data.loading import Batch, FilmDataset, on_device, ordered_loader
 from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import Texts, read_header, read_labels
 from cxrlt_cli.engine.cache import film_source, keep_films
@@ -183,7 +183,8 @@ class _Looking:
         dataset = FilmDataset(film_source(chosen, [self._encoder.prepare], self._options))
         workers, pin = self._process.num_workers, self._process.pins
         faults: list[FilmError] = []
-        for batch in ordered_loader(dataset, batch_size=self._options.batch_size, num_workers=workers, pin=pin):
+        loader = ordered_loader(dataset, batch_size=self._options.batch_size, num_workers=workers, pin=pin)
+        for batch in on_device(loader, self._process.device):
             faults.extend(batch.faults)
             if batch.films:
                 yield rows[batch.indices.numpy()], self.encode(batch)
@@ -193,7 +194,7 @@ class _Looking:
     def encode(self, batch: Batch) -> NDArray[np.float32]:
         """Features ``[n, D]`` of a batch; of several views of a film the mean, brought back to length 1."""
         (films,) = batch.films
-        levels = films.to(self._process.device).float()
+        levels = films.float()
         seen = [self._encoder.encode_images(view.apply(levels)) for view in VIEWS[self._options.tta]]
         features = normalize(torch.stack(seen).mean(dim=0), dim=1).cpu()
         if not torch.isfinite(features).all():

@@ -29,11 +29,13 @@ from cxrlt_cli.data.sampling import create
 from cxrlt_cli.data.table import stream_ids
 from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.engine.process import Process
+from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets import heads
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.tta import VIEWS
+from tests.benchmarks.harness import memory
 
 FILMS, FINDINGS = (10**3, 10**4, 10**5, 10**6), (5, 15, 50, 150, 500)
 
@@ -69,6 +71,7 @@ def measured(name: str, sizes: Sequence[int], ready: Ready) -> tuple[Curve, Curv
 
 def once(ready: Ready, size: int) -> tuple[float, float]:
     """Seconds and MB of the work for one size."""
+    keep_freed_memory()  # as every command does
     work = ready(size)
     times = []
     gc.collect()
@@ -79,12 +82,6 @@ def once(ready: Ready, size: int) -> tuple[float, float]:
         work()
         times.append(time.perf_counter() - start)
     return min(times), max(LEAST, memory("VmHWM") - before)
-
-
-def memory(what: str) -> float:
-    """MB, of Linux's own account of this process."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(what))
-    return int(line.split()[1]) / 1000
 
 
 def reading_a_csv(folder: Path, size: int) -> Callable[[], object]:

@@ -44,6 +44,7 @@ def prepare(folder: Path) -> None:
     for path in films(folder):
         for number in range(8):
             (folder / "many" / f"{number}-{path.name}").hardlink_to(path)
+    check(folder)
 
 
 def prepare_cache(folder: Path) -> None:
@@ -59,9 +60,20 @@ def films(folder: Path) -> list[Path]:
     return sorted((folder / "films").iterdir())
 
 
-def bare_decode(folder: Path) -> Callable[[], int]:
+def on_cores(number: int) -> None:
+    """This process and its threads, from now on; OpenCV has no threads of its own."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:number])
     cv2.setNumThreads(0)
-    return lambda: len([cv2.imread(str(path), cv2.IMREAD_UNCHANGED) for path in films(folder)])
+
+
+def bare_decode(folder: Path) -> Callable[[], int]:
+    on_cores(1)
+    return lambda: sum(cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is not None for path in films(folder))
+
+
+def bare_decode_keeping_memory(folder: Path) -> Callable[[], int]:
+    keep_freed_memory()
+    return bare_decode(folder)
 
 
 def script(path: Path) -> Any:
@@ -73,13 +85,13 @@ def script(path: Path) -> Any:
 
 
 def by_script(folder: Path) -> Callable[[], int]:
-    cv2.setNumThreads(0)
-    return lambda: len([script(path) for path in films(folder)])
+    on_cores(1)
+    return lambda: sum(script(path) is not None for path in films(folder))
 
 
 def ours(folder: Path, num_threads: int = 1) -> Callable[[], int]:
     keep_freed_memory()  # as every command does
-    cv2.setNumThreads(0)
+    on_cores(num_threads)
     rounds = iter(range(1000))
 
     def once() -> int:
@@ -106,13 +118,13 @@ def float_film(path: Path) -> Any:
 def augmented_raw(folder: Path) -> Callable[[], int]:
     cv2.setNumThreads(0)
     augment = float_augmentation()
-    return lambda: len([augment(image=float_film(path))["image"] for path in films(folder)])
+    return lambda: sum(augment(image=float_film(path)) is not None for path in films(folder))
 
 
 def augmented_float(folder: Path) -> Callable[[], int]:
     cv2.setNumThreads(0)
     augment, ready = float_augmentation(), [float_film(path) for path in films(folder)]
-    return lambda: len([augment(image=film)["image"] for _ in range(8) for film in ready])
+    return lambda: sum(augment(image=film) is not None for _ in range(8) for film in ready)
 
 
 def augmented_cached(folder: Path) -> Callable[[], int]:
@@ -121,7 +133,7 @@ def augmented_cached(folder: Path) -> Callable[[], int]:
     kept = FilmCache(folder / "kept", RECIPE).films(films(folder))
     assert kept is not None
     dataset, rounds = FilmDataset(kept, Augmentation()), iter(range(10**6))
-    return lambda: len([dataset[index % NUM_FILMS, next(rounds)] for index in range(20 * NUM_FILMS)])
+    return lambda: sum(dataset[index % NUM_FILMS, next(rounds)] is not None for index in range(20 * NUM_FILMS))
 
 
 def check(folder: Path) -> None:
@@ -132,6 +144,9 @@ def check(folder: Path) -> None:
 
 BENCHMARKS = (
     Benchmark("first reading, one core, to bare decoding", "films/s", bare_decode, ours, 0.87, prepare=prepare),
+    Benchmark(
+        "the same, freed memory kept by both", "films/s", bare_decode_keeping_memory, ours, 0.87, prepare=prepare
+    ),
     Benchmark("first reading, one core, to a script", "films/s", by_script, ours, 1.0, prepare=prepare),
     Benchmark("first reading, two cores to one", "films/s", ours, partial(ours, num_threads=2), 1.8, prepare=prepare),
     Benchmark(

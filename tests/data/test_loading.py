@@ -9,8 +9,10 @@ import torch
 
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.image import Preprocessing, read_film
-from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, FilmFiles, ordered_loader, training_loader
+from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, FilmFiles, on_device, ordered_loader, training_loader
 from cxrlt_cli.data.sampling import uniform
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 
 NUM_FILMS = 10
 
@@ -109,6 +111,17 @@ def test_workers_of_a_process_that_was_spawned_are_forked(paths: list[Path], mon
     loader = ordered_loader(dataset, batch_size=4, num_workers=1, pin=False)
     assert sum(len(batch.indices) for batch in loader) == len(paths)
     assert type(loader._iterator._workers[0]).__name__ == "ForkProcess"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])
+def test_batches_come_to_a_device_as_they_are(paths: list[Path], device: str) -> None:
+    dataset = FilmDataset(FilmFiles(paths, [Preprocessing(32), Preprocessing(64)], 10**8))
+    batches = list(ordered_loader(dataset, batch_size=3, num_workers=0, pin=device == "cuda"))
+    moved = list(on_device(batches, torch.device(device)))
+    assert len(moved) == len(batches)
+    for mine, theirs in zip(moved, batches, strict=True):
+        assert [films.device.type for films in mine.films] == [device, device]
+        assert all(torch.equal(a.cpu(), b) for a, b in zip(mine.films, theirs.films, strict=True))
 
 
 @pytest.mark.parametrize("num_films", [1, 3, 5])
