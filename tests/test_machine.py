@@ -18,6 +18,23 @@ def test_cores_are_those_that_this_process_may_use() -> None:
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.parametrize(("given", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given: dict[str, str], found: str) -> None:
+    """Where OpenMP is loaded, that is, which tells its settings then."""
+    code = (
+        "import sys; sys.argv = ['cxrlt', 'infer', 'nothing']\n"
+        "from cxrlt_cli.cli.app import main\n"
+        "assert 'torch' not in sys.modules\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' in sys.modules"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "true", **given}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert f"OMP_WAIT_POLICY = '{found.upper()}'" in done.stderr
+
+
 FAULTS = """
 import resource
 from cxrlt_cli.machine import keep_freed_memory

@@ -9,7 +9,7 @@ from cxrlt_cli import __version__
 from cxrlt_cli import config as c
 from cxrlt_cli.cli.options import as_command, resolve
 from cxrlt_cli.errors import explain
-from cxrlt_cli.machine import keep_freed_memory
+from cxrlt_cli.machine import keep_freed_memory, share_cores
 
 if TYPE_CHECKING:
     from cxrlt_cli.engine.reporting import Reporter
@@ -50,6 +50,7 @@ def command(
             try:
                 options = resolve(model, ctx)
                 debug = options.debug
+                share_cores()
                 keep_freed_memory()
                 with waiting(err, options.quiet):
                     run = load()
