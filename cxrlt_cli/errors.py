@@ -7,7 +7,7 @@
     ├── CheckpointError   4   a file of weights
     │   └── ModelError    4   a hub model that cannot be had
     ├── WorkerError       5   a training process that failed
-    └── InstallError      1   a package or a system library that is missing
+    └── InstallError      2   a package or a system library that is missing
 
 A message says what is wrong and where; the hint says what to do. Anything that is not a ``CxrltError`` is a bug in
 cxrlt: exit code 1 and a traceback.
@@ -65,7 +65,7 @@ class WorkerError(CxrltError):
 
 
 class InstallError(CxrltError):
-    exit_code = 1
+    exit_code = 2
 
 
 def listed(items: Sequence[object], shown: int = 5) -> str:

@@ -54,7 +54,8 @@ class Predictions:
         path = Path(path)
         frame = read_csv(path)
         if id_column not in frame.columns:
-            raise DataError(f"{path} has no column '{id_column}' (it has {listed(list(frame.columns), 8)}).")
+            has = listed(list(frame.columns), 8)
+            raise DataError(f"{path} has no column '{id_column}' (it has {has}).", "Pass --id-column.")
         ids = frame.pop(id_column).to_numpy(object)
         frame = frame.drop(columns=OOD_SCORE, errors="ignore")
         if frame.shape[1] == 0:

@@ -97,20 +97,21 @@ def demo(folder: Path, seed: int, run: Callable[[Sequence[str]], int], out: Cons
     Raises OptionError where the folder holds something else, CxrltError where a step fails.
     """
     story = steps(folder, seed)
-    finished = _finished(folder, seed)
-    start = time.monotonic()
+    finished, seconds = _finished(folder, seed)
     for number, step in enumerate(story, 1):
         out.print(Rule(Text(f"{number} of {len(story)}: {step.why}"), align="left", style="cyan"))
         out.print(f"$ cxrlt {shlex.join(step.command)}", markup=False, highlight=False, soft_wrap=True)
         if step.leaves in finished and (folder / step.leaves).exists():
             out.print("Done before.")
             continue
+        start = time.monotonic()
         code = run(_going_on(step, folder))
+        seconds += time.monotonic() - start
         if code:
             raise StepError(code)
         finished.append(step.leaves)
-        write_text(folder / DONE, json.dumps({"seed": seed, "finished": finished}) + "\n")
-    _summary(folder, time.monotonic() - start, out)
+        write_text(folder / DONE, json.dumps({"seed": seed, "seconds": seconds, "finished": finished}) + "\n")
+    _summary(folder, seconds, out)
 
 
 class StepError(CxrltError):
@@ -119,17 +120,18 @@ class StepError(CxrltError):
         self.exit_code = code
 
 
-def _finished(folder: Path, seed: int) -> list[str]:
+def _finished(folder: Path, seed: int) -> tuple[list[str], float]:
+    """What the steps that are done have left, and how long they took."""
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{folder} is a file; the demonstration needs a folder.")
     if not (folder / DONE).exists():
         if folder.is_dir() and any(path.name != "films" for path in folder.iterdir()):
             raise OptionError(f"{folder} holds other files already.", "Pass another folder.")
-        return []
+        return [], 0.0
     before = json.loads((folder / DONE).read_text(encoding="utf-8"))
     if before["seed"] != seed:
         raise OptionError(f"{folder} was begun with --seed {before['seed']}.", "Pass that, or another folder.")
-    return list(before["finished"])
+    return list(before["finished"]), float(before["seconds"])
 
 
 def _going_on(step: Step, folder: Path) -> tuple[str, ...]:

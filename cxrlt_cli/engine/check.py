@@ -161,9 +161,11 @@ def _tell(faults: list[Fault], num_films: int, options: DataCheckOptions, report
         reporter.result(f"Wrote {options.fix}: {counted(len(films), 'film')} for --exclude.")
     number = sum(fault.breaks for fault in faults)
     if number:
+        listable = sum(fault.breaks and bool(fault.films) for fault in faults)
+        hint = f"The films of {listable} of them can be left out: --fix exclude.csv, then --exclude exclude.csv."
         raise DataError(
             f"{counted(number, 'fault')} would break a run.",
-            "Mend them; films that are at fault can be left out: --fix exclude.csv, then --exclude exclude.csv.",
+            hint if listable and options.fix is None else "Mend the files that are named.",
         )
     others = f"; {counted(len(faults), 'thing')} to look at" if faults else ""
     reporter.result(f"Nothing that would break a run{others}.")

@@ -82,8 +82,11 @@ def fit(
 
 def _fit(run: "_Run", phases: tuple[Phase, ...], command: str, before: Classifier | None, folder: RunFolder) -> Scores:
     options, process, reporter = run.options, run.process, run.reporter
-    keeper = Keeper(folder.path / "resume.pt", options, process, _digest(run.training, run.validation))
-    at, learned = (keeper.read() if options.resume else None) or (Position(), None)
+    keeper = Keeper(folder.path / "resume.pt", options, process, _digest(run.training, run.validation), reporter.note)
+    kept = keeper.read() if options.resume else None
+    if options.resume and kept is None:
+        reporter.warn(f"--resume: {keeper.path} does not exist; the run starts from the beginning.")
+    at, learned = kept or (Position(), None)
     if at.finished:
         reporter.result(f"{folder.path} is finished.")
         return run.score_of(folder)
@@ -228,7 +231,7 @@ class _Run:
 
     def tell(self, wish: Wish, path: Path) -> None:
         if wish == "stop":
-            self.reporter.warn(f"Stopped by SIGTERM; the state is kept in {path}. Go on with --resume.")
+            self.reporter.warn(f"Stopped; the state is kept in {path}. Go on with --resume.")
 
     def score_of(self, folder: RunFolder) -> Scores:
         """The scores of the best epoch, from the predictions that it left."""

@@ -4,7 +4,7 @@ import json
 import pickle
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,22 +54,26 @@ class Position:
 
 @dataclass
 class Keeper:
-    """Writes ``resume.pt`` when it is due: every so many minutes, and when SIGTERM or SIGUSR1 came.
+    """Writes ``resume.pt`` when it is due: every so many minutes, and when SIGTERM, SIGUSR1 or Ctrl-C came.
 
-    After SIGTERM it stops. All processes ask after each step, and agree.
+    After SIGTERM and Ctrl-C it stops; a second Ctrl-C does at once. All processes ask after each step, and agree. Of
+    several, whoever started them hears Ctrl-C, and ends them.
     """
 
     path: Path
     options: FitOptions
     process: Process
     data: str  # a hash of the labels
+    note: Callable[[str], None] = lambda _: None
     _last: float = field(default_factory=lambda: time.monotonic())
     _asked: bool = False
-    _stops: bool = False
+    _stopped_by: int = 0  # the signal
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._hear) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        alone = self.process.num_processes == 1
+        heard = (signal.SIGTERM, signal.SIGUSR1, *((signal.SIGINT,) if alone else ()))
+        before = {number: signal.signal(number, self._hear) for number in heard}
         try:
             yield
         finally:
@@ -77,18 +81,26 @@ class Keeper:
                 signal.signal(number, handler)
 
     def _hear(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGINT and self._stopped_by:
+            raise KeyboardInterrupt
         self._asked = True
-        self._stops |= number == signal.SIGTERM
+        if number != signal.SIGUSR1:
+            self._stopped_by = number
+        if number == signal.SIGINT:
+            self.note("Stopping when the state can be kept; Ctrl-C again stops at once.")
 
     def due(self) -> Wish:
         """Whether to write now, and to stop; the same on every process."""
         late = time.monotonic() - self._last >= 60 * self.options.checkpoint_minutes
-        wish = torch.tensor([int(self._asked or (late and self.process.is_main)), int(self._stops)])
+        wish = torch.tensor([int(self._asked or (late and self.process.is_main)), int(self._stopped_by > 0)])
         asked, stops = self.process.summed(wish).tolist()
         return "stop" if stops else "write" if asked else "go on"
 
     def write(self, position: Position, learner: Mapping[str, Any], wish: Wish = "write") -> None:
-        """``resume.pt``, whole or not at all; then the end of this process, with 143, if that is the ``wish``."""
+        """``resume.pt``, whole or not at all; then the end of this process, if that is the ``wish``.
+
+        With 143 after SIGTERM, as an interruption after Ctrl-C.
+        """
         states = self.process.collected(_random_state(self.process.device))
         if self.process.is_main:
             content = {
@@ -102,6 +114,8 @@ class Keeper:
             with replacing(self.path) as temporary:
                 torch.save(content, temporary)
         self._last, self._asked = time.monotonic(), False
+        if wish == "stop" and self._stopped_by == signal.SIGINT:
+            raise KeyboardInterrupt
         if wish == "stop":
             raise SystemExit(128 + signal.SIGTERM)
 

@@ -85,6 +85,9 @@ def labels(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
         if name not in frame.columns:
             yield from breaking("findings that are no column", [name], "Check --findings.")
     names = _findings(frame, options)
+    passed_over = [name for name in frame.columns if name not in (*names, options.id_column, options.patient_column)]
+    void = [name for name in passed_over if len(frame) and (frame[name] == "").all()]
+    yield from doubtful("columns without any value", void, "They are passed over.")
     if not names:
         yield from doubtful(
             "no column of 0 and 1", [options.csv], "Findings are such columns; to predict, none is needed."
@@ -113,6 +116,8 @@ def labels(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
     yield from doubtful(
         f"findings with fewer than {FEW} positives", few, "Their scores will have wide intervals or none."
     )
+    always = [name for name, column in zip(names, targets.T, strict=True) if len(column) and (column == 1).all()]
+    yield from doubtful("findings that every film has", always, "AP is 1 whatever is predicted. Is it a finding?")
     empty = [name for name, column in zip(names, targets.T, strict=True) if np.isnan(column).all()]
     yield from doubtful("findings without any label", empty, "Every cell is empty.")
     ids = frame[options.id_column].to_numpy(object)

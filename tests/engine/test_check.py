@@ -138,6 +138,8 @@ PLANTED: dict[str, tuple[Plant, bool]] = {
     "findings with a name that is refused": (add_column("=Bulla", "0"), True),
     "findings that look like metadata": (sexed, False),
     "findings without a positive": (add_column("Bulla", "0"), False),
+    "findings that every film has": (add_column("Always", "1"), False),
+    "columns without any value": (add_column("Remarks", ""), False),
     "findings without any label": (lambda frame, _: frame.__setitem__("Hernia", ""), False),
     "films that are 'Normal' and have a finding": (contradicted, False),
     "ids without a film": (gone, True),

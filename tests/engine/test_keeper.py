@@ -108,7 +108,8 @@ def test_kill_9_at_any_moment_changes_nothing(whole: Path, labels: Path, tmp_pat
     assert hashes(out) == hashes(whole)
 
 
-def test_sigterm_keeps_what_was_learned_and_ends(labels: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_keeps_what_was_learned_and_ends(labels: Path, tmp_path: Path, number: int, code: int) -> None:
     out = tmp_path / "run"
     arguments = ["train", "--csv", labels, "--out", out, "--weights=none", "--val-fraction=0.3", "--workers=2"]
     process = command(*arguments, "--device=cpu", *FLAGS, "--checkpoint-minutes=60", "--epochs=500")
@@ -119,9 +120,10 @@ def test_sigterm_keeps_what_was_learned_and_ends(labels: Path, tmp_path: Path) -
     while not (out / "resume.pt").exists() and process.poll() is None:
         time.sleep(0.05)
     before = (out / "resume.pt").stat().st_mtime_ns
-    os.killpg(process.pid, signal.SIGTERM)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
+    assert process.returncode == code, err
+    assert "Go on with --resume" in err
     assert (out / "resume.pt").stat().st_mtime_ns > before
     position = torch.load(out / "resume.pt", weights_only=True)["position"]
     assert position["num_epochs"] >= 1
@@ -157,6 +159,21 @@ def test_a_state_cut_anywhere_is_told(whole: Path, labels: Path, tmp_path: Path)
         (tmp_path / "resume.pt").write_bytes(data[:length])
         with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
             keeper.read()
+
+
+def test_a_second_ctrl_c_stops_at_once(labels: Path, tmp_path: Path) -> None:
+    options = run_options(labels, tmp_path)
+    notes: list[str] = []
+    keeper = Keeper(tmp_path / "resume.pt", options, Process.of(options), "data", notes.append)
+    with keeper.listening():
+        signal.raise_signal(signal.SIGINT)
+        assert keeper.due() == "stop"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert len(notes) == 1
+    with pytest.raises(KeyboardInterrupt):
+        keeper.write(Position(), {}, "stop")
+    assert (tmp_path / "resume.pt").exists()
 
 
 def test_the_state_is_written_when_it_is_due(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
