@@ -1,10 +1,7 @@
 import json
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as machine.share_cores has it, before PyTorch is loaded
 
 import numpy as np
 import open_clip
