@@ -190,8 +190,8 @@ def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) 
 def _begin_worker(_: int) -> None:
     """On one core; and as long as the process that it reads for, which may be keeping its state after such a signal."""
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _collate(samples: list[Sample]) -> Batch:

@@ -59,9 +59,8 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a CSV.") from error
     except UnicodeDecodeError as error:
-        with path.open("rb") as binary:
-            if binary.read(4) == b"PK\x03\x04":
-                raise DataError(f"{path} is an Excel workbook, not a CSV.", "Save it as 'CSV UTF-8'.") from error
+        if error.object.startswith(b"PK\x03\x04"):
+            raise DataError(f"{path} is an Excel workbook, not a CSV.", "Save it as 'CSV UTF-8'.") from error
         raise DataError(
             f"{path} is not UTF-8 text ({error.reason} in line {_undecodable_line(path)}).",
             "Is it a CSV? Then save it as UTF-8.",

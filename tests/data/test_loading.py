@@ -1,4 +1,6 @@
 import multiprocessing
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +113,16 @@ def test_workers_of_a_process_that_was_spawned_are_forked(paths: list[Path], mon
     loader = ordered_loader(dataset, batch_size=4, num_workers=1, pin=False)
     assert sum(len(batch.indices) for batch in loader) == len(paths)
     assert type(loader._iterator._workers[0]).__name__ == "ForkProcess"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_workers_outlive_a_signal_to_the_whole_group(paths: list[Path], number: int) -> None:
+    """As a terminal sends Ctrl-C: the process that they read for may need them until its state is kept."""
+    dataset = FilmDataset(FilmFiles(paths * 8, [Preprocessing(32)], 10**8))
+    batches = iter(ordered_loader(dataset, batch_size=1, num_workers=1, pin=False))
+    seen = len(next(batches).indices)
+    os.kill(batches._workers[0].pid, number)  # type: ignore[attr-defined]
+    assert seen + sum(len(batch.indices) for batch in batches) == len(dataset)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_GPU)])

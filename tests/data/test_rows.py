@@ -38,6 +38,7 @@ def test_the_limit_is_of_a_row_not_of_a_file(tmp_path: Path, monkeypatch: pytest
     (GOOD.encode("utf-16-le"), r"line 1 holds a NUL"),
     (GOOD.replace("b.png", "b\0.png").encode(), r"line 3 holds a NUL"),
     (GOOD.encode() + b"d.png,4,0,1\n" * 3000 + "ü.png,5,0,1\n".encode("latin-1"), "not UTF-8 text .* in line 3005"),
+    (b"PK\x03\x04\x14\0\x06\0" + bytes(range(128, 256)) * 9, "is an Excel workbook"),
     (GOOD.encode() + b"\xc3", "not UTF-8 text .* in line 5"),
 ])  # fmt: skip
 def test_other_encodings_are_told_by_their_line(tmp_path: Path, data: bytes, said: str) -> None:
