@@ -107,10 +107,12 @@ def demo(folder: Path, seed: int, run: Callable[[Sequence[str]], int], out: Cons
         start = time.monotonic()
         code = run(_going_on(step, folder))
         seconds += time.monotonic() - start
+        if not code:
+            finished.append(step.leaves)
+        if finished:
+            write_text(folder / DONE, json.dumps({"seed": seed, "seconds": seconds, "finished": finished}) + "\n")
         if code:
             raise StepError(code)
-        finished.append(step.leaves)
-        write_text(folder / DONE, json.dumps({"seed": seed, "seconds": seconds, "finished": finished}) + "\n")
     _summary(folder, seconds, out)
 
 
@@ -131,7 +133,7 @@ def _finished(folder: Path, seed: int) -> tuple[list[str], float]:
     before = json.loads((folder / DONE).read_text(encoding="utf-8"))
     if before["seed"] != seed:
         raise OptionError(f"{folder} was begun with --seed {before['seed']}.", "Pass that, or another folder.")
-    return list(before["finished"]), float(before["seconds"])
+    return list(before["finished"]), float(before.get("seconds", 0))
 
 
 def _going_on(step: Step, folder: Path) -> tuple[str, ...]:

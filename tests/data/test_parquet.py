@@ -12,7 +12,6 @@ import pytest
 
 from cxrlt_cli.config import EnsembleOptions, InferOptions
 from cxrlt_cli.data import parquet
-from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import read_csv, read_exclusions, read_ids, read_labels
 from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.infer import infer
@@ -70,13 +69,6 @@ def test_a_cell_without_end_takes_no_memory(tmp_path: Path) -> None:
     assert path.stat().st_size < 10**6
     with pytest.raises(DataError, match=r"column 'Note' holds a cell of 2,000,000 characters"):
         read_csv(path)
-
-
-def test_outputs_are_told_by_their_ending_alone(tmp_path: Path) -> None:
-    path = tmp_path / "p.csv"
-    path.write_bytes(written(FRAME, tmp_path / "labels.parquet").read_bytes())
-    Predictions(np.array(["a"], object), ("Mass",), np.ones((1, 1))).write(path)
-    assert path.read_text() == "ImageID,Mass\na,1\n"
 
 
 def test_pipes_are_read_once(tmp_path: Path) -> None:
@@ -159,6 +151,3 @@ def test_without_pyarrow_it_is_refused_before_any_work(tmp_path: Path, monkeypat
     with pytest.raises(InstallError, match="pyarrow is missing") as caught:
         read_csv(path)
     assert caught.value.hint == 'pip install "cxrlt[parquet]"'
-    with pytest.raises(InstallError):
-        require_table(tmp_path / "new.parquet", "--out")
-    require_table(tmp_path / "new.csv", "--out")
