@@ -13,7 +13,7 @@ import albumentations as A  # noqa: N812
 import cv2
 import numpy as np
 
-from cxrlt_cli.data.image import Film
+from cxrlt_cli.data.levels import Film
 
 
 class _Noise(A.ImageOnlyTransform):  # type: ignore[misc]

@@ -21,7 +21,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cxrlt_cli.data.image import Film, read_film
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.levels import Film
 from cxrlt_cli.errors import DataError, FilmError, OptionError, explain
 from cxrlt_cli.files import write_text
 

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlt_cli.data.image import Film, read_film
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.levels import Film
 from cxrlt_cli.errors import FilmError
 
 SMALL = 224  # pixels of the shorter side, below which signs are lost

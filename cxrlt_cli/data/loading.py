@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cxrlt_cli.data.augment import Augmentation
-from cxrlt_cli.data.image import Film, read_film
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.sampling import Order
 from cxrlt_cli.errors import FilmError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydicom
 
-from cxrlt_cli.data.image import DICOM_FAULTS
+from cxrlt_cli.data.samples import FAULTS
 from cxrlt_cli.errors import DataError
 
 ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
@@ -68,5 +68,5 @@ def find_naming(folder: Path, ids: Iterable[str], progress: Progress, num_thread
 def _uid(path: Path) -> str:
     try:
         return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]).SOPInstanceUID)
-    except DICOM_FAULTS:
+    except FAULTS:
         return ""  # no id is empty: such a file is nobody's film

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from cxrlt_cli import prompts
-from cxrlt_cli.data.image import PERCENTILES, Film
+from cxrlt_cli.data.levels import PERCENTILES, Film
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 from cxrlt_cli.nets.manifest import check

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image, ImageOps
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
@@ -257,6 +258,32 @@ def test_all_faults_are_found_and_five_are_shown(tmp_path: Path) -> None:
     assert text.count("cut short") == 5
     assert "and 5 more" in text
     assert "--exclude" in text
+
+
+def with_exif(kind: str, picture: np.ndarray[Any, Any], orientation: int, path: Path) -> Path:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(picture).save(path.with_suffix(f".{kind}"), exif=exif)
+    return path.with_suffix(f".{kind}")
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_film_is_turned_as_exif_says(tmp_path: Path, kind: str, orientation: int) -> None:
+    """As every viewer shows it; OpenCV and Pillow are asked what that is."""
+    path = with_exif(kind, (scene() * 255).astype(np.uint8), orientation, tmp_path / "a")
+    film = read_film(path)
+    np.testing.assert_array_equal(film, np.asarray(ImageOps.exif_transpose(Image.open(path))))
+    if kind == "jpg":
+        np.testing.assert_array_equal(film, cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+
+
+def test_damaged_exif_says_nothing(tmp_path: Path) -> None:
+    path = with_exif("jpg", (scene() * 255).astype(np.uint8), 6, tmp_path / "a")
+    data = path.read_bytes()
+    for place in range(data.index(b"Exif") + 6, data.index(b"Exif") + 32):
+        path.write_bytes(data[:place] + b"\xff" + data[place + 1 :])
+        assert sorted(read_film(path).shape) == [90, 120]
 
 
 def test_preprocessing_averages_when_it_shrinks() -> None:

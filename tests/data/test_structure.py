@@ -94,7 +94,7 @@ def bombs(tmp_path: Path) -> dict[str, tuple[bytes, str]]:
             of_pixels(tmp_path, RLELossless, struct.pack("<16I", 1, 64, *[0] * 14) + b"\x81\0" * MILLION),
             "more compressed bytes than its pixels",
         ),
-        "kind.dcm": (of_pixels(tmp_path, JPEGBaseline8Bit, png(9, 9, b"")), "of no known kind"),
+        "kind.dcm": (of_pixels(tmp_path, JPEGBaseline8Bit, png(9, 9, b"")), "pixels are no JPEG"),
     }
 
 
