@@ -77,6 +77,8 @@ def render(data: bytes, max_pixels: int) -> Film:
 
 def _from_palette(cells: Cells, bits: int, dataset: Dataset, little: bool) -> Film:
     """Samples are places in three tables (PS3.3 C.7.6.3.1.5 and .6)."""
+    if cells.ndim != 2 or bits > 16:
+        raise UnreadableError(f"is a DICOM of {bits} bits and {cells.ndim} axes that names a palette")
     values = _values(bits, dataset)
     if "SegmentedRedPaletteColorLookupTableData" in dataset:
         colours = apply_color_lut(values.astype(np.int32), dataset)[:, :3].astype(np.float64)

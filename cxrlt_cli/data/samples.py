@@ -152,6 +152,10 @@ def _samples(dataset: Dataset, syntax: UID, max_pixels: int) -> tuple[NDArray[An
 
 
 def _as_pydicom_has_it(dataset: Dataset, syntax: UID) -> NDArray[Any]:
-    """Samples that are stored as they are, or as run lengths; of whatever order of bytes and colours."""
-    settings: Any = {"raw": True, "correct_unused_bits": False}
+    """Samples that are stored as they are, or as run lengths; of whatever order of bytes and colours.
+
+    By its own decoder: others that happen to be installed are not asked.
+    """
+    own = "pydicom" if syntax == RLELossless else ""
+    settings: Any = {"raw": True, "correct_unused_bits": False, "decoding_plugin": own}
     return np.ascontiguousarray(get_decoder(syntax).as_array(dataset, index=0, **settings)[0])

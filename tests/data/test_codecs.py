@@ -148,6 +148,7 @@ SUMS = {
     "SC_rgb_jls_lossy_sample.dcm": 3840000,
     "693_J2KI.dcm": 1218360680,
     "J2K_pixelrep_mismatch.dcm": 1163468982,
+    "GDCMJ2K_TextGBR.dcm": 59729223,
 }
 
 
