@@ -1,6 +1,5 @@
 """From one command to the processes that carry it out: alone, started here, or joined where somebody started them."""
 
-import ctypes
 import json
 import logging
 import multiprocessing
@@ -8,7 +7,6 @@ import os
 import pickle
 import re
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -30,14 +28,13 @@ from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, Silent
 from cxrlt_cli.errors import CxrltError, OptionError, WorkerError, explain
-from cxrlt_cli.machine import keep_freed_memory, num_cores
+from cxrlt_cli.machine import end_with_parent, keep_freed_memory, num_cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Work = Callable[Concatenate[Process, Reporter, P], T]
 
 SHUTDOWN_SECONDS = 20  # for workers to write what they want to keep before they are killed
-PR_SET_PDEATHSIG = 1
 HANDLED = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # the last four by elastic
 
 
@@ -100,7 +97,7 @@ def launch(
             return given if process.is_main else None
     with tempfile.TemporaryDirectory(prefix="cxrlt-") as folder:
         job = Path(folder) / "job.pickle"
-        job.write_bytes(pickle.dumps((os.getpid(), work, options, reporter.remote(), args, kwargs)))
+        job.write_bytes(pickle.dumps((work, options, reporter.remote(), args, kwargs)))
         result: T = _elastic(plan, job)
     return result
 
@@ -150,12 +147,9 @@ def _work(job: str) -> bytes:
     """One worker, from its start to its end; what it gives is pickled, its error is left beside the job."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until somebody listens
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # whoever started this one says so
-    if sys.platform == "linux":  # and takes it along
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     keep_freed_memory()
-    starter, work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())
-    if os.getppid() != starter:
-        os._exit(CxrltError.exit_code)
+    work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())
     rank = os.environ["RANK"]
     with _group(options) as process:
         try:
