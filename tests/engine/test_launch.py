@@ -18,7 +18,7 @@ from cxrlt_cli.config import ComputeOptions, EnsembleOptions, InferOptions, OodO
 from cxrlt_cli.data.table import read_ids
 from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.infer import infer
-from cxrlt_cli.engine.launch import Topology, first_host, launch, topology
+from cxrlt_cli.engine.launch import Topology, launch, num_processes, topology
 from cxrlt_cli.engine.ood import ood
 from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import OptionError, WorkerError
@@ -74,11 +74,11 @@ def test_contradictions_are_told(
 
 
 @pytest.mark.parametrize(
-    ("nodes", "first"),
-    [("node07", "node07"), ("a,b", "a"), ("node[07-09,12],x", "node07"), ("n[3,5]-ib", "n3-ib"), ("a[1-2],b[3]", "a1")],
+    ("options", "environment", "number"),
+    [({}, {}, 1), ({"processes": 3, **NODES}, {}, 6), ({}, TORCHRUN, 2), ({}, SRUN, 4), ({}, {"WORLD_SIZE": "1"}, 1)],
 )
-def test_slurms_first_host(nodes: str, first: str) -> None:
-    assert first_host(nodes) == first
+def test_how_many_compute(options: dict[str, Any], environment: dict[str, str], number: int) -> None:
+    assert num_processes(ComputeOptions.model_validate(options), environment, 0) == number
 
 
 def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -> Any:
@@ -88,11 +88,11 @@ def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -
 
 def test_every_film_is_held_once_whatever_the_number_of_processes() -> None:
     num_films = 7
-    for num_processes in (1, 3):
-        films, total, ranks = launched(deal, num_processes, num_films)
+    for number in (1, 3):
+        films, total, ranks = launched(deal, number, num_films)
         assert films == list(range(num_films))
         assert total == sum(range(num_films))
-        assert ranks == list(range(num_processes))
+        assert ranks == list(range(number))
 
 
 @pytest.mark.parametrize(
