@@ -5,6 +5,7 @@ torch's own ``SyncBatchNorm`` computes the same, on GPUs alone; this one also on
 
 from collections.abc import Callable
 from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
-        wide = input.float()  # sums of many values overflow in fp16
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))  # sums of many values overflow in fp16
         number = _summed(wide.new_tensor(wide.numel() / wide.shape[1]))
         mean = _summed(wide.sum(dim=axes)) / number
         centred = wide - mean.view(shape)
@@ -97,9 +98,11 @@ def synchronize(module: nn.Module) -> nn.Module:
 
 def _like(module: Any, kind: type[SynchronizedBatchNorm]) -> Any:
     synchronized = kind(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
-    synchronized.load_state_dict(module.state_dict())
-    devices = [tensor.device for tensor in module.state_dict().values()]
-    return synchronized.to(devices[0]) if devices else synchronized
+    state = module.state_dict()
+    for tensor in islice(state.values(), 1):
+        synchronized.to(tensor.device, tensor.dtype)
+    synchronized.load_state_dict(state)
+    return synchronized
 
 
 def starved(module: nn.Module, run: Callable[[Any], object]) -> str | None:
