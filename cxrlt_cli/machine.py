@@ -1,9 +1,12 @@
 """What this machine has, and how a process that computes uses it."""
 
 import os
+import signal
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+PR_SET_PDEATHSIG = 1  # of prctl.h
+ENDED = 137  # exit code of who was killed
 
 
 def num_cores() -> int:
@@ -31,3 +34,38 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         if libc.mallopt(M_MMAP_THRESHOLD, 2**30) or libc.mallopt(M_MMAP_THRESHOLD, 2**25):  # the most before glibc 2.33
             libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def end_with_parent() -> None:
+    """From now on this process, which ``multiprocessing`` started, is killed when the one that started it has ended.
+
+    However that ended: who is killed tells nobody.
+    """
+    import ctypes  # late: help and completion need none of these
+    import multiprocessing
+    from threading import Thread
+
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "of a process that was started by another"
+    if sys.platform != "linux" or ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL):
+        Thread(target=_outlast, args=(parent.sentinel,), daemon=True).start()
+    elif os.getppid() != parent.pid:  # it ended before this was asked for
+        os._exit(ENDED)
+
+
+def end_helpers() -> None:
+    """Kill the processes that work for this one, where it ends: those that pass over SIGTERM would be waited for."""
+    import multiprocessing
+
+    if hasattr(signal, "SIGCHLD"):  # of which torch makes an error
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+def _outlast(parent: int) -> None:
+    from multiprocessing.connection import wait
+
+    wait([parent])
+    os._exit(ENDED)

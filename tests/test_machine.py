@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 
@@ -56,3 +57,30 @@ def test_pages_come_once() -> None:
     ]
     assert faults[0] > 20 * 9000
     assert faults[1] < 100
+
+
+ORPHAN = """
+import multiprocessing, os, signal, sys, time
+from cxrlt_cli.machine import end_with_parent
+
+def work(ready):
+    sys.platform = {platform!r}
+    end_with_parent()
+    ready.set()
+    time.sleep(60)
+
+context = multiprocessing.get_context("fork")
+ready = context.Event()
+context.Process(target=work, args=(ready,), daemon=True).start()
+ready.wait()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system forks no processes")
+@pytest.mark.parametrize("platform", sorted({sys.platform, "darwin"}))
+def test_a_helper_ends_when_its_parent_is_killed(platform: str) -> None:
+    """Until both have ended, one of them has the other end of this pipe."""
+    code = ORPHAN.format(platform=platform)
+    ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False, timeout=20)
+    assert ended.returncode == -signal.SIGKILL

@@ -1,5 +1,6 @@
 """The commands: options in, engine called, exit code out."""
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -214,4 +215,6 @@ def _run_again(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
+    if hasattr(signal, "SIGUSR1"):  # which asks a training to keep its state: elsewhere, and before, there is none
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     app()

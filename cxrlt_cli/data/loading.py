@@ -3,10 +3,13 @@
 Letters: B films of a batch, S side of a film. Films stay single-channel uint8 until they are on the device.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +24,7 @@ from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.sampling import Order
 from cxrlt_cli.errors import FilmError
+from cxrlt_cli.machine import end_helpers, end_with_parent
 
 # Forked, workers are there at once. In a process that was spawned itself, as launched ones are, Python would spawn them
 # too, and each would import PyTorch first.
@@ -175,6 +179,8 @@ def _after(batch: Batch, copied: torch.cuda.Event, device: torch.device) -> Batc
 
 
 def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) -> "DataLoader[Batch]":
+    if num_workers:
+        _ends_its_workers(os.getpid())
     return DataLoader(
         dataset,  # type: ignore[arg-type]
         batch_sampler=batches,  # type: ignore[arg-type]
@@ -188,8 +194,15 @@ def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) 
     )
 
 
+@cache
+def _ends_its_workers(process: int) -> None:
+    """Once in this ``process``: the error that ends it holds its loaders until Python waits for workers without end."""
+    Finalize(None, end_helpers, exitpriority=0)
+
+
 def _begin_worker(_: int) -> None:
     """On one core; and as long as the process that it reads for, which may be keeping its state after such a signal."""
+    end_with_parent()
     cv2.setNumThreads(0)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)

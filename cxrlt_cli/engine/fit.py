@@ -31,8 +31,9 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import EpochSummary, Reporter, counted, duration
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import Phase, phases_of
-from cxrlt_cli.engine.speed import compile_backbone, eagerly, settled
+from cxrlt_cli.engine.speed import compile_backbone, eagerly, not_compiled, settled
 from cxrlt_cli.engine.tracking import tracking
+from cxrlt_cli.errors import explain
 from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.metrics import Scores, prevalence, score
 from cxrlt_cli.nets.batch_norm import synchronize
@@ -349,17 +350,31 @@ def _with(name: str, settings: Mapping[str, object]) -> str:
 
 def _rehearse(run: _Run, phases: tuple[Phase, ...]) -> None:
     """One batch of the last phase and one of validation, timed; nothing is written."""
+    compiles = run.options.compile and phases[-1].trains == "all"
     start = time.perf_counter()
     learner = run.learner(phases[-1], 1)
-    run.rehearse(learner)
+    try:
+        run.rehearse(learner)
+    except RuntimeError as error:
+        if not compiles or explain(error) is not None:
+            raise
+        raise not_compiled(error) from error
+    run.process.wait()
     trained = time.perf_counter()
-    predict(list(learner.candidates.values()), islice(run.val_batches, 1), run.process, lambda _: None)
+    if compiles:  # a minute that no other batch takes
+        start = trained
+        run.rehearse(learner)
+        run.process.wait()
+        trained = time.perf_counter()
+    with eagerly():
+        predict(list(learner.candidates.values()), islice(run.val_batches, 1), run.process, lambda _: None)
     validated = time.perf_counter()
     epoch = (trained - start) * len(run.draws) + (validated - trained) * len(run.val_batches)
     num_epochs = float(sum(phase.num_epochs for phase in phases))
     if run.options.max_steps:
         num_epochs = min(num_epochs, run.options.max_steps * run.options.accumulate / len(run.draws))
+    slow = "" if compiles else " (the first batch is slow)"
     run.reporter.result(
         f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, the whole run "
-        f"{duration(epoch * num_epochs)} or less (the first batch is slow). Nothing was written."
+        f"{duration(epoch * num_epochs)} or less{slow}. Nothing was written."
     )

@@ -1,6 +1,5 @@
 """From one command to the processes that carry it out: alone, started here, or joined where somebody started them."""
 
-import ctypes
 import json
 import logging
 import multiprocessing
@@ -8,7 +7,7 @@ import os
 import pickle
 import re
 import signal
-import sys
+import socket
 import tempfile
 import time
 import traceback
@@ -17,27 +16,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Thread
 from types import FrameType
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
 
 import torch
 from torch import distributed
 from torch.distributed.elastic.multiprocessing import SignalException
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, Silent
-from cxrlt_cli.errors import CxrltError, OptionError, WorkerError, explain
-from cxrlt_cli.machine import keep_freed_memory, num_cores
+from cxrlt_cli.engine.starter import by_torchrun, started_already
+from cxrlt_cli.errors import CxrltError, OptionError, WorkerError, explain, listed
+from cxrlt_cli.machine import end_with_parent, keep_freed_memory, num_cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Work = Callable[Concatenate[Process, Reporter, P], T]
 
+GO_ON = "Training goes on with --resume, infer and ood with the same command."
 SHUTDOWN_SECONDS = 20  # for workers to write what they want to keep before they are killed
-PR_SET_PDEATHSIG = 1
 HANDLED = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # the last four by elastic
 
 
@@ -57,11 +59,9 @@ def topology(options: ComputeOptions, environment: Mapping[str, str], num_gpus: 
 
     Raises OptionError where they contradict each other.
     """
-    by_torchrun = "TORCHELASTIC_RUN_ID" in environment or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= set(environment)
-    by_slurm = int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in environment
-    if by_torchrun or by_slurm:
+    if started_already(environment) is not None:
         if {"processes", "nodes", "rendezvous"} & options.model_fields_set:
-            starter = "torchrun" if by_torchrun else "srun"
+            starter = "torchrun" if by_torchrun(environment) else "srun"
             raise OptionError(
                 f"{starter} has started the processes of this command already.",
                 f"Leave --processes, --nodes and --rendezvous out, or leave {starter} out.",
@@ -82,6 +82,13 @@ def topology(options: ComputeOptions, environment: Mapping[str, str], num_gpus: 
     return Topology("launch", number, options.nodes, options.rendezvous or "", options.run_id or "cxrlt")
 
 
+def num_processes(options: ComputeOptions, environment: Mapping[str, str], num_gpus: int) -> int:
+    """How many processes will carry a command out, on all machines."""
+    plan = topology(options, environment, num_gpus)
+    names = started_already(environment) if plan.kind == "join" else None
+    return plan.num_processes * plan.num_nodes if names is None else int(names["WORLD_SIZE"])
+
+
 def launch(
     work: Work[P, T], options: ComputeOptions, reporter: Reporter, *args: P.args, **kwargs: P.kwargs
 ) -> T | None:
@@ -94,19 +101,26 @@ def launch(
     if plan.kind == "alone":
         return work(Process.of(options), reporter, *args, **kwargs)
     if plan.kind == "join":
-        _name_slurm_processes()
+        os.environ.update(started_already(os.environ) or {})
         with _group(options) as process:
-            given = work(process, reporter if process.is_main else Silent(), *args, **kwargs)
+            try:
+                given = work(process, reporter if process.is_main else Silent(), *args, **kwargs)
+            except Exception as error:
+                if _of_others_end(error):
+                    raise _lost(process.rank, process.num_processes, "another one", str(error)) from error
+                raise
             return given if process.is_main else None
     with tempfile.TemporaryDirectory(prefix="cxrlt-") as folder:
         job = Path(folder) / "job.pickle"
-        job.write_bytes(pickle.dumps((os.getpid(), work, options, reporter.remote(), args, kwargs)))
+        job.write_bytes(pickle.dumps((work, options, reporter.remote(), args, kwargs)))
         result: T = _elastic(plan, job)
     return result
 
 
 def _elastic(plan: Topology, job: Path) -> Any:
     """Start the workers of a job, and wait for the first of them."""
+    if plan.rendezvous:
+        _require_host(plan.rendezvous)
     for name in list(logging.root.manager.loggerDict):  # an end is told once, by us
         if name.startswith(("torch.distributed.elastic", "torch.multiprocessing")):
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -125,9 +139,13 @@ def _elastic(plan: Topology, job: Path) -> Any:
     signal.signal(signal.SIGUSR1, _pass_on)
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_cores() // plan.num_processes))
     try:
-        results = elastic_launch(config, _work)(str(job))
+        with _held_back(signal.SIGUSR1):
+            results = elastic_launch(config, _work)(str(job))
     except ChildFailedError as error:
-        _raise_first(error, job.parent, plan)
+        _raise_first(error.failures, job.parent, plan)
+    except (RendezvousError, distributed.DistError) as error:  # the machine where they meet is gone
+        _raise_first({}, job.parent, plan)
+        raise _lost_machines(plan, met=any(job.parent.glob("began-*"))) from error
     except SignalException as error:
         if error.sigval == signal.SIGINT:
             raise KeyboardInterrupt from None
@@ -146,55 +164,132 @@ def _pass_on(number: int, _: FrameType | None) -> None:
             os.kill(child.pid, number)
 
 
+@contextmanager
+def _held_back(number: int) -> Iterator[None]:
+    """Processes started meanwhile get this signal once they let it through: a Python that starts is ended by it.
+
+    They have the mask of the thread that starts them; this process hears the signal by another one.
+    """
+    over = Event()
+
+    def hear() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+        over.wait()
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    listener = Thread(target=hear, daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        over.set()
+        listener.join()
+
+
 def _work(job: str) -> bytes:
     """One worker, from its start to its end; what it gives is pickled, its error is left beside the job."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until somebody listens
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # whoever started this one says so
-    if sys.platform == "linux":  # and takes it along
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     keep_freed_memory()
-    starter, work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())
-    if os.getppid() != starter:
-        os._exit(CxrltError.exit_code)
+    work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())
     rank = os.environ["RANK"]
-    with _group(options) as process:
-        try:
-            given = work(process, reporter() if process.is_main else Silent(), *args, **kwargs)
-        except Exception as error:  # told before the group is touched: the others see its end as an error of their own
-            _tell(error, Path(job).with_name(f"error-{rank}.json"))
-            os._exit(CxrltError.exit_code)
+    Path(job).with_name(f"began-{rank}").touch()
+    told = Path(job).with_name(f"error-{rank}.json")
+    try:
+        with _group(options) as process:
+            try:
+                given = work(process, reporter() if process.is_main else Silent(), *args, **kwargs)
+            except Exception as error:  # before the group is touched: the others see its end as an error of their own
+                _end_with(error, told)
+    except Exception as error:
+        _end_with(error, told)
     return pickle.dumps(given) if process.is_main else b""
 
 
-def _tell(error: Exception, path: Path) -> None:
+def _end_with(error: Exception, path: Path) -> NoReturn:
     known = explain(error)
     told = {
         "time": time.time(),
-        "echo": isinstance(error, distributed.DistError) or "gloo" in str(error),  # of another process's end
+        "echo": _of_others_end(error),
         "message": known.message if known else f"{type(error).__name__}: {error}",
         "hint": known.hint if known else "This is a bug in cxrlt; please report it.\n\n" + traceback.format_exc(),
     }
     path.with_suffix(".tmp").write_text(json.dumps(told))
     path.with_suffix(".tmp").rename(path)
+    os._exit(CxrltError.exit_code)
 
 
-def _raise_first(error: ChildFailedError, folder: Path, plan: Topology) -> NoReturn:
+def _raise_first(failures: Mapping[int, ProcessFailure], folder: Path, plan: Topology) -> None:
     """The error of the worker that failed first: its own, or that it was ended from outside."""
     told = {int(path.stem.removeprefix("error-")): json.loads(path.read_text()) for path in folder.glob("error-*.json")}
     number = plan.num_processes * plan.num_nodes
-    killed = {rank: failure for rank, failure in error.failures.items() if failure.exitcode < 0 and rank not in told}
+    killed = {rank: failure for rank, failure in failures.items() if failure.exitcode < 0 and rank not in told}
     order = {rank: (one["echo"], one["time"]) for rank, one in told.items()}
     order |= {rank: (failure.exitcode == -signal.SIGTERM, failure.timestamp) for rank, failure in killed.items()}
-    rank = min(order, key=lambda rank: order[rank]) if order else error.get_first_failure()[0]
+    order = order or {rank: (False, failure.timestamp) for rank, failure in failures.items()}
+    if not order:
+        return
+    rank = min(order, key=lambda rank: order[rank])
+    if rank in told and told[rank]["echo"]:
+        raise _lost(rank, number, _others(rank, plan), told[rank]["message"]) from None
     if rank in told:
         raise WorkerError(f"Process {rank} of {number}: {told[rank]['message']}", told[rank]["hint"]) from None
-    code = error.failures[rank].exitcode
-    hint = (
-        "Was there memory enough? Pass a smaller --batch-size, or fewer --workers. Training goes on with --resume, "
-        "infer and ood with the same command."
-    )
+    code = failures[rank].exitcode
+    hint = f"Was there memory enough? Pass a smaller --batch-size, or fewer --workers. {GO_ON}"
     how = f"was ended from outside ({signal.Signals(-code).name})" if code < 0 else f"ended with exit code {code}"
     raise WorkerError(f"Process {rank} of {number} {how}.", hint) from None
+
+
+def _others(rank: int, plan: Topology) -> str:
+    """Those that do not compute on the machine of ``rank``."""
+    first = rank - rank % plan.num_processes
+    mine = range(first, first + plan.num_processes)
+    others = [str(other) for other in range(plan.num_processes * plan.num_nodes) if other not in mine]
+    return f"process{'es' if len(others) > 1 else ''} {listed(others)} of another machine" if others else "another one"
+
+
+def _of_others_end(error: Exception) -> bool:
+    """Whether an error of one process is that another is gone."""
+    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+
+
+def _lost(rank: int, number: int, which: str, reason: str) -> WorkerError:
+    """The error of a process whose peers ended without a word to it."""
+    address = re.search(r"\[([0-9a-f.:]+)\]:\d+", reason)
+    where = f", at {address[1]}" if address else ""
+    return WorkerError(
+        f"Process {rank} of {number} lost {which}{where}: it ended, or cannot be reached.",
+        f"The output of its own command has the reason. {GO_ON}",
+    )
+
+
+def _lost_machines(plan: Topology, met: bool) -> WorkerError:
+    """The error of a machine that cannot reach those that it is to compute with."""
+    if met:
+        return WorkerError(
+            "The other machines ended, or cannot be reached any more.",
+            f"The output of their own commands has the reason. {GO_ON}",
+        )
+    return WorkerError(
+        f"The {plan.num_nodes} machines did not meet at {plan.rendezvous}.",
+        "Start the same command on each, within 10 minutes; HOST of --rendezvous is one of them, and its PORT open.",
+    )
+
+
+def _require_host(rendezvous: str) -> None:
+    """Raise OptionError where ``--rendezvous`` can be no place to meet; torch would look for it for minutes."""
+    host, _, port = rendezvous.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise OptionError(f"--rendezvous {rendezvous} is not HOST:PORT.", "For example node1:29500.")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except OSError as error:
+        raise OptionError(
+            f"--rendezvous {rendezvous}: this machine knows no {host}.", "It is the name or address of one of them."
+        ) from error
 
 
 @contextmanager
@@ -211,21 +306,3 @@ def _group(options: ComputeOptions) -> Iterator[Process]:
         yield process
     finally:
         distributed.destroy_process_group()
-
-
-def _name_slurm_processes() -> None:
-    """What SLURM knows of its tasks, in torch's names."""
-    environment = os.environ
-    if "RANK" not in environment:
-        names = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
-        environment.update({name: environment[slurm] for name, slurm in names.items()})
-        on_node = environment.get("SLURM_STEP_TASKS_PER_NODE", "1")  # such as 4(x2),3
-        environment.setdefault("LOCAL_WORLD_SIZE", re.split(r"[(,]", on_node)[0])
-        environment.setdefault("MASTER_ADDR", first_host(environment.get("SLURM_STEP_NODELIST", "127.0.0.1")))
-        environment.setdefault("MASTER_PORT", str(20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000))
-
-
-def first_host(nodes: str) -> str:
-    """``node07`` of ``node[07-09,12],other3``, where SLURM's task 0 runs."""
-    found = re.match(r"([^,\[]+)(?:\[([^,\-\]]+)[^\]]*\]([^,]*))?", nodes)
-    return "".join(part or "" for part in found.groups()) if found else nodes

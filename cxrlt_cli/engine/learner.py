@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -20,6 +21,7 @@ from cxrlt_cli.errors import WorkerError, listed
 from cxrlt_cli.losses import Criterion
 from cxrlt_cli.nets.classifier import Classifier, parameter_groups
 
+LEAST_SCALE = 2.0**-10  # in fp16 each step that overflows halves it; below, no scale is the reason
 UNIT = 1024.0  # labelled entries; keeps summed losses in a range that fp16 can hold
 
 
@@ -131,13 +133,14 @@ class Learner:
         them. ``after_step`` is told after each step how many batches are done, and what gives the same sums then.
 
         ``targets [N, C]`` and ``ids [N]`` are those of all training films. Raises DataError where a film cannot be read
-        any more, WorkerError with the films of the batch where the loss is not finite.
+        any more, WorkerError with the films where the loss of a batch or the gradient of a step is not finite.
         """
         self._model.train()
         if self._phase.trains == "head":
             self._model.backbone.eval()
         (total, num_films), num_labels = so_far, 0
-        previous: tuple[Callable[[], float], Tensor, int] | None = None
+        waiting: list[Callable[[], float]] = []  # what gives the loss of a batch, once all is well with it
+        seen: list[Tensor] = []  # films of a step
         mine = on_device(islice(batches, len(numbers)), self._process.device)
         for number, batch in zip(numbers, mine, strict=False):
             if batch.faults:
@@ -146,17 +149,17 @@ class Learner:
             steps = (number + 1) % self._accumulate == 0 or number == numbers[-1]
             loss, labelled = self._add_gradient(batch, labels, last=steps)
             num_labels += labelled
-            if previous is not None:  # read a batch late: the device has this one to do, and need not wait
-                total += self._checked(*previous, ids)
-            previous = loss, batch.indices, self._step + 1
+            seen.append(batch.indices)
+            total += sum(checked() for checked in waiting)  # a batch late: the device has this one to do
+            waiting = [partial(self._checked_loss, loss, batch.indices, self._step + 1, ids)]
             num_films += len(batch.indices)
             if steps:
-                self._update(num_labels)
-                num_labels = 0
-                after_step(number + 1, lambda: (total + self._checked(*previous, ids), num_films))  # noqa: B023
+                norm = self._update(num_labels)
+                waiting.append(partial(self._checked_norm, norm, torch.cat(seen), self._step, ids))
+                num_labels, seen = 0, []
+                after_step(number + 1, lambda: (total + sum(checked() for checked in waiting), num_films))  # noqa: B023
             advance(len(batch.indices) * self._process.num_processes)
-        if previous is not None:
-            total += self._checked(*previous, ids)
+        total += sum(checked() for checked in waiting)
         total, num_films = self._process.summed(torch.tensor([total, num_films], dtype=torch.float64)).tolist()
         return total / max(1, num_films), int(num_films)
 
@@ -179,8 +182,11 @@ class Learner:
         self._scaler.scale(loss * (labelled / UNIT)).backward()  # type: ignore[no-untyped-call]
         return value, labelled
 
-    def _update(self, num_labels: int) -> None:
-        """A step down the mean loss of all entries that were labelled since the last one, on whichever process."""
+    def _update(self, num_labels: int) -> Callable[[], float]:
+        """A step down the mean loss of all entries that were labelled since the last one, on whichever process.
+
+        Gives the norm of its gradient.
+        """
         num_labels = int(self._process.summed(torch.tensor(num_labels)))
         factor = lr_factor(self._phase, self._step, self._num_steps)
         for group, peak in zip(self._optimizer.param_groups, self._peaks, strict=True):
@@ -189,25 +195,36 @@ class Learner:
         parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
         mean = UNIT * self._process.num_processes / max(1, num_labels)  # what is there is the processes' mean
         torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], mean)
-        torch.nn.utils.clip_grad_norm_(parameters, self._clip_grad)
+        norm = _on_its_way(torch.nn.utils.clip_grad_norm_(parameters, self._clip_grad))
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
         self._step += 1
         if self._ema is not None:
             self._ema.update(self._model, step=self._step)
+        return norm
 
-    def _checked(self, loss: Callable[[], float], indices: Tensor, step: int, ids: Sequence[str]) -> float:
+    def _checked_loss(self, loss: Callable[[], float], indices: Tensor, step: int, ids: Sequence[str]) -> float:
         """The loss of a batch times its films."""
         value = loss()
         if not math.isfinite(value):
-            films = listed([ids[index] for index in indices.tolist()], 8)
-            flags = {"head": "--lr-warmup", "retrain": "--lr-head"}.get(self._phase.name, "--lr-head and --lr-backbone")
-            raise WorkerError(
-                f"The loss is {value} in phase '{self._phase.name}', step {step}; films {films}.",
-                f"Lower {flags}, or pass --precision fp32.",
-            )
+            raise self._diverged(f"The loss is {value}", indices.tolist(), step, ids)
         return value * len(indices)
+
+    def _checked_norm(self, norm: Callable[[], float], indices: Tensor, step: int, ids: Sequence[str]) -> float:
+        """Nothing to add to the loss, where the gradient of a step was finite, or the step left out for its scale."""
+        value = norm()
+        if math.isfinite(value) or (self._scaler.is_enabled() and self._scaler.get_scale() >= LEAST_SCALE):
+            return 0.0
+        films = [film for share in self._process.collected(indices.tolist()) for film in share]  # any may be at fault
+        raise self._diverged(f"The gradient is {'infinite' if math.isinf(value) else value}", films, step, ids)
+
+    def _diverged(self, what: str, films: Sequence[int], step: int, ids: Sequence[str]) -> WorkerError:
+        flags = {"head": "--lr-warmup", "retrain": "--lr-head"}.get(self._phase.name, "--lr-head and --lr-backbone")
+        return WorkerError(
+            f"{what} in phase '{self._phase.name}', step {step}; films {listed([ids[film] for film in films], 8)}.",
+            f"Lower {flags}, or pass --precision fp32.",
+        )
 
 
 def _on_its_way(loss: Tensor) -> Callable[[], float]:

@@ -68,6 +68,11 @@ class Process:
         distributed.all_gather(parts, padded)
         return torch.stack(parts, dim=1).flatten(0, 1)[:num_films].movedim(0, dim)
 
+    def wait(self) -> None:
+        """Until the device has done all that it was given, for whoever takes the time."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
     @property
     def pins(self) -> bool:
         return self.device.type == "cuda"

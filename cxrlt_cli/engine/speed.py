@@ -37,12 +37,11 @@ def settled(
     dtype = _precision(options, process, trial, reporter)
     process = replace(process, dtype=dtype)
     compiles = options.compile
-    if compiles:
+    if compiles and not options.dry_run:  # which compiles the model itself
         try:
             trial.compiled_seconds(dtype)
         except RuntimeError as error:
-            why = f"--compile: the model cannot be compiled here ({_reason(error)})."
-            raise OptionError(why, "Leave it out.") from error
+            raise not_compiled(error) from error
     elif compiles is None:
         epochs = sum(phase.num_epochs for phase in phases_of(options) if phase.trains == "all")
         num_films = min(epochs * num_batches, (options.max_steps or 10**9) * options.accumulate) * options.batch_size
@@ -90,8 +89,7 @@ class _Trial:
             for _ in range(3):
                 start = time.perf_counter()
                 once(model, model.normalize(films), replace(self._process, dtype=dtype))
-                if device.type == "cuda":
-                    torch.cuda.synchronize(device)
+                self._process.wait()
                 times.append(time.perf_counter() - start)
         return min(times[1:])
 
@@ -118,6 +116,11 @@ def eagerly() -> Iterator[None]:
     """A context in which nothing is compiled: each batch of another shape, or without gradients, would be anew."""
     with torch.compiler.set_stance("force_eager"):
         yield
+
+
+def not_compiled(error: RuntimeError) -> OptionError:
+    """What is told where ``--compile`` fails with this error."""
+    return OptionError(f"--compile: the model cannot be compiled here ({_reason(error)}).", "Leave it out.")
 
 
 def _precision(options: ComputeOptions, process: Process, trial: _Trial, reporter: Reporter) -> torch.dtype:

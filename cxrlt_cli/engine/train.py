@@ -10,15 +10,17 @@ from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.cache import keep_films
 from cxrlt_cli.engine.films import Films, check_films, find_films
 from cxrlt_cli.engine.fit import fit
-from cxrlt_cli.engine.launch import launch, topology
+from cxrlt_cli.engine.launch import launch, num_processes, topology
 from cxrlt_cli.engine.method import Method, logit_scale
 from cxrlt_cli.engine.phantom import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
 from cxrlt_cli.engine.run_folder import RunFolder
+from cxrlt_cli.engine.schedule import phases_of
 from cxrlt_cli.engine.tracking import chosen
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.metrics import Scores, prevalence
+from cxrlt_cli.nets.batch_norm import starved
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, check_backbone, fits, from_checkpoint
 from cxrlt_cli.nets.weights import starting_weights
@@ -47,7 +49,7 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     )
     method = Method.of(training.table, options, architecture.logit_scale)
     preprocessing = Preprocessing(options.image_size)
-    read_once(training, validation, preprocessing, options, reporter)
+    check_head(architecture)
     torch.manual_seed(options.seed)
     model = Classifier(
         architecture,
@@ -56,9 +58,10 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
         drop_path=options.drop_path,
         weights=weights,
     )
+    check_batches(model, len(training.paths), options)
+    read_once(training, validation, preprocessing, options, reporter)
     if options.prior_bias:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)
-    check_head(architecture, training, options)
     return launch(fit, options, reporter, model, method, training, validation, options, folder)
 
 
@@ -80,7 +83,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     preprocessing = replace(
         checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
     )
-    read_once(training, validation, preprocessing, options, reporter)
+    check_head(architecture)
     torch.manual_seed(options.seed)
     model = Classifier(
         architecture,
@@ -88,6 +91,8 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
         preprocessing,
         drop_path=options.drop_path,
     )
+    check_batches(model, len(training.paths), options)
+    read_once(training, validation, preprocessing, options, reporter)
     fresh = model.carry_over(checkpoint, head=not options.retrain_head)
     if fresh:
         reporter.note(f"Starting from scratch in the head: {listed(fresh, 40)}.")
@@ -98,7 +103,6 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
     known = set(model.findings) <= set(checkpoint.findings) and model.preprocessing == checkpoint.preprocessing
     before = from_checkpoint(checkpoint, options.checkpoint) if options.retrain_head and known else None
-    check_head(architecture, training, options)
     return launch(fit, options, reporter, model, method, training, validation, options, folder, before)
 
 
@@ -113,12 +117,33 @@ def read_once(
     keep_films(paths, sum(map(len, paths)), [preprocessing], options, reporter)
 
 
-def check_head(architecture: Architecture, training: Films, options: FitOptions) -> None:
-    """Raise OptionError where the head and the options do not go together."""
+def check_head(architecture: Architecture) -> None:
+    """Raise OptionError where the head and its options do not go together."""
     if architecture.head != "csra" and architecture.csra_heads != 1:
         raise OptionError(f"--csra-heads is of no use with --head {architecture.head}.", "Leave it out.")
-    if architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
-        raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
+
+
+def check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:
+    """Raise OptionError where a batch norm that learns would see one value of a feature: that has no variance."""
+    together = num_processes(options, os.environ, torch.cuda.device_count())  # theirs are synchronized
+    if together > 1 or min(options.batch_size, num_films) > 1:
+        return
+
+    def learn(model: Classifier) -> None:
+        model.train()
+        if all(phase.trains == "head" for phase in phases_of(options)):
+            model.backbone.eval()
+        model(torch.zeros(1, 3, model.image_size, model.image_size))
+
+    name = starved(model, learn)
+    if name is not None:
+        whose = "--head " + model.architecture.head
+        if name.startswith("backbone."):
+            whose = f"--backbone {model.architecture.backbone} at --image-size {model.image_size}"
+        hint = (
+            "Raise --batch-size." if num_films > 1 else "There is one film to train on; pass another backbone or head."
+        )
+        raise OptionError(f"{whose} needs batches of 2 films or more, for its batch norm.", hint)
 
 
 def _architecture(before: Architecture, options: FinetuneOptions) -> Architecture:

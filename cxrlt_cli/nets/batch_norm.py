@@ -1,11 +1,15 @@
-"""Batch norm whose statistics are of the whole batch, wherever its films are.
+"""Batch norm whose statistics are of the whole batch, wherever its films are; and what it needs to have any.
 
 torch's own ``SyncBatchNorm`` computes the same, on GPUs alone; this one also on CPUs, where it can be tested.
 """
 
+from collections.abc import Callable
+from copy import deepcopy
+from itertools import islice
 from typing import Any
 
 import torch
+from timm.layers import BatchNormAct2d  # type: ignore[attr-defined]
 from torch import Tensor, distributed, nn
 
 
@@ -20,14 +24,19 @@ class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(input)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
-        wide = input.float()  # sums of many values overflow in fp16
+        wide = input.to(torch.promote_types(input.dtype, torch.float32))  # sums of many values overflow in fp16
         number = _summed(wide.new_tensor(wide.numel() / wide.shape[1]))
         mean = _summed(wide.sum(dim=axes)) / number
         centred = wide - mean.view(shape)
         variance = _summed(centred.square().sum(dim=axes)) / number
-        self._remember(mean.detach(), variance.detach() * number / (number - 1))
-        scale = (variance + self.eps).rsqrt() * self.weight
-        normalized: Tensor = centred * scale.view(shape) + self.bias.view(shape)
+        if self.track_running_stats:
+            self._remember(mean.detach(), variance.detach() * number / (number - 1))
+        normalized: Tensor
+        if self.affine:
+            scale = (variance + self.eps).rsqrt() * self.weight
+            normalized = centred * scale.view(shape) + self.bias.view(shape)
+        else:
+            normalized = centred * (variance + self.eps).rsqrt().view(shape)
         return normalized.to(input.dtype)
 
     def _remember(self, mean: Tensor, unbiased: Tensor) -> None:
@@ -62,13 +71,60 @@ def _summed(values: Tensor) -> Tensor:
     return total
 
 
+class SynchronizedBatchNormAct(SynchronizedBatchNorm):
+    """timm's ``BatchNormAct2d``, which has its activation in itself."""
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: Tensor) -> Tensor:
+        activated: Tensor = self.act(self.drop(super().forward(input)))
+        return activated
+
+
 def synchronize(module: nn.Module) -> nn.Module:
-    """Have every ``BatchNorm1d`` and ``BatchNorm2d`` in ``module`` synchronized; gives it, or what replaces it."""
+    """Have every batch norm in ``module`` synchronized; gives it, or what replaces it."""
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
         assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
-        synchronized = SynchronizedBatchNorm(module.num_features, module.eps, module.momentum)
-        synchronized.load_state_dict(module.state_dict())
-        return synchronized.to(module.weight.device)
+        return _like(module, SynchronizedBatchNorm)
+    if type(module) is BatchNormAct2d:
+        synchronized = _like(module, SynchronizedBatchNormAct)
+        synchronized.drop, synchronized.act = module.drop, module.act
+        return synchronized
     for name, child in module.named_children():
         setattr(module, name, synchronize(child))
     return module
+
+
+def _like(module: Any, kind: type[SynchronizedBatchNorm]) -> Any:
+    synchronized = kind(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
+    state = module.state_dict()
+    for tensor in islice(state.values(), 1):
+        synchronized.to(tensor.device, tensor.dtype)
+    synchronized.load_state_dict(state)
+    return synchronized
+
+
+def starved(module: nn.Module, run: Callable[[Any], object]) -> str | None:
+    """The name of the first batch norm in ``module`` that gets a single value of a feature while ``module`` is run.
+
+    It learns, and has no variance then; torch raises ValueError. ``run`` is given a copy of ``module``.
+    """
+    copy = deepcopy(module)
+    names = {each: name for name, each in copy.named_modules()}
+    found: list[str] = []
+
+    def look(norm: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        if norm.training and arguments[0].numel() == arguments[0].shape[1]:
+            found.append(names[norm])
+
+    for each in names:
+        if isinstance(each, nn.modules.batchnorm._BatchNorm):
+            each.register_forward_pre_hook(look)
+    try:
+        with torch.no_grad(), torch.random.fork_rng([]):
+            run(copy)
+    except ValueError:
+        if not found:
+            raise
+    return next(iter(found), None)

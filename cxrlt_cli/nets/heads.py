@@ -113,7 +113,8 @@ class CSRA(nn.Module):
         """Logits, and the attention averaged over the attention heads."""
         assert features.shape[1] == self.weight.shape[2], "einsum would stretch a map of one feature"
         weight = self.weight / self.weight.norm(dim=2, keepdim=True).clamp(min=1e-12)
-        scores = torch.einsum("acd,ndk->anck", weight, features.flatten(2))
+        rows = weight.flatten(0, 1) @ features.flatten(2)  # a product whose gradient lies in memory as the weights do
+        scores = rows.unflatten(1, weight.shape[:2]).transpose(0, 1)
         attention = torch.stack([_attention(s, t) for s, t in zip(scores, self.temperatures, strict=True)])
         logits = (scores.mean(dim=3) + self.csra_lambda * (attention * scores).sum(dim=3)).sum(dim=0)
         if self.bias is not None:

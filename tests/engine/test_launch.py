@@ -1,5 +1,5 @@
-import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.elastic.rendezvous import RendezvousConnectionError
 
 from cxrlt_cli.config import ComputeOptions, EnsembleOptions, InferOptions, OodOptions
 from cxrlt_cli.data.table import read_ids
 from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.infer import infer
-from cxrlt_cli.engine.launch import Topology, first_host, launch, topology
+from cxrlt_cli.engine.launch import Topology, launch, num_processes, topology
 from cxrlt_cli.engine.ood import ood
 from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import OptionError, WorkerError
+from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.predictions import Predictions
 from tests.conftest import run_options
 from tests.engine.workers import deal, fail
@@ -74,11 +76,11 @@ def test_contradictions_are_told(
 
 
 @pytest.mark.parametrize(
-    ("nodes", "first"),
-    [("node07", "node07"), ("a,b", "a"), ("node[07-09,12],x", "node07"), ("n[3,5]-ib", "n3-ib"), ("a[1-2],b[3]", "a1")],
+    ("options", "environment", "number"),
+    [({}, {}, 1), ({"processes": 3, **NODES}, {}, 6), ({}, TORCHRUN, 2), ({}, SRUN, 4), ({}, {"WORLD_SIZE": "1"}, 1)],
 )
-def test_slurms_first_host(nodes: str, first: str) -> None:
-    assert first_host(nodes) == first
+def test_how_many_compute(options: dict[str, Any], environment: dict[str, str], number: int) -> None:
+    assert num_processes(ComputeOptions.model_validate(options), environment, 0) == number
 
 
 def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -> Any:
@@ -88,11 +90,11 @@ def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -
 
 def test_every_film_is_held_once_whatever_the_number_of_processes() -> None:
     num_films = 7
-    for num_processes in (1, 3):
-        films, total, ranks = launched(deal, num_processes, num_films)
+    for number in (1, 3):
+        films, total, ranks = launched(deal, number, num_films)
         assert films == list(range(num_films))
         assert total == sum(range(num_films))
-        assert ranks == list(range(num_processes))
+        assert ranks == list(range(number))
 
 
 @pytest.mark.parametrize(
@@ -146,15 +148,36 @@ FLAGS = ["--weights=none", "--workers=0", "--device=cpu", "--val-fraction=0.3", 
 FLAGS += [f"--{name.replace('_', '-')}={value}" for name, value in TRAINING.items()]
 
 
-def test_training_with_the_same_global_batch_gives_the_same_weights(labels: Path, tmp_path: Path) -> None:
+def in_float64(*arguments: Any, **settings: Any) -> Classifier:
+    return Classifier(*arguments, **settings).double()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "made", "tolerance", "of_predictions"),
+    [("test_convnext", Classifier, 1e-4, 1e-4), ("test_efficientnet", in_float64, 1e-9, 1e-9)],
+)
+def test_training_with_the_same_global_batch_gives_the_same_weights(
+    labels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    backbone: str,
+    made: Callable[..., Classifier],
+    tolerance: float,
+    of_predictions: float,
+) -> None:
+    """But for rounding, of which AdamW makes whole steps where a gradient is zero: in float64 little is left of it.
+
+    test_efficientnet has batch norms, some of them with an activation in themselves.
+    """
+    monkeypatch.setattr("cxrlt_cli.engine.train.Classifier", made)
     for number, batch in ((1, 8), (2, 4)):
-        out = tmp_path / str(number)
-        train(run_options(labels, out, **TRAINING, processes=number, batch_size=batch), Recorder())
+        out, changes = tmp_path / str(number), {**TRAINING, "backbone": backbone, "image_size": 64}
+        train(run_options(labels, out, **changes, processes=number, batch_size=batch), Recorder())
     one, two = (load_file(tmp_path / number / "last.safetensors") for number in ("1", "2"))
     for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, rtol=1e-3, atol=1e-5)
-    scores = [json.loads((tmp_path / number / "metrics.json").read_text())["macro"]["ap"] for number in ("1", "2")]
-    assert scores[0] == pytest.approx(scores[1], abs=0.02)
+        torch.testing.assert_close(two[name], tensor, rtol=0, atol=tolerance, msg=name)
+    predicted = [Predictions.read(tmp_path / number / "val_predictions.csv") for number in ("1", "2")]
+    np.testing.assert_allclose(predicted[0].probabilities, predicted[1].probabilities, atol=of_predictions)
 
 
 def test_ctrl_c_ends_all(labels: Path, tmp_path: Path) -> None:
@@ -230,6 +253,56 @@ def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) 
     assert [node.returncode for node in nodes] == [0, 0], told
     assert sum("Wrote" in out for out, _ in told) == 1, "the first alone reports"
     assert Predictions.read(tmp_path / "p.csv").ids.tolist() == read_ids(labels).tolist()
+
+
+def test_a_machine_that_lost_another_says_so(run: Path, labels: Path, tmp_path: Path) -> None:
+    """The other says why: film 30 is the first machine's."""
+    csv = Path(shutil.copytree(labels.parent, tmp_path / "set")) / labels.name
+    (csv.parent / "images" / "film030.png").write_bytes(b"no film")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    arguments = ["infer", run, "--csv", csv, "--device", "cpu", "--workers", "1", "--out", tmp_path / "p.csv"]
+    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
+    told = sorted(node.communicate(timeout=120)[1].rpartition("Error: ")[2] for node in nodes)
+    assert [node.returncode for node in nodes] == [5, 5], told
+    assert told[0].startswith("Process 0 of 2: 1 of 24 films cannot be read")
+    assert told[1].startswith("Process 1 of 2 lost process 0 of another machine, at 127.0.0.1: it ended")
+    assert "The output of its own command has the reason." in " ".join(told[1].split())
+
+
+@pytest.mark.parametrize(
+    ("rendezvous", "match"),
+    [
+        ("nosuchhost.invalid:29500", "this machine knows no nosuchhost.invalid"),
+        ("host", "is not HOST:PORT"),
+        ("host:port", "is not HOST:PORT"),
+        (":29500", "is not HOST:PORT"),
+        ("127.0.0.1:123456", "is not HOST:PORT"),
+    ],
+)
+def test_a_place_where_machines_cannot_meet_is_told_at_once(rendezvous: str, match: str) -> None:
+    options = ComputeOptions(nodes=2, rendezvous=rendezvous, device="cpu", workers=0)
+    with pytest.raises(OptionError, match=f"^--rendezvous {rendezvous}.*{match}"):
+        launch(deal, options, Recorder(), 1)
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_a_place_that_is_gone_is_told(met: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the machine that it was on; what a process of this one said goes first."""
+
+    def agent(*_: object) -> Callable[[str], None]:
+        def start(job: str) -> None:
+            if met:
+                Path(job).with_name("began-1").touch()
+            raise RendezvousConnectionError("The connection to the C10d store has failed.")
+
+        return start
+
+    monkeypatch.setattr("cxrlt_cli.engine.launch.elastic_launch", agent)
+    options = ComputeOptions(nodes=2, rendezvous="127.0.0.1:29500", device="cpu", workers=0)
+    match = "^The other machines ended" if met else r"^The 2 machines did not meet at 127\.0\.0\.1:29500"
+    with pytest.raises(WorkerError, match=match):
+        launch(deal, options, Recorder(), 1)
 
 
 @pytest.mark.soak

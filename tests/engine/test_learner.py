@@ -1,4 +1,7 @@
+import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,9 +84,12 @@ def test_the_gradient_that_is_clipped_is_that_of_the_mean_loss(monkeypatch: pyte
     """Adam does not feel a wrong scale; clipping does."""
     norms = []
     clip = torch.nn.utils.clip_grad_norm_
-    monkeypatch.setattr(
-        torch.nn.utils, "clip_grad_norm_", lambda parameters, most: norms.append(clip(parameters, most))
-    )
+
+    def remembered(parameters: list[torch.Tensor], most: float) -> torch.Tensor:
+        norms.append(clip(parameters, most))
+        return norms[-1]
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", remembered)
     model = classifier("test_convnext")
     (batch,) = batches([0, 1, 2, 6])
     loss = losses.create("bce", [4, 3], 8)(model(model.normalize(batch.films[0])), TARGETS[batch.indices])
@@ -158,6 +164,73 @@ def test_a_loss_that_is_not_finite_stops_with_its_films() -> None:
         learn(learner(model, HEAD), batches([2, 3]))
     assert caught.value.exit_code == 5
     assert "--lr-warmup" in caught.value.hint
+
+
+def spoil(model: Classifier, value: float, *steps: int) -> None:
+    """The gradients of these backward passes, from 0; of all where none are named."""
+    passes = itertools.count()
+    model.head.classifier.weight.register_hook(
+        lambda gradient: torch.full_like(gradient, value) if next(passes) in steps or not steps else gradient
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "told", "clip_grad"), [(float("nan"), "nan", 1.0), (float("inf"), "infinite", 1.0), (1e38, "infinite", 0)]
+)
+def test_a_gradient_that_is_not_finite_stops_with_the_films_of_its_step(
+    value: float, told: str, clip_grad: float
+) -> None:
+    """Its loss is finite, and so is that of the step before; the next step would be the first with a loss of nan."""
+    model = classifier()
+    spoil(model, value, 2)
+    written: list[int] = []
+
+    def after_step(number: int, sums: Callable[[], tuple[float, int]]) -> None:
+        sums()
+        written.append(number)
+
+    drawn = batches([0, 1], [2, 3], [4, 5], [6, 7], [0, 1], [2, 3])
+    student = learner(model, HEAD, accumulate=2, clip_grad=clip_grad)
+    match = rf"^The gradient is {told} in phase 'head', step 2; films 4\.png, 5\.png, 6\.png, 7\.png\.\n.*--lr-warmup"
+    with pytest.raises(WorkerError, match=match) as caught:
+        student.epoch(drawn, range(6), TARGETS, IDS, lambda _: None, after_step)
+    assert caught.value.exit_code == 5
+    assert written == [2], "no state is kept of what it ruined"
+    with pytest.raises(WorkerError, match=r"step 2; films 4\.png"):  # where no state is written, a step later
+        model = classifier()
+        spoil(model, value, 2)
+        learn(learner(model, HEAD, accumulate=2, clip_grad=clip_grad), drawn)
+
+
+def test_of_several_processes_all_name_the_films_of_all() -> None:
+    """The gradient is theirs together."""
+
+    class OfTwo(Process):
+        def collected(self, mine: Any) -> list[Any]:
+            return [mine, [7]]
+
+    model = classifier()
+    spoil(model, float("nan"))
+    settings = {**SETTINGS, "process": OfTwo(torch.device("cpu"), torch.float32, 0)}
+    student = Learner(model, losses.create("bce", [4, 3], 8), HEAD, num_steps=4, **settings)  # type: ignore[arg-type]
+    with pytest.raises(WorkerError, match=r"films 2\.png, 3\.png, 7\.png"):
+        learn(student, batches([2, 3]))
+
+
+def test_in_fp16_a_step_that_overflows_is_left_out_and_one_that_always_does_is_told() -> None:
+    model = classifier()
+    settings = {**SETTINGS, "process": Process(torch.device("cpu"), torch.float16, 0)}
+    student = Learner(model, losses.create("bce", [4, 3], 8), HEAD, num_steps=4, **settings)  # type: ignore[arg-type]
+    spoil(model, float("inf"), 0)
+    before = snapshot(model)
+    learn(student, batches([0, 1]))
+    assert not changed(model, before)
+    learn(student, batches([2, 3]))
+    assert changed(model, before)
+    spoil(model, float("nan"))
+    with pytest.raises(WorkerError, match=r"^The gradient is nan in phase 'head', step \d+; films"):
+        learn(student, batches(*[[0, 1]] * 60))
+    assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
 def test_a_film_that_is_gone_stops_with_its_name() -> None:

@@ -1,4 +1,5 @@
 import json
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args
@@ -12,9 +13,12 @@ from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
 from cxrlt_cli.data.table import read_labels
+from cxrlt_cli.engine import fit, speed
 from cxrlt_cli.engine.learner import Learner
+from cxrlt_cli.engine.predict import predict
+from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.train import finetune, train
-from cxrlt_cli.errors import CheckpointError, OptionError, WorkerError
+from cxrlt_cli.errors import CheckpointError, DataError, OptionError, WorkerError
 from cxrlt_cli.losses import Criterion
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier
@@ -102,6 +106,56 @@ def test_max_steps_stops_and_still_saves(labels: Path, tmp_path: Path) -> None:
     assert len(recorder.epochs) == 1
     assert recorder.advanced["head 1/1"] == 16
     assert (tmp_path / "run" / "best.safetensors").exists()
+
+
+def test_a_dry_run_compiles_once_and_waits_for_the_device(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation is eager, as in a run, and does not take the time of what is still computed."""
+    events: list[str] = []
+
+    def looked(*arguments: Any) -> Any:
+        events.append(f"predicts, {torch._dynamo.eval_frame._stance.stance}")
+        return predict(*arguments)
+
+    for module in (fit, speed):
+        monkeypatch.setattr(module, "compile_backbone", lambda _: events.append("compiles"))
+    monkeypatch.setattr(fit, "predict", looked)
+    monkeypatch.setattr(Process, "wait", lambda _: events.append("waits"))
+    train(run_options(labels, None, dry_run=True, compile=True), Recorder())
+    assert events == ["compiles", "waits", "waits", "predicts, force_eager"]
+
+
+def test_a_dry_run_says_what_cannot_be_compiled(labels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(model: Classifier) -> None:
+        def forward(_: object) -> None:
+            raise RuntimeError("no C++ compiler\nand more")
+
+        model.backbone.forward = forward
+
+    monkeypatch.setattr(fit, "compile_backbone", failing)
+    with pytest.raises(OptionError, match=r"^--compile: the model cannot be compiled here \(no C\+\+ compiler\)"):
+        train(run_options(labels, None, dry_run=True, compile=True), Recorder())
+
+
+@pytest.mark.parametrize(
+    ("changes", "whose"),
+    [
+        ({"head": "mlp"}, "--head mlp"),
+        ({"backbone": "test_resnet", "image_size": 32, "epochs": 1}, "--backbone test_resnet at --image-size 32"),
+    ],
+)
+def test_a_batch_norm_that_would_see_one_film_is_told_before_any_is_read(
+    labels: Path, tmp_path: Path, changes: dict[str, Any], whose: str
+) -> None:
+    csv = Path(shutil.copytree(labels.parent, tmp_path / "set")) / labels.name
+    for film in (csv.parent / "images").iterdir():
+        film.write_bytes(b"no film")
+    alone = {**changes, "batch_size": 1}
+    with pytest.raises(OptionError, match=f"^{whose} needs batches of 2 films or more") as caught:
+        train(run_options(csv, tmp_path / "run", **alone), Recorder())
+    assert caught.value.hint == "Raise --batch-size."
+    for fine in ({"batch_size": 2}, {"processes": 2}, *([{"epochs": 0}] if "backbone" in changes else [])):
+        with pytest.raises(DataError, match="cannot be read"):
+            train(run_options(csv, tmp_path / "run", **{**alone, **fine}), Recorder())
 
 
 def test_a_dry_run_writes_nothing(labels: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -31,7 +32,15 @@ def fail(process: Process, _: Reporter, how: str) -> None:
 
 def network() -> nn.Sequential:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 4), nn.BatchNorm1d(4))
+    net = nn.Sequential(
+        nn.Conv2d(2, 3, 1),
+        nn.BatchNorm2d(3),
+        BatchNormAct2d(3),
+        nn.BatchNorm2d(3, affine=False, track_running_stats=False),
+        nn.Flatten(),
+        nn.Linear(12, 4),
+        nn.BatchNorm1d(4),
+    )
     net[1].weight.data = torch.tensor([0.5, 2.0, -1.0])
     return net
 
@@ -51,7 +60,7 @@ def step(net: nn.Module, own: nn.Module, images: torch.Tensor) -> dict[str, torc
 
 def shared(process: Process, _: Reporter) -> dict[str, Any]:
     net = synchronize(network())
-    assert sum(isinstance(module, SynchronizedBatchNorm) for module in net.modules()) == 2
+    assert sum(isinstance(module, SynchronizedBatchNorm) for module in net.modules()) == 4
     rows = slice(0, 3) if process.rank == 0 else slice(3, 8)
     wrapped = DistributedDataParallel(net)
     images = films()[rows]

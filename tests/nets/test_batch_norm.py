@@ -1,10 +1,16 @@
+import copy
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
 from cxrlt_cli.config import ComputeOptions
+from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.launch import launch
-from cxrlt_cli.nets.batch_norm import synchronize
+from cxrlt_cli.nets.batch_norm import starved, synchronize
+from cxrlt_cli.nets.checkpoints import Architecture
+from cxrlt_cli.nets.classifier import Classifier
 from tests.engine.workers import films, network, shared, step
 from tests.helpers import Recorder
 
@@ -30,3 +36,45 @@ def test_in_use_it_is_torchs_own() -> None:
 def test_other_norms_stay(kind: type[nn.Module]) -> None:
     module = nn.LayerNorm(4) if kind is nn.LayerNorm else nn.GroupNorm(2, 4)
     assert type(synchronize(nn.Sequential(module))[0]) is kind  # type: ignore[index]
+
+
+def classifier(backbone: str, head: str, image_size: int) -> Classifier:
+    return Classifier(Architecture(backbone, head), ("a", "b"), Preprocessing(image_size))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "head", "image_size", "first"),
+    [
+        ("test_resnet", "linear", 32, "backbone.layer4"),  # whose map is 1 x 1 there
+        ("test_resnet", "linear", 64, None),
+        ("test_efficientnet", "linear", 32, "backbone."),
+        ("test_convnext", "csra-winner", 32, "bn"),
+        ("test_convnext", "csra-winner", 64, None),
+        ("test_convnext", "mlp", 64, "head.classifier.0"),
+        ("test_convnext", "csra", 32, None),
+    ],
+)
+def test_a_batch_norm_that_sees_one_value_is_named(
+    backbone: str, head: str, image_size: int, first: str | None
+) -> None:
+    """Where torch would fail, and nowhere else; the model and the random numbers stay as they were."""
+    model = classifier(backbone, head, image_size)
+    before, state = copy.deepcopy(model.state_dict()), torch.get_rng_state()
+    film = torch.zeros(1, 3, image_size, image_size)
+    name = starved(model, lambda copied: copied.train()(film))
+    assert (name is None) == (first is None)
+    assert name is None or (first is not None and name.startswith(first))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert starved(model, lambda copied: copied.eval()(film)) is None
+    with nullcontext() if first is None else pytest.raises(ValueError, match="more than 1 value per channel"):
+        model.train()(film)
+
+
+def test_other_errors_are_not_taken_for_it() -> None:
+    with pytest.raises(ValueError, match="another"):
+        starved(network(), lambda _: _raise(ValueError("another")))
+
+
+def _raise(error: Exception) -> None:
+    raise error

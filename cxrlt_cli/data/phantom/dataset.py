@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -24,6 +25,7 @@ from cxrlt_cli.data.phantom import draw
 from cxrlt_cli.data.phantom.cohort import Film, prevalences, sample, task1_labels, task2_labels, unseen_prevalences
 from cxrlt_cli.files import cache_root, replacing, write_text
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
+from cxrlt_cli.machine import end_with_parent
 
 VERSION = 3  # of what is drawn: a cached folder of another version is drawn again
 RECIPE = "phantom.json"
@@ -82,10 +84,14 @@ def write(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[i
     paint = partial(_paint, images=images, size=recipe.size)
     records = []
     fresh = get_context("spawn")  # a fork of a process whose libraries run threads can hang
-    with ProcessPoolExecutor(num_processes, fresh) as pool:
-        for record in pool.map(paint, everything, chunksize=8):
-            records.append(json.dumps(record) + "\n")
-            advance(1)
+    with ProcessPoolExecutor(num_processes, fresh, initializer=_begin_worker) as pool:
+        try:
+            for record in pool.map(paint, everything, chunksize=8):
+                records.append(json.dumps(record) + "\n")
+                advance(1)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     write_text(folder / "records.jsonl", "".join(records))
     days = np.random.default_rng([recipe.seed, 9]).integers(0, 3285, num_train)
     dates = [(date(2009, 1, 1) + timedelta(int(day))).strftime("%Y%m%d") for day in days]
@@ -159,8 +165,14 @@ def _drawings(films: Sequence[Film], seed: int, part: int) -> list[_Drawing]:
     return drawings
 
 
-def _paint(drawing: _Drawing, images: Path, size: int) -> dict[str, object]:
+def _begin_worker() -> None:
+    """On one core, until the process that it draws for ends, which hears Ctrl-C for both."""
+    end_with_parent()
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _paint(drawing: _Drawing, images: Path, size: int) -> dict[str, object]:
     film, findings = draw(
         drawing.film.findings,
         patient_seed=drawing.patient_seed,
