@@ -44,7 +44,8 @@ CXR_LT_2026 = (
 # CXR-LT 2026 Task 2, in the order of the submission.
 UNSEEN = ("Scoliosis", "Osteopenia", "Bulla", "Infarction", "Adenopathy", "goiter")
 
-NORMAL_NAMES = ("Normal", "No Finding")
+NORMAL_NAMES = ("normal", "no finding", "no findings")  # in any case, with spaces or underscores
+DEVICE_NAMES = ("support devices", "support device")  # a film with nothing else is normal: CheXpert's labels say so
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,23 @@ class LabelSpace:
 
     @classmethod
     def of(cls, findings: Iterable[str]) -> "LabelSpace":
-        """The space of these findings; the first of ``Normal`` and ``No Finding`` that is among them is the normal."""
+        """The space of these findings; the first that is called ``Normal``, or else ``No Finding``, is the normal."""
         names = tuple(findings)
-        return cls(names, next((name for name in NORMAL_NAMES if name in names), None))
+        spelled = {plain_name(name): name for name in reversed(names)}
+        return cls(names, next((spelled[name] for name in NORMAL_NAMES if name in spelled), None))
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The findings that stand beside normal without a contradiction."""
+        return tuple(name for name in self.findings if plain_name(name) in DEVICE_NAMES)
 
     def __len__(self) -> int:
         return len(self.findings)
+
+
+def plain_name(name: str) -> str:
+    """A name as it is compared where spelling says nothing: without case, spaces for underscores and dashes."""
+    return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
 
 def band(prevalence: float) -> Band:

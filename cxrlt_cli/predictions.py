@@ -1,5 +1,6 @@
 """Predictions: probabilities that carry the ids of their films and the names of their findings."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from cxrlt_cli.data.columns import is_nameless
 from cxrlt_cli.data.outputs import write_table
-from cxrlt_cli.data.table import HINT_ON_IDS, Texts, check_findings, read_csv
+from cxrlt_cli.data.table import Texts, check_findings, check_id, hint_on_id_column, read_csv
+from cxrlt_cli.data.values import number_of
 from cxrlt_cli.errors import DataError, listed
-from cxrlt_cli.names import fault_of_id, fault_of_name, shown
+from cxrlt_cli.names import fault_of_name, shown
 
 OOD_SCORE = "ood_score"  # a column that is no finding
 
@@ -55,20 +58,24 @@ class Predictions:
         frame = read_csv(path)
         if id_column not in frame.columns:
             has = listed(list(frame.columns), 8)
-            raise DataError(f"{path} has no column '{id_column}' (it has {has}).", "Pass --id-column.")
+            raise DataError(f"{path} has no column '{id_column}' (it has {has}).", hint_on_id_column(id_column))
         ids = frame.pop(id_column).to_numpy(object)
         frame = frame.drop(columns=OOD_SCORE, errors="ignore")
         if frame.shape[1] == 0:
             raise DataError(
                 f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
             )
+        if unnamed := [name for name in frame.columns if is_nameless(name)]:
+            raise DataError(
+                f"{path} has a column without a name, {listed(unnamed)}, which holds "
+                f"{shown(frame[unnamed[0]].iloc[0])}, ...",
+                "Remove it, or give it a finding's name. (Of pandas, to_csv writes an index unless index=False.)",
+            )
         check_findings(frame.columns, path)
         for row, film in zip(frame.index, ids, strict=True):
-            if fault := fault_of_id(film):
-                where = f"{path}, row {row}: column '{id_column}'"
-                raise DataError(f"{where} holds {shown(film)}, which {fault}.", HINT_ON_IDS)
-        numbers = frame.apply(pd.to_numeric, errors="coerce")
-        strange = np.argwhere(numbers.isna().to_numpy())
+            check_id(film, path, row, id_column)
+        numbers = numbers_of(frame)
+        strange = np.argwhere(np.isnan(numbers))
         if len(strange):
             row, column = strange[0]
             name, value = frame.columns[column], frame.iloc[row, column]
@@ -77,7 +84,7 @@ class Predictions:
                 "A prediction CSV has an id column and probabilities, nothing else.",
             )
         try:
-            return cls(ids, tuple(frame.columns), numbers.to_numpy(np.float64))
+            return cls(ids, tuple(frame.columns), numbers)
         except DataError as error:
             raise DataError(f"{path}: {error.message}") from error
 
@@ -119,6 +126,18 @@ class Predictions:
         position = {film: row for row, film in enumerate(self.ids)}
         keep = [position[film] for film in ids]
         return Predictions(self.ids[keep], self.findings, self.probabilities[keep])
+
+
+def numbers_of(cells: pd.DataFrame) -> NDArray[np.float64]:
+    """Text as numbers ``[N, C]``, with decimal points or, as a German Excel writes them, commas; NaN for other text."""
+    columns = []
+    for _, column in cells.items():
+        numbers = np.array(pd.to_numeric(column, errors="coerce"), np.float64)
+        for row in np.flatnonzero(np.isnan(numbers)).tolist():
+            number = number_of(column.iloc[row])
+            numbers[row] = math.nan if number is None else number
+        columns.append(numbers)
+    return np.stack(columns, axis=1) if columns else np.empty((len(cells), 0))
 
 
 def require_same(what: str, mine: Iterable[str], theirs: Iterable[str], my_name: str, their_name: str) -> None:

@@ -13,7 +13,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     1: ("__init__", "errors", "labels", "config", "files", "machine", "names", "prompts"),
     2: ("bootstrap", "calibration", "metrics", "predictions", "promptlab", "report", "selection", "zeroshot",
-        "data.outputs", "data.parquet", "data.rows", "data.table", "data.__init__"),
+        "data.columns", "data.opening", "data.outputs", "data.parquet", "data.patients", "data.rows", "data.table",
+        "data.values", "data.__init__"),
     3: (
         "losses",
         "tta",

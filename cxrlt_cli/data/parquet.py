@@ -3,6 +3,7 @@
 pyarrow is imported late: it comes with ``pip install "cxrlt[parquet]"``, and CSVs need none of it.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -80,8 +81,8 @@ def _as_text(column: Any, name: str, path: Path) -> list[str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    def refuse(why: str) -> DataError:
-        return DataError(f"{path}: column '{name}' holds {why}.", "Leave the column out.")
+    def refuse(why: str, hint: str = "Leave the column out.") -> DataError:
+        return DataError(f"{path}: column '{name}' holds {why}.", hint)
 
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
@@ -94,16 +95,25 @@ def _as_text(column: Any, name: str, path: Path) -> list[str]:
     try:
         texts = (column.cast(pa.int8()) if pa.types.is_boolean(kind) else column).cast(pa.string()).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise refuse(f"{column.type}, which is no text or number") from error
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        hint = "Leave the column out; if these are findings, spread them over columns of 0 and 1, one a finding."
+        raise refuse(f"{column.type}, which is no text or number", hint) from error
+    if pa.types.is_floating(kind):
+        exact = 2.0 ** {16: 11, 32: 24, 64: 53}[kind.bit_width]
+        return [_plain_number(text, exact) for text in texts]
+    if pa.types.is_decimal(kind):
         return [_plain_number(text) for text in texts]
     return [text or "" for text in texts]
 
 
-def _plain_number(text: str | None) -> str:
-    """As a CSV would have it: pandas makes floats of whole numbers beside an empty cell, patients' among them."""
+def _plain_number(text: str | None, exact: float = math.inf) -> str:
+    """As a CSV would have it: pandas makes floats of whole numbers beside an empty cell, patients' among them.
+
+    Beyond ``exact`` a float has lost digits, and is left with its exponent, which says so.
+    """
     if text is None or text == "nan":  # pandas writes either
         return ""
+    if abs(float(text)) > exact and math.isfinite(float(text)):
+        return f"{float(text):.15e}"
     if "." in text and "e" not in text:
         return text.rstrip("0").rstrip(".")
     return str(int(float(text))) if "e+" in text and float(text).is_integer() else text

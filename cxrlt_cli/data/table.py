@@ -6,8 +6,7 @@ in messages are those that a spreadsheet shows, the header being row 1.
 
 import hashlib
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -17,14 +16,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrlt_cli.data.rows import read_rows
+from cxrlt_cli.data.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
+from cxrlt_cli.data.patients import LOST, read_patients
+from cxrlt_cli.data.rows import read_rows, require_single
+from cxrlt_cli.data.values import is_float
 from cxrlt_cli.errors import DataError, listed
-from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
+from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 
 Texts = NDArray[np.object_]
 
-LABELS = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0, "": np.nan, "nan": np.nan, "NaN": np.nan, "NA": np.nan}
 HINT_ON_IDS = "Ids are paths below --image-dir, and are written as they are. Rename the film, here and on the disk."
 
 
@@ -36,7 +37,9 @@ class LabelTable:
     patients: Texts  # [N]
     targets: NDArray[np.float32]  # [N, C]
     space: LabelSpace
-    passed_over: tuple[str, ...] = ()  # columns of the CSV that are no findings
+    passed_over: tuple[Column, ...] = ()  # columns of the CSV that are no findings
+    doubtful: tuple[str, ...] = ()  # findings that look like metadata
+    left_out: tuple[str, ...] = ()  # ids that were excluded
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -111,42 +114,44 @@ def read_labels(
     patient_column: str = "PatientID",
     findings: Sequence[str] | None = None,
     needs_patients: bool = True,
+    excluded: Collection[str] = (),
 ) -> LabelTable:
-    """The label table of a CSV.
+    """The label table of a CSV, without the films that are ``excluded``, whose rows are not looked at.
 
-    ``findings``: the columns to read; None takes every column whose values are only 0, 1 and empty. Empty means not
-    labelled. Without a ``patient_column``, where ``needs_patients`` is False, every film is its own patient.
+    ``findings``: the columns to read; None takes those that ``data.columns`` finds. What a cell means is told in
+    ``data.values``; a film without a label is NaN. Without a ``patient_column``, where ``needs_patients`` is False,
+    every film is its own patient.
 
     Raises DataError that names file, column and row: a column that is missing or doubled, an id that is doubled or
-    that ``names.fault_of_id`` refuses, a finding that ``names.fault_of_name`` does, a patient that is empty, a value
-    that is neither 0, 1 nor empty.
+    that ``names.fault_of_id`` refuses, a finding that ``names.fault_of_name`` does, a patient that is empty or lost
+    its digits, a value that is no label.
     """
     frame = read_csv(path)
+    out = _column(frame, path, id_column, hint_on_id_column(id_column))
+    mask = np.array([film in excluded for film in out], bool)
+    frame, out = frame[~mask], out[mask]
+    if mask.all() and len(out):
+        raise DataError(f"--exclude leaves no film of {path}.")
     ids = _ids(frame, path, id_column)
-    if patient_column not in frame.columns and not needs_patients:
-        patients = ids
-    else:
-        hint = f"Pass --patient-column. Where every film is of another patient, --patient-column {id_column} will do."
-        patients = _column(frame, path, patient_column, hint)
-        for row in np.flatnonzero(patients == ""):
-            raise DataError(f"{path}, row {frame.index[int(row)]}: column '{patient_column}' is empty.", hint)
-    others = [name for name in frame.columns if name not in (id_column, patient_column, "")]
-    if findings is None:
-        names = [name for name in others if _is_finding(frame[name], name, path)]
-        if not names:
-            raise DataError(
-                f"{path} has no column of 0 and 1 (it has {listed(list(frame.columns), 8)}).",
-                "Findings are such columns, one each. Name yours with --findings.",
-            )
-    else:
-        names = list(findings)
-        for name in names:
-            _column(frame, path, name, "Check --findings.")
+    patients = read_patients(frame, str(path), id_column, patient_column, needs_patients=needs_patients)
+    columns = judged_columns(frame, (id_column, patient_column), findings)
+    for name in findings or ():
+        _column(frame, path, name, "Check --findings.")
+    read = {column.name: column for column in columns if column.kind == "finding"}
+    passed_over = tuple(column for column in columns if column.kind != "finding")
+    if not read:
+        hint = "Findings are such columns, one each. Name yours with --findings."
+        lists = any(column.kind == "lists" for column in passed_over)
+        raise DataError(
+            f"{path} has no column of 0 and 1 (it has {listed(passed_over, 40) or 'no other column'}).",
+            LISTS if lists else hint,
+        )
+    names = list(findings or read)
     check_findings(names, path)
-    columns = [_targets(frame[name], name, path) for name in names]
-    targets = np.stack(columns, axis=1) if len(ids) else np.zeros((0, len(names)), np.float32)
-    passed_over = tuple(name for name in others if name not in names)
-    return LabelTable(ids, patients, targets, LabelSpace.of(names), passed_over)
+    require_labels(frame, list(read.values()), str(path))
+    targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
+    doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
+    return LabelTable(ids, patients, targets, LabelSpace.of(names), passed_over, doubtful, tuple(out))
 
 
 def read_ids(path: Path, id_column: str = "ImageID") -> Texts:
@@ -158,7 +163,7 @@ def read_exclusions(paths: Iterable[Path], id_column: str = "ImageID") -> set[st
     """The ids that any of these CSVs lists."""
     excluded: set[str] = set()
     for path in paths:
-        excluded.update(_column(read_csv(path), path, id_column, "Pass --id-column."))
+        excluded.update(_column(read_csv(path), path, id_column, hint_on_id_column(id_column)))
     return excluded
 
 
@@ -172,7 +177,8 @@ def check_findings(names: Iterable[str], path: Path) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """A CSV as text, one column a name; cells without the spaces around them. The index is the row in a spreadsheet.
 
-    A Parquet file is read as the CSV that it could be (``data.parquet``). Rows without any text are passed over.
+    A Parquet file is read as the CSV that it could be (``data.parquet``). Rows without any text are passed over, and
+    so are columns without a name and any text; one with text is called ``(column 1)`` by its place.
 
     Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, a row of more or fewer cells
     than the header or of more than ``MAX_ROW`` characters, or a NUL; or is a Parquet file that cannot be read.
@@ -183,7 +189,11 @@ def read_csv(path: Path) -> pd.DataFrame:
     for number, row in rows:
         numbers.append(number)
         cells.append(row)
-    return pd.DataFrame(cells, index=numbers, columns=pd.Index(header, dtype=object), dtype=object)
+    frame = pd.DataFrame(cells, index=numbers, columns=pd.RangeIndex(len(header)), dtype=object)
+    void = [place for place, name in enumerate(header) if not name and (frame[place] == "").all()]
+    names = [name or nameless(place) for place, name in enumerate(header) if place not in void]
+    require_single(names, path)
+    return frame.drop(columns=void).set_axis(pd.Index(names, dtype=object), axis=1)
 
 
 def read_header(path: Path) -> list[str]:
@@ -199,13 +209,13 @@ def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[s
     rows = read_rows(path)
     _, header = next(rows)
     if id_column not in header:
-        raise DataError(f"{path} has no column '{id_column}' (it has {listed(header, 8)}).", "Pass --id-column.")
+        raise _without_column(path, header, id_column, hint_on_id_column(id_column))
     column = header.index(id_column)
     hashes: list[NDArray[np.uint64]] = []
     while chunk := list(islice(rows, size)):
         ids = [row[column] for _, row in chunk]
         for (number, _), film in zip(chunk, ids, strict=True):
-            _check_id(film, path, number, id_column)
+            check_id(film, path, number, id_column)
         digests = (hashlib.blake2b(film.encode(), digest_size=8).digest() for film in ids)
         hashes.append(np.frombuffer(b"".join(digests), np.uint64))
         yield ids
@@ -238,17 +248,21 @@ def _tell_doubled(path: Path, column: int, suspects: set[int]) -> None:
 
 def _column(frame: pd.DataFrame, path: Path, name: str, hint: str) -> Texts:
     if name not in frame.columns:
-        raise DataError(f"{path} has no column '{name}' (it has {listed(list(frame.columns), 8)}).", hint)
+        raise _without_column(path, frame.columns, name, hint)
     return frame[name].to_numpy(object)
 
 
+def _without_column(path: Path, names: Iterable[str], name: str, hint: str) -> DataError:
+    return DataError(f"{path} has no column '{name}' (it has {listed(list(names), 8)}).", hint)
+
+
 def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
-    ids = _column(frame, path, id_column, "Pass --id-column.")
+    ids = _column(frame, path, id_column, hint_on_id_column(id_column))
     if len(ids) == 0:
         raise DataError(f"{path} has a header but no row.", "It needs one row a film.")
     seen: dict[str, int] = {}
     for row, film in zip(frame.index, ids, strict=True):
-        _check_id(film, path, row, id_column)
+        check_id(film, path, row, id_column)
         if film in seen:
             where = f"{path}, row {row}: column '{id_column}'"
             raise DataError(f"{where} holds '{film}', as row {seen[film]} does.", "Keep one row a film.")
@@ -256,33 +270,17 @@ def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
     return ids
 
 
-def _check_id(film: str, path: Path, row: int, id_column: str) -> None:
+def hint_on_id_column(name: str) -> str:
+    """The way out where a file has no such column."""
+    return f"--id-column names the column of ids, one for all files; here it is '{name}'."
+
+
+def check_id(film: str, path: Path, row: int, id_column: str) -> None:
+    """Raise DataError where an id names no film, or is one that is refused."""
     where = f"{path}, row {row}: column '{id_column}'"
     if not film:
         raise DataError(f"{where} is empty.", "Every row needs the name of its film.")
     if fault := fault_of_id(film):
         raise DataError(f"{where} holds {shown(film)}, which {fault}.", HINT_ON_IDS)
-
-
-def _is_finding(column: "pd.Series[Any]", name: str, path: Path) -> bool:
-    """Whether a column's values are labels. One that nearly is, or has a challenge finding's name, must be."""
-    values = Counter(column)
-    binary = sum(number for value, number in values.items() if value and value in LABELS)
-    others = sum(number for value, number in values.items() if value not in LABELS)
-    if others and (binary >= others or name in CXR_LT_2026 or name in UNSEEN):
-        _targets(column, name, path)
-    return binary > 0 and others == 0
-
-
-def _targets(column: "pd.Series[Any]", name: str, path: Path) -> NDArray[np.float32]:
-    targets = column.map(LABELS)
-    strange = ~column.isin(list(LABELS)).to_numpy(bool)
-    if strange.any():
-        row = int(np.flatnonzero(strange)[0])
-        more = f" ({int(strange.sum())} such rows)" if strange.sum() > 1 else ""
-        raise DataError(
-            f"{path}, row {column.index[row]}: column '{name}' holds '{column.iloc[row]}'{more}; a label is 0, 1, or "
-            "empty for not labelled.",
-            "Mend the column, or name the columns that are findings with --findings.",
-        )
-    return targets.to_numpy(np.float32)
+    if is_float(film):
+        raise DataError(f"{where} holds '{film}' as an id.", LOST)

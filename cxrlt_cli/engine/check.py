@@ -11,24 +11,27 @@ import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions
+from cxrlt_cli.data.columns import judged_columns
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.naming import find_naming
 from cxrlt_cli.data.outputs import require_table, write_table
-from cxrlt_cli.data.table import read_csv, read_exclusions
+from cxrlt_cli.data.table import hint_on_id_column, read_csv, read_exclusions
+from cxrlt_cli.data.values import patient_of
 from cxrlt_cli.engine.films import image_folder, missing
 from cxrlt_cli.engine.label_faults import (
+    SPLIT,
     Fault,
     between,
     breaking,
     doubtful,
-    held_out,
     labels,
     rows,
     submission,
+    training,
     vocabulary,
 )
 from cxrlt_cli.engine.reporting import Reporter, counted
-from cxrlt_cli.errors import DataError, FilmError, OptionError
+from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
@@ -47,24 +50,33 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         require_table(options.fix, "--fix", inputs)
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
-        has = ", ".join(list(frame.columns)[:8])
-        raise DataError(f"{options.csv} has no column '{options.id_column}' (it has {has}).", "Pass --id-column.")
+        has = listed(list(frame.columns), 8)
+        hint = hint_on_id_column(options.id_column)
+        raise DataError(f"{options.csv} has no column '{options.id_column}' (it has {has}).", hint)
     excluded = read_exclusions(options.exclude, options.id_column)
     frame = frame[~frame[options.id_column].isin(list(excluded))]
-    faults = [*rows(frame, options), *labels(frame, options)]
-    if not options.against:
-        faults += held_out(options, excluded)
+    columns = judged_columns(frame, (options.id_column, options.patient_column), options.findings)
+    names = [column.name for column in columns if column.kind == "finding"]
+    passed_over = [column for column in columns if column.kind != "finding"]
+    to_train = bool(names) and options.submission is None
+    faults = [*rows(frame, options, to_train=to_train), *labels(frame, columns, options)]
     for other in options.against:
-        faults += between(frame, other, options)
+        faults += between(frame, names, other, excluded, options)
+    for val_csv in (options.against or (None,)) if to_train and len(frame) else ():
+        faults += training(options, val_csv, faults)
     if options.checkpoint is not None:
-        faults += vocabulary(frame, options.checkpoint, options)
+        faults += vocabulary(names, options.checkpoint)
     if options.submission is not None:
         faults += submission(frame, options.submission, options)
+    if passed_over:
+        reporter.note(f"Columns of {options.csv} that are not read as findings: {listed(passed_over, 40)}.")
+    if options.patient_column in frame.columns:
+        frame = frame.assign(**{options.patient_column: frame[options.patient_column].map(patient_of)})
     if len(frame):
         faults += _films(frame, options, reporter)
     else:
         faults += breaking("no film", [options.csv], "The CSV has a header alone, or --exclude leaves nothing.")
-    _tell(faults, len(frame), options, reporter)
+    _tell(faults, len(frame), options, reporter, bool(names))
 
 
 def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
@@ -144,7 +156,9 @@ def _told_pairs(
         yield from doubtful(f"{what}, under another patient", apart, "A split by patient would not keep them together.")
 
 
-def _tell(faults: list[Fault], num_films: int, options: DataCheckOptions, reporter: Reporter) -> None:
+def _tell(
+    faults: list[Fault], num_films: int, options: DataCheckOptions, reporter: Reporter, has_findings: bool
+) -> None:
     faults = sorted(faults, key=lambda fault: not fault.breaks)
     if faults:
         title = f"{options.csv} ({counted(num_films, 'film')})"
@@ -168,7 +182,14 @@ def _tell(faults: list[Fault], num_films: int, options: DataCheckOptions, report
             hint if listable and options.fix is None else "Mend the files that are named.",
         )
     others = f"; {counted(len(faults), 'thing')} to look at" if faults else ""
-    reporter.result(f"Nothing that would break a run{others}.")
+    split = next((fault for fault in faults if fault.what == SPLIT), None)
+    if split is not None:
+        reporter.result(f"Nothing in the files that would break a run{others}.")
+        reporter.warn(f"But {split.what}: {split.examples[0]} {split.advice}")
+    elif has_findings:
+        reporter.result(f"Nothing that would break a run{others}.")
+    else:
+        reporter.result(f"Nothing that would break a prediction{others}. To train, there are no findings to learn.")
 
 
 def _row(fault: Fault) -> tuple[str, str, str]:

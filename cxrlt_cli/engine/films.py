@@ -11,9 +11,10 @@ from cxrlt_cli.config import FilmOptions, FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
 from cxrlt_cli.data.naming import UID, Naming, dicom_files, ending_of, find_naming
 from cxrlt_cli.data.phantom.dataset import RECIPE
-from cxrlt_cli.data.table import LabelTable, Texts, ids_as_they_are, read_exclusions, read_labels, stream_ids
+from cxrlt_cli.data.table import LabelTable, Texts, ids_as_they_are, read_exclusions, stream_ids
+from cxrlt_cli.engine.labelled import labelled_films
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
-from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
+from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.machine import num_cores
 
 
@@ -163,27 +164,7 @@ class FilmList:
 
 def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:
     """Training and validation films, from one CSV disjoint by patient, or from two."""
-    excluded = read_exclusions(options.exclude, options.id_column)
-    table = _read_table(options, csv, options.findings)
-    tell_exclusions(reporter, excluded, table.ids)
-    if table.passed_over:
-        reporter.note(f"Columns of {csv} that are not read as findings: {listed(table.passed_over, 40)}.")
-    table = table.without(excluded)
-    if len(table) == 0:
-        raise DataError(f"--exclude leaves no film of {csv}.")
-    if options.val_csv is None and table.num_patients == 1:
-        raise DataError(f"All films of {csv} are of one patient: none can be held out.", "Pass others with --val-csv.")
-    if options.val_csv is None:
-        training, validation = table.split(options.val_fraction, options.seed)
-    else:
-        training, validation = table, _read_table(options, options.val_csv, table.space.findings).without(excluded)
-        both = sorted(set(training.patients) & set(validation.patients))
-        if both:
-            reporter.warn(
-                f"{len(both)} patients stand in {csv} and in {options.val_csv} ({listed(both)}): validation scores "
-                "will be too good."
-            )
-    _check_labels(training, validation, options, reporter)
+    training, validation = labelled_films(options, csv, reporter)
     folder = image_folder(csv, options.image_dir, training.ids)
     paths = _paths(folder, training.ids, reporter)
     if options.links == "refuse" and (faults := list(outside(folder, paths))):
@@ -207,43 +188,3 @@ def check_films(training: Films, validation: Films, options: FitOptions, reporte
         faults = find_faults(paths, max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
     if faults:
         raise report_faults(faults, len(paths))
-
-
-def _read_table(options: FitOptions, csv: Path, findings: tuple[str, ...] | None) -> LabelTable:
-    return read_labels(
-        csv,
-        id_column=options.id_column,
-        patient_column=options.patient_column,
-        findings=findings,
-        needs_patients=options.val_csv is None,
-    )
-
-
-def _check_labels(training: LabelTable, validation: LabelTable, options: FitOptions, reporter: Reporter) -> None:
-    """What would make training pointless is an error; what the user may not have meant is a warning."""
-    if training.counts.sum() == 0:
-        raise DataError("No training film has a finding.", "Labels are 1 where there is one. Or lower --val-fraction.")
-    if validation.counts.sum() == 0:
-        raise DataError("No validation film has a finding.", "Pass a larger --val-fraction, or films with --val-csv.")
-    names = training.space.findings
-    unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]
-    unscored = [name for name, count in zip(names, validation.counts, strict=True) if count == 0]
-    if unseen:
-        reporter.warn(f"On no training film: {listed(unseen, 40)}. What is never seen cannot be learned.")
-    if unscored:
-        reporter.note(f"On no validation film, so left out of the validation scores: {listed(unscored, 40)}.")
-    always = [
-        name
-        for name, count, labelled in zip(names, training.counts, training.num_labelled, strict=True)
-        if 0 < count == labelled
-    ]
-    if always:
-        reporter.warn(
-            f"On every labelled training film: {listed(always, 40)}. Nothing can be learned of such a finding; its AP "
-            "is 1 whatever is predicted."
-        )
-    without = int((~(training.targets == 1).any(axis=1)).sum())
-    if options.sampler == "cas" and without:
-        reporter.warn(
-            f"{without:,} of {len(training):,} training films have no positive label; --sampler cas never draws them."
-        )

@@ -1,7 +1,7 @@
 """What is wrong with labels and submissions: seen in their tables alone, a kind of fault at a time."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions, TrainOptions
-from cxrlt_cli.data.table import LABELS, read_csv, read_labels
+from cxrlt_cli.data.columns import LISTS, UNCERTAIN, Column, is_known, targets_of
+from cxrlt_cli.data.patients import LOST, hint_without
+from cxrlt_cli.data.table import read_csv
+from cxrlt_cli.data.values import is_float, lost_digits, meaning_of, patient_of
+from cxrlt_cli.engine.labelled import SplitError, labelled_films
+from cxrlt_cli.engine.reporting import Silent, counted
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name
+from cxrlt_cli.predictions import numbers_of
 
-METADATA = (
-    *("age", "sex", "gender", "view", "year", "date", "time", "width", "height", "spacing", "followup", "position"),
-    *("modality", "manufacturer", "split", "fold", "index", "row", "path", "projection", "study", "weight"),
-)
+SPLIT = "train would stop, with the share that it holds out by itself"
 FEW = 8  # positives, from which on a finding can be learned and scored at all
 
 
@@ -46,7 +49,8 @@ def doubtful(what: str, found: Iterable[object], advice: str) -> Iterator[Fault]
         yield replace(fault, breaks=False)
 
 
-def rows(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
+def rows(frame: pd.DataFrame, options: DataCheckOptions, *, to_train: bool) -> Iterator[Fault]:
+    """Faults of ids and patients; the latter break nothing where the films are not ``to_train`` on."""
     ids = frame[options.id_column]
     yield from breaking(
         "rows without an id", [f"row {row}" for row in frame.index[ids == ""]], "Every row needs the name of its film."
@@ -55,125 +59,154 @@ def rows(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
     yield from breaking("ids in more than one row", doubled, "Keep one row a film.")
     strange = [film for film in ids if film and fault_of_id(film)]
     yield from breaking("ids that are refused", strange, "Rename the film: a path below --image-dir.")
+    yield from breaking("ids that lost their digits", [film for film in ids if is_float(film)], LOST)
+    found = breaking if to_train else doubtful
     if options.patient_column not in frame.columns:
-        yield from doubtful(
-            "no column of patients",
-            [options.patient_column],
-            "Pass --patient-column; without it, no split is by patient.",
-        )
+        found = doubtful if options.against else found  # films of their own to score by: no split is needed
+        hint = hint_without(frame, options.id_column, options.patient_column) if len(frame) else ""
+        yield from found("no column of patients", [options.patient_column], f"No split by patient without it. {hint}")
         return
-    nameless = ids[frame[options.patient_column] == ""]
-    yield from breaking("rows without a patient", nameless, "Films of one patient must stay together.")
+    cells = frame[options.patient_column]
+    nameless = ids[np.array([patient_of(cell) == "" for cell in cells], bool)]
+    yield from found("rows without a patient", nameless, "Films of one patient must stay together.")
+    yield from found("patients that lost their digits", sorted(lost_digits(cells)), LOST)
 
 
-def _findings(frame: pd.DataFrame, options: DataCheckOptions) -> list[str]:
-    """Columns that are findings, or are meant to be: most of what they hold is 0 and 1, or a finding's name says so."""
-    if options.findings is not None:
-        return [name for name in options.findings if name in frame.columns]
-    names = []
-    for name in frame.columns:
-        if name and name not in (options.id_column, options.patient_column):
-            held = frame[name][frame[name] != ""]
-            known = held.isin(list(LABELS)).sum()
-            if 2 * known >= max(1, len(held)) or name in (*CXR_LT_2026, *UNSEEN):
-                names.append(name)
-    return names
-
-
-def labels(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
-    for name in options.findings or ():
-        if name not in frame.columns:
-            yield from breaking("findings that are no column", [name], "Check --findings.")
-    names = _findings(frame, options)
-    passed_over = [name for name in frame.columns if name not in (*names, options.id_column, options.patient_column)]
-    void = [name for name in passed_over if len(frame) and (frame[name] == "").all()]
-    yield from doubtful("columns without any value", void, "They are passed over.")
-    if not names:
-        yield from doubtful(
-            "no column of 0 and 1", [options.csv], "Findings are such columns; to predict, none is needed."
-        )
+def labels(frame: pd.DataFrame, columns: Sequence[Column], options: DataCheckOptions) -> Iterator[Fault]:
+    """Faults of labels, by what ``data.columns`` says of each column."""
+    asked = [name for name in options.findings or () if name not in frame.columns]
+    yield from breaking("findings that are no column", asked, "Check --findings.")
+    findings = [column for column in columns if column.kind == "finding"]
+    others = [column for column in columns if column.kind != "finding"]
+    void = [column.name for column in others if column.kind == "empty"]
+    advice = "They are passed over."
+    yield from doubtful("columns without any value", [name for name in void if not is_known(name)], advice)
+    empty = [column.name for column in findings if not column.holds]
+    empty += [name for name in void if is_known(name)]
+    yield from doubtful("findings without any label", empty, "Every cell is empty.")
+    if options.findings is None:
+        binary = [column for column in others if column.is_binary]
+        advice = "No name, or one like metadata. If they are findings, name all with --findings."
+        yield from doubtful("columns of 0 and 1 that are not read as findings", binary, advice)
+    lists = [column for column in others if column.kind == "lists"]
+    stops = breaking if lists and not findings and options.submission is None else doubtful
+    yield from stops("columns that name findings instead of saying 0 and 1, not read", lists, LISTS)
+    if not findings:
+        if not lists:
+            yield from doubtful(
+                "no column of 0 and 1", [options.csv], "Findings are such columns; to predict, none is needed."
+            )
         return
-    strange = [
-        f"{name}: {value}"
-        for name in names
-        for value in frame[name][~frame[name].isin(list(LABELS))].drop_duplicates().tolist()
-    ]
-    yield from breaking("labels that are not 0, 1 or empty", strange, "Mend them, or name --findings.")
-    yield from breaking(
-        "findings with a name that is refused", [n for n in names if fault_of_name(n)], "Rename the column."
-    )
-    meant = [
-        name
-        for name in names
-        if any(word in name.lower().replace("_", " ").split() or name.lower().endswith(word) for word in METADATA)
-    ]
+    yield from _values(frame, findings)
+    meant = [column.name for column in findings if column.why]
     yield from doubtful("findings that look like metadata", meant, "Name the findings: --findings.")
-    targets = pd.DataFrame({name: frame[name].map(LABELS) for name in names}).to_numpy(np.float32)
-    positives = (targets == 1).sum(axis=0)
-    absent = [name for name, number in zip(names, positives, strict=True) if number == 0]
+    yield from _counts(frame, [column.name for column in findings], options)
+
+
+def _values(frame: pd.DataFrame, findings: Sequence[Column]) -> Iterator[Fault]:
+    """Cells of findings that are no labels, and names that no finding may have."""
+    told: dict[bool, list[str]] = {True: [], False: []}
+    for column in findings:
+        for value, number in column.strange:
+            first = frame.index[int((frame[column.name] == value).to_numpy().argmax())]
+            where = f"row {first}" + (f" and {number - 1:,} more" if number > 1 else "")
+            told[meaning_of(value) == "uncertain"].append(f"{column.name}: {value} ({where})")
+    yield from breaking("labels that are -1", told[True], UNCERTAIN)
+    yield from breaking("labels that are not 0, 1 or empty", told[False], "Mend them, or name --findings.")
+    refused = [column.name for column in findings if fault_of_name(column.name)]
+    yield from breaking("findings with a name that is refused", refused, "Rename the column.")
+
+
+def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) -> Iterator[Fault]:
+    """Findings that can hardly be learned, and films whose labels contradict each other."""
+    targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
+    positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
+    numbers = list(zip(names, positives.tolist(), negatives.tolist(), strict=True))
+    absent = [name for name, number, _ in numbers if number == 0]
     yield from doubtful("findings without a positive", absent, "Nothing can be learned or scored of them.")
-    few = [f"{name} ({number})" for name, number in zip(names, positives, strict=True) if 0 < number < FEW]
+    few = [f"{name} ({number})" for name, number, _ in numbers if 0 < number < FEW]
     yield from doubtful(
         f"findings with fewer than {FEW} positives", few, "Their scores will have wide intervals or none."
     )
-    always = [name for name, column in zip(names, targets.T, strict=True) if len(column) and (column == 1).all()]
+    always = [name for name, number, _ in numbers if 0 < number == len(frame)]
     yield from doubtful("findings that every film has", always, "AP is 1 whatever is predicted. Is it a finding?")
-    empty = [name for name, column in zip(names, targets.T, strict=True) if np.isnan(column).all()]
-    yield from doubtful("findings without any label", empty, "Every cell is empty.")
+    alone = [
+        f"{name} ({counted(number, 'film')} of 1)"
+        for name, number, none in numbers
+        if 0 < number < len(frame) and not none
+    ]
+    advice = "Empty is not labelled, so nothing can be learned. Where it means that there is none, write 0."
+    yield from doubtful("findings of 1 and empty, without a 0", alone, advice)
     ids = frame[options.id_column].to_numpy(object)
-    normal = LabelSpace.of(names).normal
-    if normal is not None:
-        others = [index for index, name in enumerate(names) if name != normal]
-        both = (targets[:, names.index(normal)] == 1) & (targets[:, others] == 1).any(axis=1)
+    space = LabelSpace.of(names)
+    if space.normal is not None:
+        others = [index for index, name in enumerate(names) if name not in (space.normal, *space.devices)]
+        both = (targets[:, names.index(space.normal)] == 1) & (targets[:, others] == 1).any(axis=1)
         yield from doubtful(
-            f"films that are '{normal}' and have a finding", ids[both], "One of the two labels is wrong."
+            f"films that are '{space.normal}' and have a finding", ids[both], "One of the two labels is wrong."
         )
         neither = (targets == 0).all(axis=1)
         yield from doubtful(
-            f"films that are neither '{normal}' nor have a finding", ids[neither], "--sampler cas never draws them."
+            f"films that are neither '{space.normal}' nor have a finding",
+            ids[neither],
+            "--sampler cas never draws them.",
         )
 
 
-def held_out(options: DataCheckOptions, excluded: set[str]) -> Iterator[Fault]:
-    """What the films that ``train`` holds out with this seed and its default share lack; nothing where it could not."""
+def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fault]) -> Iterator[Fault]:
+    """What ``train`` says of these tables, by its own code: why it would stop, or what held out films would lack."""
     assert options.csv is not None, "it was read"
+    chosen = {"csv", "id_column", "patient_column", "findings", "exclude", "seed"}
+    given = options.model_dump(include=chosen) | ({"val_csv": val_csv} if val_csv else {})
     try:
-        table = read_labels(
-            options.csv,
-            id_column=options.id_column,
-            patient_column=options.patient_column,
-            findings=options.findings,
-        ).without(excluded)
-    except DataError:
-        return  # told of already, fault by fault
+        parts = labelled_films(TrainOptions.model_validate(given), options.csv, Silent())
+    except SplitError as error:
+        yield from doubtful(SPLIT, [error.message], error.hint)
+        return
+    except DataError as error:
+        if not any(fault.breaks for fault in known):
+            yield from breaking("train would stop", [error.message], error.hint)
+        return
+    if val_csv is not None:
+        return
     share = TrainOptions.model_fields["val_fraction"].default
-    training, validation = table.split(share, options.seed)
-    for part, what in ((training, "to learn from"), (validation, f"to score them by, of {100 * share:g} % held out")):
-        pairs = zip(table.space.findings, table.counts, part.counts, strict=True)
+    total = parts[0].counts + parts[1].counts
+    for part, what in zip(parts, ("to learn from", f"to score them by, of {100 * share:g} % held out"), strict=True):
+        pairs = zip(part.space.findings, total, part.counts, strict=True)
         lacking = [name for name, number, here in pairs if number and not here]
         yield from doubtful(f"findings without a positive {what}", lacking, "Name other films with --val-csv.")
 
 
-def between(frame: pd.DataFrame, other: Path, options: DataCheckOptions) -> Iterator[Fault]:
-    """What two files share that they must not, and what one has and the other lacks."""
+def between(
+    frame: pd.DataFrame, names: Sequence[str], other: Path, excluded: Collection[str], options: DataCheckOptions
+) -> Iterator[Fault]:
+    """What two files share that they must not, and what one has and the other lacks; ``names`` are the findings."""
     theirs = read_csv(other)
-    known = [name for name in _findings(frame, options) if (frame[name].map(LABELS) == 1).any()]
-    unknown = [name for name in known if name not in theirs.columns]
+    if options.id_column not in theirs.columns:
+        yield from breaking(f"no column of ids in {other.name}", [options.id_column], "It names them in both files.")
+        return
+    theirs = theirs[~theirs[options.id_column].isin(list(excluded))]
+    unknown = [name for name in names if name not in theirs.columns]
     yield from breaking(f"findings without a column in {other.name}", unknown, "Validation films need the same.")
-    absent = [name for name in known if name in theirs.columns and not (theirs[name].map(LABELS) == 1).any()]
+    known = [name for name in names if name in theirs.columns and (targets_of(frame[name]) == 1).any()]
+    absent = [name for name in known if not (targets_of(theirs[name]) == 1).any()]
     yield from doubtful(f"findings without a positive in {other.name}", absent, "They have no score there.")
+    advice = "Scores would be too good: leave their films out of one of the two, such as with --fix and --exclude."
     for column, what in ((options.id_column, "films"), (options.patient_column, "patients")):
         if column in frame.columns and column in theirs.columns:
-            both = sorted((set(frame[column]) & set(theirs[column])) - {""})
-            yield from breaking(
-                f"{what} that stand in {other.name} too", both, "Scores would be too good: leave them out of one."
-            )
+            spelled = str if what == "films" else patient_of
+            mine = [spelled(cell) for cell in frame[column]]
+            both = sorted(set(mine) & {spelled(cell) for cell in theirs[column]} - {""})
+            shared = [film for film, one in zip(frame[options.id_column], mine, strict=True) if one in set(both)]
+            for fault in breaking(f"{what} that stand in {other.name} too", both, advice):
+                yield replace(fault, films=tuple(shared))
 
 
-def vocabulary(frame: pd.DataFrame, checkpoint: Path, options: DataCheckOptions) -> Iterator[Fault]:
+def vocabulary(names: Sequence[str], checkpoint: Path) -> Iterator[Fault]:
+    """What the findings of a checkpoint and these have in common, and what not."""
     from cxrlt_cli.nets.checkpoints import Checkpoint
 
-    known, names = Checkpoint.read(checkpoint).findings, _findings(frame, options)
+    known = Checkpoint.read(checkpoint).findings
     lower = {name.lower(): name for name in known}
     respelled = [f"{name} for {lower[name.lower()]}" for name in names if name not in known and name.lower() in lower]
     yield from breaking(
@@ -207,7 +240,7 @@ def submission(frame: pd.DataFrame, path: Path, options: DataCheckOptions) -> It
     yield from breaking(
         "findings that the submission lacks", [n for n in expected if n not in names], "One column a finding."
     )
-    cells = submitted[names].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    cells = numbers_of(submitted[names])
     with np.errstate(invalid="ignore"):
         outside = ~((cells >= 0) & (cells <= 1))
     bad = [f"{ids[row]}, {names[column]}: {submitted[names[column]].iloc[row]}" for row, column in np.argwhere(outside)]
