@@ -40,7 +40,7 @@ def read_yaml(path: Path) -> Any:
         if node is None:
             return None
         _require_distinct(node)
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
 
     return _loaded(path, value)
 

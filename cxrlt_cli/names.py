@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 
 MAX_LENGTH = 1024  # characters
 MAX_COMPARED = 20_000  # names that are looked at for the nearest
@@ -94,6 +95,14 @@ def meant(name: str, known: Iterable[str]) -> str:
     """`` Meant: NAME?`` to follow a message, with the nearest name that is known; empty where none is near."""
     close = nearest(name, known)
     return "" if close is None else f" Meant: {close}?"
+
+
+def meant_path(path: Path) -> str:
+    """`` Meant: FILE?`` to follow a message on a path that is not there: the nearest name in its folder, if any."""
+    try:
+        return meant(path.name, sorted(one.name for one in islice(path.parent.iterdir(), MAX_COMPARED)))
+    except OSError:
+        return ""
 
 
 def _folded(name: str) -> str:

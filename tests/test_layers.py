@@ -51,8 +51,9 @@ LIBRARIES = {
         "safetensors",
         "huggingface_hub",
         "filelock",
+        "xxhash",
     },
-    4: {"numpy", "pandas", "torch", "timm", "yaml", "filelock", "wandb", "mlflow"},
+    4: {"numpy", "pandas", "torch", "timm", "yaml", "filelock", "wandb", "mlflow", "xxhash"},
     5: {"typer", "rich", "pydantic", "yaml"},
 }
 
