@@ -1,11 +1,10 @@
 """The artefact: weights, and in the same file everything that is needed to use them.
 
-A checkpoint is a safetensors file whose header holds one JSON value under ``cxrlt``, and under ``digest`` a checksum of
-that and of all tensors, so that damage is noticed. Also read: files of format 1, which have no checksum, and the layout
-in which the winner of CXR-LT 2026 published its weights.
+A checkpoint is a safetensors file whose header holds one JSON value under ``cxrlt``, which ends with a checksum of
+itself and of all tensors, so that damage is noticed. Also read: files of format 1, which have none, and the layout in
+which the winner of CXR-LT 2026 published its weights.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -23,7 +22,7 @@ from cxrlt_cli.files import replacing
 from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.names import fault_of_name, meant, shown
 from cxrlt_cli.nets.heads import HEADS
-from cxrlt_cli.nets.tensors import digest_of, read
+from cxrlt_cli.nets.tensors import read, sealed
 
 FORMAT = 2  # 1, of cxrlt 0.1.0, has no digest
 NOVELTY = "novelty."  # begins the names of tensors that are no weights
@@ -88,9 +87,8 @@ class Checkpoint:
         }
         everything = {**self.tensors, **self.novelty}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in everything.items()}
-        text = json.dumps(header)
         with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"cxrlt": text, "digest": digest_of(text, tensors)})
+            save_file(tensors, temporary, metadata={"cxrlt": sealed(header, tensors)})
 
     @classmethod
     def read(cls, path: Path) -> "Checkpoint":

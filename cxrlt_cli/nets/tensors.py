@@ -3,8 +3,10 @@
 Nothing that could run code is ever unpickled.
 """
 
+import json
 import mmap
 import pickle
+import re
 import struct
 import warnings
 import zipfile
@@ -23,11 +25,25 @@ from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.names import meant_path
 from cxrlt_cli.nets.manifest import check, check_file
 
+END = '"}'  # of a header, behind its digest
+_SEALED = re.compile(r'(?P<before>.*"digest": ")(?P<digest>[0-9a-f]{32})"\}', re.DOTALL)
 HINT = "Ask its author for a safetensors file."
 
 
-def digest_of(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """A checksum of a header's text, and of names, types, shapes and bytes of tensors, in hexadecimal digits."""
+def sealed(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """A header as JSON, whose last value, ``digest``, is a checksum of the others' text and of all tensors."""
+    text = json.dumps({**header, "digest": ""})
+    return text[: -len(END)] + _digest(text, tensors) + END
+
+
+def _is_whole(text: str, tensors: Mapping[str, Tensor]) -> bool | None:
+    """Whether a header and its tensors are what was sealed; None where they were not."""
+    match = _SEALED.fullmatch(text)
+    return None if match is None else _digest(match["before"] + END, tensors) == match["digest"]
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """A checksum of a text, and of names, types, shapes and bytes of tensors, in hexadecimal digits."""
     digest = xxhash.xxh3_128(text.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
@@ -75,13 +91,16 @@ def read(path: Path) -> Content:
         if not _is_safetensors(path):
             return Content(_all_widened(read_pytorch(path)), None, has_manifest=has_manifest)
         tensors, said = _read_safetensors(path)
-        text, digest = said.get("cxrlt"), said.get("digest")
-        if digest is not None and (text is None or digest != digest_of(text, tensors)):
+        text = said.get("cxrlt")
+        if text is None and any(_SEALED.fullmatch(value) for value in said.values()):
+            raise ValueError("its header stands under another name")
+        is_whole = None if text is None else _is_whole(text, tensors)
+        if is_whole is False:
             raise ValueError("its checksum is that of other weights")
         header = parse_json(text) if text else None
         if text and not isinstance(header, dict):
             raise ValueError("its header is no JSON object")
-        return Content(_all_widened(tensors), header, digest is not None, has_manifest)
+        return Content(_all_widened(tensors), header, is_whole is not None, has_manifest)
     except (SafetensorError, *_FAULTS) as error:
         raise _damaged(path, error) from error
 

@@ -30,7 +30,7 @@ from safetensors.torch import load, save
 
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
-from cxrlt_cli.nets.tensors import digest_of
+from cxrlt_cli.nets.tensors import END, _digest
 from tests.data.test_image import dicom, scene
 
 
@@ -201,8 +201,9 @@ def with_own_header(data: bytes, edits: Sequence[Edit]) -> bytes:
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
     text = header.get("__metadata__", {"cxrlt": "{}"})["cxrlt"]
-    edited = spoilt(text.encode(), edits).decode(errors="replace")
-    header["__metadata__"] = {"cxrlt": edited, "digest": digest_of(edited, load(data))}
+    edited = spoilt(text[: text.index(', "digest": "')].encode(), edits).decode(errors="replace") + ', "digest": "'
+    digest = _digest(edited + END, load(data))
+    header["__metadata__"] = {"cxrlt": edited + digest + END}
     written = json.dumps(header).encode()
     return struct.pack("<Q", len(written)) + written + data[8 + length :]
 
