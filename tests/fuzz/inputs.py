@@ -201,7 +201,7 @@ def with_own_header(data: bytes, edits: Sequence[Edit]) -> bytes:
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
     text = header.get("__metadata__", {"cxrlt": "{}"})["cxrlt"]
-    edited = spoilt(text[: text.index(', "digest": "')].encode(), edits).decode(errors="replace") + ', "digest": "'
+    edited = spoilt(text.partition(', "digest": "')[0].encode(), edits).decode(errors="replace") + ', "digest": "'
     digest = _digest(edited + END, load(data))
     header["__metadata__"] = {"cxrlt": edited + digest + END}
     written = json.dumps(header).encode()
