@@ -28,6 +28,7 @@ LAYERS = {
         "data.faults",
         "data.naming",
         "data.features",
+        "data.kept",
         "data.phantom",
         "data.structure",
         "data.thumbnails",

@@ -217,7 +217,7 @@ def _look(
     """Logits ``[V, N, C]`` of each model, in the order of the films; None after a dry run."""
     process = predicting(options, process, models[0], len(paths) * len(VIEWS[options.tta]), reporter)
     models = [model.to(process.device) for model in models]
-    dataset = FilmDataset(film_source(paths, preprocessings(models), options))
+    dataset = FilmDataset(film_source(paths, preprocessings(models), options, reporter))
     loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]
     if options.dry_run:
         rehearse(models, loader, views, len(paths), process, reporter)

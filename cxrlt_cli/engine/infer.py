@@ -112,7 +112,7 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
     network = (model if then.novelty is None else WithFeatures(model)).to(process.device)
 
     def batches(ids: Texts) -> "DataLoader[Batch]":
-        dataset = FilmDataset(film_source(films.paths(ids), [network.preprocessing], options))
+        dataset = FilmDataset(film_source(films.paths(ids), [network.preprocessing], options, reporter))
         return films_in_order(dataset, options.batch_size, process)
 
     sizes = stretches(options.batch_size, process)

@@ -96,7 +96,7 @@ def launch(
     if plan.kind == "join":
         _name_slurm_processes()
         with _group(options) as process:
-            given = work(process, reporter if process.is_main else Silent(), *args, **kwargs)
+            given = work(process, reporter if process.is_main else Silent(reporter.remote()), *args, **kwargs)
             return given if process.is_main else None
     with tempfile.TemporaryDirectory(prefix="cxrlt-") as folder:
         job = Path(folder) / "job.pickle"
@@ -159,7 +159,7 @@ def _work(job: str) -> bytes:
     rank = os.environ["RANK"]
     with _group(options) as process:
         try:
-            given = work(process, reporter() if process.is_main else Silent(), *args, **kwargs)
+            given = work(process, reporter() if process.is_main else Silent(reporter), *args, **kwargs)
         except Exception as error:  # told before the group is touched: the others see its end as an error of their own
             _tell(error, Path(job).with_name(f"error-{rank}.json"))
             os._exit(CxrltError.exit_code)
