@@ -131,6 +131,8 @@ class _Looking:
         self._encoder, self._options, self._process, self._reporter = encoder, options, process, reporter
         self._cache = None if options.features is None else FeatureCache(options.features, self.key())
         self._num_known = 0
+        for line in () if self._cache is None else self._cache.told:
+            reporter.warn(line)
 
     def key(self) -> dict[str, Any]:
         """All that decides a film's features."""
