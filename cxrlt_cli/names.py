@@ -5,10 +5,18 @@ message. It is never changed on the way, or the films of one file could not be f
 it is, is an error where it is read.
 """
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
 
 MAX_LENGTH = 1024  # characters
+MAX_COMPARED = 20_000  # names that are looked at for the nearest
+
+_STEERS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, marks of direction and the like, half characters, line ends
+_JOINERS = "\u200c\u200d"  # which some scripts are written with
 
 _FORMULA = "=+-@"
 _SIGNED_NUMBER = re.compile(r"[+-]\d\w*(\.\w+)*", re.ASCII)
@@ -52,6 +60,53 @@ def is_text(words: str) -> bool:
 def shown(name: str) -> str:
     """``name`` for a message: in quotes, on one line, cut where it is long."""
     return repr(name) if len(name) <= 80 else f"{name[:80]!r}..."
+
+
+def visible(text: str) -> str:
+    """``text`` with all that steers a terminal, or hides, written out: ESC as ``\\x1b``. Line feeds stay.
+
+    What is shown may come from a file that somebody made to be shown: controls of any kind, marks that turn the
+    direction of writing, half characters, line ends other than ours.
+    """
+    if text.isascii() and text.replace("\n", "").isprintable():  # as nearly all is
+        return text
+    return "".join(
+        letter
+        if letter == "\n" or letter in _JOINERS or unicodedata.category(letter) not in _STEERS
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in text
+    )
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Which of the names that are known somebody meant who wrote ``name``; None where none is near.
+
+    Capitals, spaces, dashes and underscores make no difference.
+    """
+    folded: dict[str, str] = {}
+    for one in islice(known, MAX_COMPARED):
+        folded.setdefault(_folded(one), one)
+    wanted = _folded(name)
+    close = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6 if len(wanted) > 4 else 0.5)
+    return folded[close[0]] if close else None
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """`` Meant: NAME?`` to follow a message, with the nearest name that is known; empty where none is near."""
+    close = nearest(name, known)
+    return "" if close is None else f" Meant: {close}?"
+
+
+def meant_path(path: Path) -> str:
+    """`` Meant: FILE?`` to follow a message on a path that is not there: the nearest name in its folder, if any."""
+    try:
+        return meant(path.name, sorted(one.name for one in islice(path.parent.iterdir(), MAX_COMPARED)))
+    except OSError:
+        return ""
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 def _is_formula(cell: str) -> bool:

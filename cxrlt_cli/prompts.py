@@ -13,13 +13,14 @@ from pathlib import Path
 
 import yaml
 
+from cxrlt_cli.documents import compose_yaml
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.names import fault_of_name, is_text, shown
 
 OWN = Path(__file__).with_name("prompts.yaml")
 TEXT = "tag:yaml.org,2002:str"
 KEYS = ("findings", "anchors")
-MAX_BYTES, MAX_DEPTH, MAX_LETTERS = 1_000_000, 8, 10_000
+MAX_LETTERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,47 +48,21 @@ def read(path: Path | str | None = None) -> Prompts:
     """
     file = OWN if path is None else Path(path)
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise DataError(f"{file} has more than {MAX_BYTES:,} bytes.", "Is it a file of prompts?")
-        root = yaml.compose(data.decode("utf-8-sig"), _Plain)
+        root = compose_yaml(file)
     except FileNotFoundError as error:
         raise DataError(f"{file} does not exist.", "Check the path of --prompts.") from error
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{file} cannot be read: {error}.") from error
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two of an escape that is no character
-        raise DataError(f"{file} is no valid YAML: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{file} is no valid YAML: {error}.", "Is it a file of prompts?") from error
     if not isinstance(root, yaml.MappingNode):
         raise DataError(
             f"{file} must have 'findings:', with sentences for each.",
             "Such as:\nfindings:\n  goiter:\n    - the trachea is pushed to one side",
         )
     return _Reader(file).prompts(root)
-
-
-class _Plain(yaml.SafeLoader):
-    """Refuses what makes a short file long, deep, or run: aliases, nests, tags."""
-
-    _depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        fault = None
-        if isinstance(event, yaml.AliasEvent):
-            fault = "an alias (*) stands here; write the sentences out"
-        elif event.tag is not None:
-            fault = f"a tag ({event.tag}) stands here; prompts are plain text"
-        elif self._depth == MAX_DEPTH:
-            fault = "this is nested too deeply"
-        if fault:
-            raise yaml.composer.ComposerError(None, None, fault, event.start_mark)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
 
 
 class _Reader:

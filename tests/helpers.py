@@ -22,6 +22,15 @@ def golden() -> dict[str, Any]:
     return content
 
 
+def flipped(data: bytes, number: int, seed: int = 0) -> Iterator[bytes]:
+    """``data`` again and again, each time with another single bit of it turned."""
+    rng = np.random.default_rng(seed)
+    for bit in rng.integers(0, 8 * len(data), number).tolist():
+        spoilt = bytearray(data)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        yield bytes(spoilt)
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])

@@ -1,6 +1,6 @@
 import pytest
 
-from cxrlt_cli.names import MAX_LENGTH, fault_of_id, fault_of_name, shown
+from cxrlt_cli.names import MAX_LENGTH, fault_of_id, fault_of_name, meant, nearest, shown, visible
 
 
 @pytest.mark.parametrize("name", [
@@ -44,3 +44,25 @@ def test_what_is_no_name_is_refused(name: str, said: str) -> None:
 def test_a_name_is_shown_on_one_line_and_cut() -> None:
     assert shown("a\n\x1b[2J") == r"'a\n\x1b[2J'"
     assert len(shown("x" * 10**6)) < 100
+
+
+@pytest.mark.parametrize(("text", "seen"), [
+    ("plain text\non two lines", None), ("Größe 3 µm – “x” 心影增大 ز\u200cن", None),
+    ("\x1b]0;x\x07", r"\x1b]0;x\x07"), ("a\rb\tc\x00\x7f", r"a\rb\tc\x00\x7f"), ("\x9b31m\x85", r"\x9b31m\x85"),
+    ("\u202eab\u2066\u200f", r"\u202eab\u2066\u200f"),
+    ("\ud800\udcff", r"\ud800\udcff"), ("\u2028\ufeff", r"\u2028\ufeff"),
+    ("\U000e0041", r"\U000e0041"),
+])  # fmt: skip
+def test_what_steers_a_terminal_or_hides_is_written_out(text: str, seen: str | None) -> None:
+    assert visible(text) == (text if seen is None else seen)
+
+
+@pytest.mark.parametrize(("name", "known", "close"), [
+    ("ImageId", ["PatientID", "ImageID"], "ImageID"), ("bd", ["bce", "db", "db-lite"], "db"),
+    ("pleural effusion", ["Pleural_Effusion", "Fracture"], "Pleural_Effusion"),
+    ("lables.csv", ["labels.csv"], "labels.csv"),
+    ("zzz", ["Mass", "Nodule"], None), ("", [], None),
+])  # fmt: skip
+def test_the_nearest_name_is_found(name: str, known: list[str], close: str | None) -> None:
+    assert nearest(name, known) == close
+    assert meant(name, known) == (f" Meant: {close}?" if close else "")

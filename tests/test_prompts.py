@@ -93,7 +93,7 @@ def test_a_billion_laughs_end_at_the_first(tmp_path: Path) -> None:
 def test_a_file_that_nobody_wrote_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "p.yaml").open("wb") as file:
         file.truncate(10**10)  # takes no room on the disk
-    with pytest.raises(DataError, match=r"p\.yaml has more than 1,000,000 bytes"):
+    with pytest.raises(DataError, match=r"p\.yaml .* more than 1,000,000 bytes"):
         prompts.read(tmp_path / "p.yaml")
     (tmp_path / "p.yaml").write_bytes("findings: {Größe: [x]}".encode("latin-1"))
     with pytest.raises(DataError, match=r"p\.yaml cannot be read"):

@@ -1,6 +1,7 @@
 """What a person sees: bars, tables and panels in a terminal; one plain line each where there is none.
 
-Results go to stdout; progress, notes and errors go to stderr.
+Results go to stdout; progress, notes and errors go to stderr. Every text goes through ``visible``: much of
+it comes from files, and none of that steers a terminal or is read as Rich's markup.
 """
 
 import os
@@ -21,6 +22,7 @@ from rich.text import Text
 from cxrlt_cli.engine.reporting import Advance, EpochSummary, counted, duration
 from cxrlt_cli.errors import CxrltError
 from cxrlt_cli.labels import Band
+from cxrlt_cli.names import visible
 
 if TYPE_CHECKING:
     from cxrlt_cli.bootstrap import Interval
@@ -49,22 +51,22 @@ class RichReporter:
 
     def note(self, message: str) -> None:
         if not self._quiet:
-            self._err.print(escape(message), style="dim", soft_wrap=not self._err.is_terminal)
+            self._err.print(_markup(message), style="dim", soft_wrap=not self._err.is_terminal)
 
     def warn(self, message: str) -> None:
-        self._err.print(f"[yellow]Warning:[/] {escape(message)}", soft_wrap=not self._err.is_terminal)
+        self._err.print(f"[yellow]Warning:[/] {_markup(message)}", soft_wrap=not self._err.is_terminal)
 
     def plan(self, title: str, facts: Mapping[str, str]) -> None:
         if self._quiet:
             return
         if not self._err.is_terminal:
             for name, fact in facts.items():
-                self._err.print(f"{name}: {fact}", markup=False, soft_wrap=True, highlight=False)
+                _print_plain(self._err, f"{name}: {fact}")
             return
         table = Table.grid(padding=(0, 2))
         for name, fact in facts.items():
-            table.add_row(Text(name, style="bold"), Text(fact))
-        self._err.print(Panel(table, title=escape(title), border_style="cyan", box=box.ROUNDED))
+            table.add_row(Text(visible(name), style="bold"), Text(visible(fact)))
+        self._err.print(Panel(table, title=Text(visible(title)), border_style="cyan", box=box.ROUNDED))
 
     @contextmanager
     def progress(self, description: str, total: int, unit: str = "films") -> Iterator[Advance]:
@@ -80,7 +82,7 @@ class RichReporter:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._err, transient=True, expand=True) as progress:
-            task = progress.add_task(escape(description), total=total)
+            task = progress.add_task(_markup(description), total=total)
             yield lambda number: progress.advance(task, number)
 
     def epoch(self, summary: EpochSummary) -> None:
@@ -89,12 +91,10 @@ class RichReporter:
         if not self._err.is_terminal:
             scores = f"val AP {_number(summary.val_ap)}, AUROC {_number(summary.val_auroc)}"
             best = ", best" if summary.best else ""
-            self._err.print(
+            _print_plain(
+                self._err,
                 f"{summary.phase} {summary.epoch}/{summary.num_epochs}: loss {summary.loss:.4f}, {scores}, "
                 f"{summary.films_per_second:.0f} films/s, {duration(summary.seconds)}{best}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
             )
             return
         if not self._has_header:
@@ -122,7 +122,7 @@ class RichReporter:
             self.result(f"95 % of resampled patients: macro AP {_range(scores.ap_ci)}{auroc}.\n")
 
     def groups(self, title: str, groups: "Mapping[str, Scores]") -> None:
-        table = Table(title=escape(title), box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=_markup(title), box=box.SIMPLE_HEAD, pad_edge=False)
         table.title_justify, table.title_style = "left", "bold"
         table.add_column("group", max_width=30)
         for name in ("films", "findings", "AP", "95 %", "AUROC", "95 %"):
@@ -131,7 +131,7 @@ class RichReporter:
             means = scores.macro()
             number = len(scores.findings) - len(scores.skipped)
             ap, auroc = (_number(means["ap"]), _range(scores.ap_ci)), (_number(means["auroc"]), _range(scores.auroc_ci))
-            table.add_row(escape(name), f"{scores.num_films:,}", str(number), *ap, *auroc)
+            table.add_row(_markup(name), f"{scores.num_films:,}", str(number), *ap, *auroc)
         self._out.print(table)
 
     def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
@@ -142,19 +142,19 @@ class RichReporter:
         self.result(f"{first} against {second}: macro AP {comparison.ap_difference:+.3f}{certainty}.")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(title=escape(title), box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=_markup(title), box=box.SIMPLE_HEAD, pad_edge=False)
         table.title_justify, table.title_style = "left", "bold"
         for number, name in enumerate(columns):
             numeric = bool(rows) and all(_is_number(row[number]) for row in rows)
             short = max((len(row[number]) for row in rows), default=0) <= 64
             whole = numeric or (number == 0 and short)  # names stay whole; what is said of them may wrap
-            table.add_column(escape(name), justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
+            table.add_column(_markup(name), justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
         for row in rows:
-            table.add_row(*map(escape, row))
+            table.add_row(*map(_markup, row))
         self._out.print(table)
 
     def result(self, message: str) -> None:
-        self._out.print(message, markup=False, highlight=False, soft_wrap=True)
+        _print_plain(self._out, message)
 
 
 def _on_own_consoles(quiet: bool) -> RichReporter:
@@ -180,7 +180,7 @@ class _Console(Console):
 def consoles() -> tuple[Console, Console]:
     """For results and for everything else; 100 columns where there is no terminal to ask."""
     return tuple(
-        _Console(stderr=stderr, width=None if stream.isatty() else 100)
+        _Console(stderr=stderr, width=None if stream.isatty() else 100, emoji=False)
         for stderr, stream in ((False, sys.stdout), (True, sys.stderr))
     )  # type: ignore[return-value]
 
@@ -192,20 +192,30 @@ def waiting(console: Console, quiet: bool) -> AbstractContextManager[object]:
 
 def show_error(console: Console, error: CxrltError) -> None:
     """What is wrong, and the way out."""
-    body = Text(error.message)
+    body = Text(visible(error.message))
     if error.hint:
-        body.append(f"\n\n{error.hint}", style="cyan")
+        body.append(f"\n\n{visible(error.hint)}", style="cyan")
     if console.is_terminal:
         console.print(Panel(body, title="Error", title_align="left", border_style="red", box=box.ROUNDED))
     else:
-        console.print("Error: " + str(error), markup=False, highlight=False, soft_wrap=True)
+        _print_plain(console, f"Error: {error}")
+
+
+def _print_plain(console: Console, text: str) -> None:
+    """A line as it is, with what steers a terminal written out."""
+    console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def _markup(text: str) -> str:
+    """A text for where Rich reads markup."""
+    return escape(visible(text))
 
 
 def _score_table(title: str, scores: "Scores", wide: bool) -> Table:
     films = counted(scores.num_films, "film")
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
-    table = Table(title=f"{escape(title)} ({films})", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(title=f"{_markup(title)} ({films})", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.title_justify, table.title_style = "left", "bold"
     table.add_column("finding", no_wrap=True, max_width=34)
     for name, width in (("freq.", 6), ("pos.", 5), ("AP", 5), ("AUROC", 5), ("F1", 5), ("ECE", 5)):
@@ -233,7 +243,7 @@ def _score_table(title: str, scores: "Scores", wide: bool) -> Table:
 def _finding_row(finding: "FindingScore") -> tuple[str, ...]:
     values = {"ap": finding.ap, "auroc": finding.auroc, "f1": finding.f1, "ece": finding.ece}
     frequency = f"{100 * finding.frequency:.1f} %"
-    return "  " + escape(finding.name), frequency, str(finding.positives), *_numbers(values)
+    return "  " + _markup(finding.name), frequency, str(finding.positives), *_numbers(values)
 
 
 def _range(interval: "Interval | None") -> str:

@@ -3,7 +3,6 @@
 Precedence: the command line, then ``--config``, then the defaults of the model.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from cxrlt_cli.config import Options, OptionsT, about, flag
-from cxrlt_cli.errors import OptionError
+from cxrlt_cli.errors import OptionError, explain
+from cxrlt_cli.names import meant, shown
 
 PANELS = (
     "",
@@ -112,14 +112,16 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
 
     Raises OptionError where the file cannot be read, is no mapping, or names an option that the command does not have.
     """
-    import yaml
+    from cxrlt_cli.documents import read_yaml  # late: help and completion read none
 
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"--config {path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise OptionError(f"--config {path} is no valid YAML: {error}") from error
+        content = read_yaml(path)
+    except OSError as error:
+        raise explain(error) or OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise OptionError(
+            f"--config {path} is no valid YAML: {error}.", "It holds 'name: value', one a line."
+        ) from error
     if not isinstance(content, dict | None):
         raise OptionError(f"--config {path} must hold options, one 'name: value' a line.")
     names = {(field.alias or name): name for name, field in model.model_fields.items()}
@@ -127,10 +129,7 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
     for key, value in (content or {}).items():
         name = str(key).replace("-", "_")
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            raise OptionError(
-                f"--config {path}: there is no option '{key}'." + (f" Meant: {close[0]}?" if close else "")
-            )
+            raise OptionError(f"--config {path}: there is no option {shown(str(key))}.{meant(name, names)}")
         fields[names[name]] = value
     return fields
 

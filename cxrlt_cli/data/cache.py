@@ -1,8 +1,9 @@
-"""Films decoded once: the squares that a model sees, as they are, mapped into memory.
+"""Films decoded once: the squares that a model sees, as they are.
 
 A folder holds the films of one recipe: ``recipe.json``; ``films.u8``, uint8 ``[N, S, S]``; and ``index.u8``, for each
-film the 16 bytes of a hash of its file's path, size and time. A film's key is written after its pixels are on the disk,
-so a stop leaves no half film, and a film whose file has changed is not found.
+film the 16 bytes of a hash of its file's path, size and time, and 8 of a checksum of its pixels. An entry is written
+after the pixels are on the disk, so a stop leaves no half film, and a film whose file has changed is not found. Films
+that are no more what their checksum says are decoded again.
 
 Letters: N films, S side of a film.
 """
@@ -13,21 +14,27 @@ import os
 import random
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import xxhash
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.image import MAX_PIXELS, read_film
+from cxrlt_cli.data.kept import KeptFilms
 from cxrlt_cli.data.levels import Film
+from cxrlt_cli.documents import read_json
 from cxrlt_cli.errors import DataError, FilmError, OptionError, explain
 from cxrlt_cli.files import write_text
 
 RECIPE, FILMS, INDEX, LOCK = "recipe.json", "films.u8", "index.u8", ".lock"
+FORMAT = 2  # 1, of cxrlt 0.1.0, has no checksums
 KEY = 16  # bytes
+ENTRY = np.dtype([("key", f"S{KEY}"), ("digest", "<u8")])  # of a film in the index
 BLOCK = 128  # films that are decoded before they are written
 
 Keys = NDArray[np.bytes_]  # [N], each KEY bytes
@@ -54,12 +61,13 @@ class FilmCache:
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         _require_recipe(folder, recipe)
         self._folder, self._recipe = folder, recipe
-        keys = _read_keys(folder)
-        self._order = np.argsort(keys)
-        self._keys = keys[self._order]
+        self._take(_read_entries(folder))
         file = folder / FILMS
         if self.num_bytes and (not file.exists() or file.stat().st_size < self.num_bytes):
-            raise DataError(f"--cache {folder} is damaged: {FILMS} is cut short.", "Delete the folder.")
+            raise self._cut_short()
+
+    def _cut_short(self) -> DataError:
+        return DataError(f"--cache {self._folder} is damaged: {FILMS} is cut short.", "Delete the folder.")
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -68,10 +76,20 @@ class FilmCache:
     def num_bytes(self) -> int:
         return len(self) * self._recipe.image_size**2
 
-    def films(self, paths: Sequence[Path]) -> "KeptFilms | None":
-        """The films of these files; None where one is not here."""
-        slots = self._slots(_keys_of(paths))
-        return None if (slots < 0).any() else KeptFilms(self._folder / FILMS, slots, self._recipe.image_size)
+    def films(
+        self, paths: Sequence[Path], *, max_pixels: int = MAX_PIXELS, tell: Callable[[str], None] = lambda _: None
+    ) -> KeptFilms | None:
+        """The films of these files; None where one is not here.
+
+        ``tell`` hears of films that are damaged, in the process that reads them, and is picklable.
+        """
+        keys = _keys_of(paths)
+        slots = self._slots(keys)
+        if (slots < 0).any():
+            return None
+        again = partial(_again, cache=self._folder, recipe=self._recipe, max_pixels=max_pixels)
+        digests = self._digests[slots]
+        return KeptFilms(self._folder / FILMS, slots, digests, self._recipe.image_size, keys, paths, again, tell)
 
     def fill(
         self, paths: Sequence[Path], *, max_pixels: int, num_threads: int, advance: Callable[[int], None]
@@ -79,8 +97,7 @@ class FilmCache:
         """Keep every film of these files that is not here yet; those that cannot be read, in the order of the files.
 
         Several commands may fill one folder at once: each writes whole blocks, in an order of its own, and passes over
-        what the others have written. ``advance`` is told of films that are here already, too. What is new is seen by
-        the next ``FilmCache``.
+        what the others have written. ``advance`` is told of films that are here already, too.
         """
         keys = _keys_of(paths)
         missing = np.flatnonzero(self._slots(keys) < 0)
@@ -104,7 +121,13 @@ class FilmCache:
                         films[keys[row]] = film
                 if films:
                     self._append(films, news)
+        if news.look() > len(self):
+            self._take(_read_entries(self._folder))
         return [faults[row] for row in sorted(faults)]
+
+    def _take(self, entries: NDArray[Any]) -> None:
+        self._order = np.argsort(entries["key"])
+        self._keys, self._digests = entries["key"][self._order], entries["digest"]
 
     def _slots(self, keys: Keys) -> NDArray[np.int64]:
         """Where the films of these keys are, ``[N]``; -1 where one is not here."""
@@ -123,14 +146,16 @@ class FilmCache:
                 number = news.look()
                 new = [key for key in films if not news.has(key)]
                 with (self._folder / FILMS).open("ab") as file:
+                    if file.tell() < number * self._recipe.image_size**2:
+                        raise self._cut_short()
                     file.truncate(number * self._recipe.image_size**2)  # what a stop left behind the last whole film
                     for key in new:
                         file.write(films[key].tobytes())
                     file.flush()
                     os.fsync(file.fileno())
                 with (self._folder / INDEX).open("ab") as file:
-                    file.truncate(number * KEY)
-                    file.write(b"".join(key.ljust(KEY, b"\0") for key in new))
+                    file.truncate(number * ENTRY.itemsize)
+                    file.write(np.array([(key, checksum(films[key])) for key in new], ENTRY).tobytes())
         except OSError as error:
             known = explain(error) or OptionError(f"--cache {self._folder} cannot be written: {error.strerror}.")
             raise OptionError(known.message, "Pass another --cache, or make room; what is kept stays.") from error
@@ -146,7 +171,7 @@ class _News:
 
     def look(self) -> int:
         """Read what is new; how many the index has now."""
-        new = _read_keys(self._index.parent, self._number)
+        new = _read_entries(self._index.parent, self._number)["key"]
         self._number += len(new)
         places = np.searchsorted(self._keys, new).clip(max=len(self._keys) - 1)
         self._here[places[self._keys[places] == new]] = True
@@ -156,29 +181,32 @@ class _News:
         return bool(self._here[np.searchsorted(self._keys, key)])
 
 
-class KeptFilms:
-    """Films of a cache by index; each process maps the file for itself."""
+def checksum(film: Film) -> int:
+    return xxhash.xxh3_64_intdigest(film.data)
 
-    def __init__(self, file: Path, slots: NDArray[np.int64], image_size: int) -> None:
-        self._file, self._slots, self._side = file, slots, image_size
 
-    def __len__(self) -> int:
-        return len(self._slots)
+def _again(path: Path, key: bytes, slot: int, cache: Path, recipe: Recipe, max_pixels: int) -> Film:
+    """A film that is damaged in ``cache``, from its file, and put there anew where that can be written.
 
-    def __getitem__(self, index: int) -> tuple[Film, ...]:
-        return (np.array(self._mapped[self._slots[index]]),)
+    Raises FilmError where the file cannot be read, or has changed since it was kept.
+    """
+    if _keys_of([path])[0] != key:
+        raise FilmError(path, f"has changed while this command ran, and is damaged in {cache}")
+    film = recipe(read_film(path, max_pixels=max_pixels))
+    with suppress(OSError), FileLock(cache / LOCK):
+        for file, size, data in ((FILMS, film.nbytes, film.tobytes()), (INDEX, ENTRY.itemsize, _entry(key, film))):
+            with (cache / file).open("rb+") as stream:
+                stream.seek(slot * size)
+                stream.write(data)
+    return film
 
-    @cached_property
-    def _mapped(self) -> NDArray[np.uint8]:
-        number = int(self._slots.max()) + 1
-        return np.memmap(self._file, np.uint8, "r", shape=(number, self._side, self._side))
 
-    def __getstate__(self) -> dict[str, Any]:  # a mapped file would travel as its content
-        return {name: value for name, value in vars(self).items() if name != "_mapped"}
+def _entry(key: bytes, film: Film) -> bytes:
+    return np.array([(key, checksum(film))], ENTRY).tobytes()
 
 
 def _described(recipe: Recipe) -> dict[str, Any]:
-    content = {"format": 1, **recipe.to_json()}
+    content = {"format": FORMAT, **recipe.to_json()}
     return {"hash": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16], "recipe": content}
 
 
@@ -192,29 +220,39 @@ def _require_recipe(folder: Path, recipe: Recipe) -> None:
         return
     wanted = _described(recipe)
     try:
-        there = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+        there = read_json(folder / RECIPE)
         known = {**there["recipe"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"--cache {folder}: {RECIPE} is damaged.", "Delete the folder.") from error
+    if known.get("format") == 1:
+        raise OptionError(
+            f"--cache {folder} was filled by cxrlt 0.1.0, whose films carry no checksums.",
+            "Delete the folder, and it is filled again; or pass another.",
+        )
+    if known.get("format") != FORMAT:
+        raise OptionError(
+            f"--cache {folder} is of format {str(known.get('format'))[:40]}; this cxrlt reads {FORMAT}.",
+            "Pass another folder, or use the cxrlt that filled it.",
+        )
     if there != wanted:
         both = sorted({*known, *wanted["recipe"]})
         changed = [name for name in both if known.get(name) != wanted["recipe"].get(name)]
-        told = "; ".join(f"{name} {known.get(name)}, not {wanted['recipe'].get(name)}" for name in changed)
+        told = "; ".join(f"{name} {str(known.get(name))[:80]}, not {wanted['recipe'].get(name)}" for name in changed)
         raise OptionError(
             f"--cache {folder} keeps films of another recipe ({told or 'its hash is not its own'}).",
             "Pass another folder; each keeps the films of one recipe.",
         )
 
 
-def _read_keys(folder: Path, first: int = 0) -> Keys:
-    """The keys of an index from the ``first`` on; one that was cut short is left aside."""
+def _read_entries(folder: Path, first: int = 0) -> NDArray[Any]:
+    """The entries of an index from the ``first`` on; one that was cut short is left aside."""
     try:
         with (folder / INDEX).open("rb") as file:
-            file.seek(first * KEY)
+            file.seek(first * ENTRY.itemsize)
             data = file.read()
     except FileNotFoundError:
         data = b""
-    return np.frombuffer(data[: len(data) // KEY * KEY], f"S{KEY}")
+    return np.frombuffer(data[: len(data) // ENTRY.itemsize * ENTRY.itemsize], ENTRY)
 
 
 def _keys_of(paths: Sequence[Path]) -> Keys:

@@ -1,6 +1,7 @@
 """Films by way of ``--cache``: decoded once by all cores, then read as they are."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from cxrlt_cli.config import ComputeOptions, DataCacheOptions, FilmOptions
@@ -47,28 +48,34 @@ def keep_films(
     recipe = _only(recipes)
     faults: list[FilmError] = []
     num_bytes = 0
-    FilmCache(options.cache, recipe)
+    cache = FilmCache(options.cache, recipe)
     with reporter.progress("Keeping films", number) as advance:
         for paths in stretches:
             num_bytes += sum(path.stat().st_size for path in paths)
-            faults += FilmCache(options.cache, recipe).fill(
-                paths, max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance
-            )
+            faults += cache.fill(paths, max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
     if faults:
         raise report_faults(faults, number)
     return num_bytes
 
 
-def film_source(paths: Sequence[Path], recipes: Sequence[Recipe], options: ComputeOptions) -> FilmSource:
+def film_source(
+    paths: Sequence[Path], recipes: Sequence[Recipe], options: ComputeOptions, reporter: Reporter
+) -> FilmSource:
     """Where these films are read from: ``--cache``, in which they are kept by now, or their files."""
     if options.cache is None:
         return FilmFiles(paths, recipes, options.max_pixels)
-    kept = FilmCache(options.cache, _only(recipes)).films(paths)
+    tell = partial(_warn, reporter.remote())
+    kept = FilmCache(options.cache, _only(recipes)).films(paths, max_pixels=options.max_pixels, tell=tell)
     if kept is None and options.dry_run:
         return FilmFiles(paths, recipes, options.max_pixels)
     if kept is None:
         raise DataError("Films changed while this command read them.", "Run it again when they stay as they are.")
     return kept
+
+
+def _warn(remote: Callable[[], Reporter], message: str) -> None:
+    """From a process that reads films, which has no reporter."""
+    remote().warn(message)
 
 
 def _only(recipes: Sequence[Recipe]) -> Recipe:

@@ -17,6 +17,7 @@ from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import LabelTable, Texts, read_labels
 from cxrlt_cli.engine.cache import film_source, keep_films
+from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.infer import films_csv, ids_to_predict, normal_finding, plan_of_views, write
 from cxrlt_cli.engine.launch import launch
@@ -28,7 +29,6 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.machine import num_cores
-from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.selection import MERGES, Choice, choose
@@ -134,7 +134,7 @@ def _read(options: EnsembleOptions, reporter: Reporter) -> Members:
         if path.suffix.lower() == ".csv" or parquet.holds_parquet(path):
             files[index] = Predictions.read(path, options.id_column)
         else:
-            checkpoints.append(Checkpoint.read(path))
+            checkpoints.append(read_checkpoint(path, reporter))
             models[index] = from_checkpoint(checkpoints[-1], path)
     if not models and options.tta != "none":
         raise OptionError("--tta is of no use with prediction CSVs alone.", "Pass checkpoints, or leave it out.")
@@ -217,7 +217,7 @@ def _look(
     """Logits ``[V, N, C]`` of each model, in the order of the films; None after a dry run."""
     process = predicting(options, process, models[0], len(paths) * len(VIEWS[options.tta]), reporter)
     models = [model.to(process.device) for model in models]
-    dataset = FilmDataset(film_source(paths, preprocessings(models), options))
+    dataset = FilmDataset(film_source(paths, preprocessings(models), options, reporter))
     loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]
     if options.dry_run:
         rehearse(models, loader, views, len(paths), process, reporter)

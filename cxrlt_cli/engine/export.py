@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import ModelsExportOptions
+from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.reporting import Reporter, counted, size
 from cxrlt_cli.errors import CheckpointError, InstallError
 from cxrlt_cli.files import replacing, require_file
-from cxrlt_cli.nets.classifier import Classifier, load
+from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 LARGEST_DIFFERENCE = 1e-4  # between probabilities; float32 alone makes 1e-6
@@ -49,7 +50,7 @@ def export_model(options: ModelsExportOptions, reporter: Reporter) -> None:
     """
     onnx, _, onnxruntime = (_package(name) for name in PACKAGES)
     require_file(options.out, "--out", [options.checkpoint])
-    classifier = load(options.checkpoint)
+    classifier = from_checkpoint(read_checkpoint(options.checkpoint, reporter), options.checkpoint)
     num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in classifier.state_dict().values())
     if num_bytes > ONNX_LIMIT:
         raise CheckpointError(

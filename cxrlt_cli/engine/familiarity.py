@@ -32,7 +32,7 @@ def remember(
     known = [training.paths[index] for index in chosen]
 
     def features(paths: list[Path], title: str) -> Tensor:
-        dataset = FilmDataset(film_source(paths, [model.preprocessing], options))
+        dataset = FilmDataset(film_source(paths, [model.preprocessing], options, reporter))
         loader = films_in_order(dataset, options.batch_size, process)
         with reporter.progress(title, len(paths)) as advance:
             (seen,) = predict([model], loader, process, advance)

@@ -276,8 +276,8 @@ def _set_up(
     share = {"rank": process.rank, "num_processes": process.num_processes}
     draws = EpochDraws(method.order, options.batch_size, options.seed, **share)
     options, process = settled(options, process, model, len(draws), reporter)
-    known = FilmDataset(film_source(training.paths, [model.preprocessing], options), Augmentation())
-    unseen = FilmDataset(film_source(validation.paths, [model.preprocessing], options))
+    known = FilmDataset(film_source(training.paths, [model.preprocessing], options, reporter), Augmentation())
+    unseen = FilmDataset(film_source(validation.paths, [model.preprocessing], options, reporter))
     return _Run(
         model.to(process.device),
         training,

@@ -14,6 +14,7 @@ from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.cache import film_source, keep_films
+from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.partial import PartialCsvs
@@ -46,7 +47,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
         require_table(options.decisions, "--decisions", inputs)
         if options.decisions.resolve() == options.out.resolve():
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
-    checkpoint = Checkpoint.read(options.checkpoint)
+    checkpoint = read_checkpoint(options.checkpoint, reporter)
     csv = films_csv(options.csv, [checkpoint], reporter)
     films = FilmList.of(options, csv, reporter)
     model = from_checkpoint(checkpoint, options.checkpoint)
@@ -111,7 +112,7 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
     network = (model if then.novelty is None else WithFeatures(model)).to(process.device)
 
     def batches(ids: Texts) -> "DataLoader[Batch]":
-        dataset = FilmDataset(film_source(films.paths(ids), [network.preprocessing], options))
+        dataset = FilmDataset(film_source(films.paths(ids), [network.preprocessing], options, reporter))
         return films_in_order(dataset, options.batch_size, process)
 
     sizes = stretches(options.batch_size, process)

@@ -1,17 +1,22 @@
-"""What a run keeps so that it can go on exactly where it was stopped: ``resume.pt``."""
+"""What a run keeps so that it can go on exactly where it was stopped: ``resume.pt``.
+
+A file of PyTorch, which is a zip file, with a checksum of all its bytes for the archive's comment.
+"""
 
 import json
-import pickle
+import os
 import signal
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import torch
+import xxhash
 from torch import Tensor
 
 from cxrlt_cli.config import FitOptions
@@ -19,7 +24,9 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.files import replacing
 
-FORMAT = 1
+FORMAT = 2  # 1, of cxrlt 0.1.0, has no checksum
+MARK = b"cxrlt resume "
+DIGITS = 32
 Wish = Literal["go on", "write", "stop"]
 # Options that may differ from one part of a run to the next: what is learned does not depend on them.
 FREE = (
@@ -113,6 +120,7 @@ class Keeper:
             }
             with replacing(self.path) as temporary:
                 torch.save(content, temporary)
+                _seal(temporary)
         self._last, self._asked = time.monotonic(), False
         if wish == "stop" and self._stopped_by == signal.SIGINT:
             raise KeyboardInterrupt
@@ -122,38 +130,102 @@ class Keeper:
     def read(self) -> tuple[Position, dict[str, Any]] | None:
         """Where the run stopped, with the learner's state; random generators are set as they were. None at its start.
 
-        Raises OptionError where the run was of another command, CheckpointError where the file is damaged.
+        Raises OptionError where the run was of another command, CheckpointError where the file is damaged or of another
+        format.
         """
         there = self.process.collected(self.path.exists())
         if len(set(there)) > 1:
             raise OptionError(f"{self.path} is seen by some processes alone.", "--out must be a folder that all share.")
         if not there[0]:
             return None
+        content = _content(self.path)
+        _require_same(content["options"], _binding(self.options))
+        if content["data"] != self.data:
+            raise OptionError(
+                "--resume: the films or labels are not those that the run was started with.", "Start a new run."
+            )
+        if len(content["random"]) != self.process.num_processes:
+            raise OptionError(
+                f"The run was of {len(content['random'])} processes, and this is of {self.process.num_processes}.",
+                "Go on with as many.",
+            )
+        _set_random_state(content["random"][self.process.rank], self.process.device)
+        return Position(**content["position"]), content["learner"]
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What a state that is whole and of our format holds; raises CheckpointError of any other."""
+    is_sealed, is_whole = _state(path)
+    content: dict[str, Any] = {}
+    number: object = None
+    if is_whole or not is_sealed:
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
-            _require_same(content["options"], _binding(self.options))
-            if content["data"] != self.data:
-                raise OptionError(
-                    "--resume: the films or labels are not those that the run was started with.", "Start a new run."
-                )
-            if len(content["random"]) != self.process.num_processes:
-                raise OptionError(
-                    f"The run was of {len(content['random'])} processes, and this is of {self.process.num_processes}.",
-                    "Go on with as many.",
-                )
-            _set_random_state(content["random"][self.process.rank], self.process.device)
-            return Position(**content["position"]), content["learner"]
-        except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            raise CheckpointError(
-                f"{self.path} is damaged, or cut short.",
-                "best.safetensors beside it can be used. To train again, pass another --out.",
-            ) from error
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            number = content["format"]
+        except Exception as error:  # whatever PyTorch's readers make of a file that is none
+            raise _damaged(path) from error
+    if number not in (None, FORMAT):
+        raise CheckpointError(
+            f"{path} is of format {number}; this cxrlt reads {FORMAT}.",
+            "Go on with the cxrlt that wrote it, or pass another --out to train again.",
+        )
+    if not is_whole or number is None:
+        raise _damaged(path)
+    return content
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is damaged, or cut short.",
+        "best.safetensors beside it can be used. To train again, pass another --out.",
+    )
+
+
+def _seal(path: Path) -> None:
+    """Add a checksum of all that is before it to a zip file, as its comment: other readers pass over that."""
+    with path.open("rb+") as file:
+        file.seek(-2, os.SEEK_END)  # an archive without a comment ends with the length of its comment
+        file.write(struct.pack("<H", len(MARK) + DIGITS))
+        file.write(MARK)
+        digest = _digest(file, file.tell())
+        file.seek(0, os.SEEK_END)
+        file.write(digest)
+
+
+def _state(path: Path) -> tuple[bool, bool]:
+    """Whether a file has the mark of a checksum; and whether it is, to the last bit, what was written."""
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END) - DIGITS
+        if length < len(MARK):
+            return False, False
+        file.seek(length - len(MARK))
+        is_sealed = file.read(len(MARK)) == MARK
+        digest = _digest(file, length)
+        return is_sealed, is_sealed and file.read() == digest
+
+
+def _digest(file: BinaryIO, length: int) -> bytes:
+    """Of the first ``length`` bytes, in hexadecimal digits; the file stands behind them then."""
+    digest = xxhash.xxh3_128()
+    file.seek(0)
+    while length > 0 and (chunk := file.read(min(length, 2**22))):
+        digest.update(chunk)
+        length -= len(chunk)
+    return digest.hexdigest().encode()
 
 
 def _binding(options: FitOptions) -> dict[str, Any]:
-    """The options that a run cannot change halfway, as JSON has them."""
-    values: dict[str, Any] = json.loads(options.model_dump_json(exclude=set(FREE)))
-    return values
+    """The options that a run cannot change halfway, as JSON has them; paths however they are written are one."""
+    unused = {"val_fraction"} if options.val_csv is not None else set()
+    values = options.model_dump(exclude={*FREE, *unused})
+    plain: dict[str, Any] = json.loads(json.dumps({name: _resolved(value) for name, value in values.items()}))
+    return plain
+
+
+def _resolved(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value.resolve())
+    return [_resolved(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

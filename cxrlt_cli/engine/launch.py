@@ -104,7 +104,7 @@ def launch(
         os.environ.update(started_already(os.environ) or {})
         with _group(options) as process:
             try:
-                given = work(process, reporter if process.is_main else Silent(), *args, **kwargs)
+                given = work(process, reporter if process.is_main else Silent(reporter.remote()), *args, **kwargs)
             except Exception as error:
                 if _of_others_end(error):
                     raise _lost(process.rank, process.num_processes, "another one", str(error)) from error
@@ -201,7 +201,7 @@ def _work(job: str) -> bytes:
     try:
         with _group(options) as process:
             try:
-                given = work(process, reporter() if process.is_main else Silent(), *args, **kwargs)
+                given = work(process, reporter() if process.is_main else Silent(reporter), *args, **kwargs)
             except Exception as error:  # before the group is touched: the others see its end as an error of their own
                 _end_with(error, told)
     except Exception as error:

@@ -82,7 +82,7 @@ def _score(
         reporter.warn(f"As long as the {limit} tokens that the model reads, or cut to them: {listed(cut)}.")
     texts = {name: encoder.encode_prompts(lines).numpy() for name, lines in sentences.items()}
     anchor = encoder.encode_prompts(anchors).numpy() if options.anchor == "normal" else None
-    looking = _Looking(encoder.lower(process.dtype), options, process)
+    looking = _Looking(encoder.lower(process.dtype), options, process, reporter)
     reporter.plan("Zero-shot scores", _plan(films, folder, sentences, encoder, options, process))
     if folder == PHANTOM_CLIP:
         reporter.warn(f"The model is {DEMONSTRATION}.")
@@ -127,10 +127,12 @@ def _score(
 class _Looking:
     """What turns films into features, and keeps them where ``--features`` says."""
 
-    def __init__(self, encoder: ClipEncoder, options: OodOptions, process: Process) -> None:
-        self._encoder, self._options, self._process = encoder, options, process
+    def __init__(self, encoder: ClipEncoder, options: OodOptions, process: Process, reporter: Reporter) -> None:
+        self._encoder, self._options, self._process, self._reporter = encoder, options, process, reporter
         self._cache = None if options.features is None else FeatureCache(options.features, self.key())
         self._num_known = 0
+        for line in () if self._cache is None else self._cache.told:
+            reporter.warn(line)
 
     def key(self) -> dict[str, Any]:
         """All that decides a film's features."""
@@ -180,7 +182,7 @@ class _Looking:
 
     def encoded(self, rows: Rows, paths: Sequence[Path]) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
         chosen = [paths[row] for row in rows]
-        dataset = FilmDataset(film_source(chosen, [self._encoder.prepare], self._options))
+        dataset = FilmDataset(film_source(chosen, [self._encoder.prepare], self._options, self._reporter))
         workers, pin = self._process.num_workers, self._process.pins
         faults: list[FilmError] = []
         loader = ordered_loader(dataset, batch_size=self._options.batch_size, num_workers=workers, pin=pin)

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from cxrlt_cli.config import DataPhantomOptions, FitOptions
 from cxrlt_cli.data.phantom.cohort import FLOOR, prevalences
-from cxrlt_cli.data.phantom.dataset import RECIPE, Recipe, cache_folder, cached, ensure, num_training
+from cxrlt_cli.data.phantom.dataset import RECIPE, Recipe, cache_folder, cached, ensure, num_training, other_recipe
 from cxrlt_cli.data.phantom.sheet import write_sheet
 from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import OptionError
@@ -25,7 +25,10 @@ def draw_phantoms(options: DataPhantomOptions, reporter: Reporter) -> None:
         raise OptionError(f"--sheet {options.sheet}: a sheet is a .png or a .jpg file.")
     with reporter.progress("Drawing phantoms", recipe.films) as advance:
         if not ensure(folder, recipe, num_cores(), advance):
-            raise OptionError(f"{folder} holds other files already.", "Pass another folder.")
+            reason = other_recipe(folder)
+            raise OptionError(
+                f"{folder} holds other files already{f': {reason}' * bool(reason)}.", "Pass another folder."
+            )
     _tell_floor(recipe, reporter)
     drawn = counted(recipe.films, "phantom film")
     reporter.result(f"Wrote {folder}: {drawn}, train.csv, test_task1.csv, test_task2.csv.")

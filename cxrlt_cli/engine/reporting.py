@@ -70,10 +70,13 @@ class Reporter(Protocol):
 
 
 class Silent:
-    """Of the processes that compute the same, all but the first."""
+    """Of the processes that compute the same, all but the first; what reads films for them may speak by ``aloud``."""
 
-    def remote(self) -> "Callable[[], Silent]":
-        return Silent
+    def __init__(self, aloud: "Callable[[], Reporter] | None" = None) -> None:
+        self._aloud = aloud
+
+    def remote(self) -> "Callable[[], Reporter]":
+        return self._aloud or Silent
 
     def note(self, message: str) -> None:
         pass

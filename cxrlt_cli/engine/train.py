@@ -8,6 +8,7 @@ import torch
 from cxrlt_cli.config import FinetuneOptions, FitOptions, TrainOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.cache import keep_films
+from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.films import Films, check_films, find_films
 from cxrlt_cli.engine.fit import fit
 from cxrlt_cli.engine.launch import launch, num_processes, topology
@@ -21,7 +22,7 @@ from cxrlt_cli.engine.tracking import chosen
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.metrics import Scores, prevalence
 from cxrlt_cli.nets.batch_norm import starved
-from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
+from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier, check_backbone, fits, from_checkpoint
 from cxrlt_cli.nets.weights import starting_weights
 
@@ -71,7 +72,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     topology(options, os.environ, torch.cuda.device_count())
     Process.of(options)
     chosen(options.track)
-    checkpoint = Checkpoint.read(options.checkpoint)
+    checkpoint = read_checkpoint(options.checkpoint, reporter)
     if options.csv is None and is_of_phantoms(checkpoint.training.get("options", {}).get("csv")):
         options = with_phantoms(options, reporter)
     if options.csv is None:

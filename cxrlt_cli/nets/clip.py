@@ -24,7 +24,9 @@ from torch.nn.functional import normalize
 
 from cxrlt_cli import prompts
 from cxrlt_cli.data.levels import PERCENTILES, Film
-from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.documents import read_json
+from cxrlt_cli.errors import CheckpointError, listed
+from cxrlt_cli.names import shown
 from cxrlt_cli.nets.checkpoints import IMAGENET_MEAN, IMAGENET_STD
 from cxrlt_cli.nets.manifest import check
 
@@ -181,6 +183,7 @@ def load(folder: Path, normalization: Normalization = "auto") -> ClipEncoder:
     if not (folder / CONFIG).is_file() or not _weights(folder):
         what = CONFIG if not (folder / CONFIG).is_file() else f"weights ({' or '.join(WEIGHTS)})"
         raise CheckpointError(f"--model {folder} has no {what}.", "It wants a folder as open_clip saves it.")
+    _require_own_parts(folder)
     try:
         model, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
@@ -193,6 +196,40 @@ def load(folder: Path, normalization: Normalization = "auto") -> ClipEncoder:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"--model {folder} cannot be loaded: {reason}") from error
     return ClipEncoder(model, transform, tokenizer, folder, normalization)
+
+
+# What an open_clip configuration names that is fetched from a hub, whatever lies in the folder.
+FOREIGN = ("hf_tokenizer_name", "hf_model_name", "hf_model_pretrained", "timm_model_pretrained")
+ELSEWHERE = ("hf-hub:", "hf_hub:", "local-dir:", "http:", "https:")
+
+
+def _require_own_parts(folder: Path) -> None:
+    """Raise CheckpointError where a configuration cannot be read, or asks for parts that the folder does not hold."""
+    try:
+        config = read_json(folder / CONFIG)
+        if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
+            raise ValueError("it has no model_cfg")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"--model {folder}: {CONFIG} cannot be read: {error}.") from error
+    if foreign := _foreign(config):
+        raise CheckpointError(
+            f"--model {folder} is not read: {CONFIG} asks for parts that lie elsewhere ({listed(foreign)}).",
+            "A model is read whole from its folder: take one whose text encoder and tokenizer are open_clip's own.",
+        )
+
+
+def _foreign(config: object) -> list[str]:
+    """What a configuration names that lies elsewhere, however deep."""
+    found, left = set(), [("", config)]
+    while left:
+        name, value = left.pop()
+        if isinstance(value, dict):
+            left += value.items()
+        elif isinstance(value, list):
+            left += ((name, item) for item in value)
+        elif value and (name in FOREIGN or (isinstance(value, str) and value.startswith(ELSEWHERE))):
+            found.add(f"{name} {shown(str(value))}")
+    return sorted(found)
 
 
 def _weights(folder: Path) -> list[Path]:

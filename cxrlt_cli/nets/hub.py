@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 
 from cxrlt_cli.errors import ModelError, OptionError, explain, listed
 from cxrlt_cli.files import cache_root
-from cxrlt_cli.nets.checkpoints import read_pytorch
 from cxrlt_cli.nets.manifest import MANIFEST, Manifest, sha256, verified
+from cxrlt_cli.nets.tensors import read_pytorch
 
 T = TypeVar("T")
 Kind = Literal["open_clip", "classifier", "backbone"]

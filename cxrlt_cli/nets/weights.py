@@ -7,8 +7,8 @@ from torch import Tensor
 
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets import hub
-from cxrlt_cli.nets.checkpoints import read_tensors
 from cxrlt_cli.nets.manifest import check
+from cxrlt_cli.nets.tensors import read_tensors
 
 FILE_NAMES = ("model.safetensors", "pytorch_model.bin")
 

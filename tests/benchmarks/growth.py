@@ -96,7 +96,9 @@ def finding_in_a_cache(folder: Path, size: int) -> Callable[[], object]:
     kept = folder / f"kept{size}"
     kept.mkdir()
     keys = np.random.default_rng(0).integers(1, 255, (size, cache.KEY), np.uint8)
-    (kept / cache.INDEX).write_bytes(keys.tobytes())
+    entries = np.zeros(size, cache.ENTRY)
+    entries["key"] = np.frombuffer(keys.tobytes(), f"S{cache.KEY}")
+    (kept / cache.INDEX).write_bytes(entries.tobytes())
     with (kept / cache.FILMS).open("wb") as file:
         file.truncate(size)
     (kept / cache.RECIPE).write_text(json.dumps(cache._described(Preprocessing(1))))

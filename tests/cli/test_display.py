@@ -1,14 +1,16 @@
 import io
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from cxrlt_cli.cli.display import RichReporter, show_error
+from cxrlt_cli.cli.display import RichReporter, consoles, show_error
 from cxrlt_cli.engine.reporting import EpochSummary
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026
-from cxrlt_cli.metrics import Scores, score
+from cxrlt_cli.metrics import Comparison, Scores, score
 
 SUMMARY = EpochSummary("all", 3, 60, 0.0712, 1.5e-4, 1.5e-5, "ema", 0.4, None, 47.2, 131.0, True)
 
@@ -20,7 +22,7 @@ def reporter(terminal: bool, quiet: bool = False) -> tuple[io.StringIO, io.Strin
 
 
 def console(file: io.StringIO, terminal: bool) -> Console:
-    return Console(file=file, force_terminal=terminal, width=100, color_system=None)
+    return Console(file=file, force_terminal=terminal, width=100, color_system=None, emoji=False)
 
 
 def scores() -> Scores:
@@ -95,3 +97,51 @@ def test_an_error_shows_its_message_and_its_hint(terminal: bool) -> None:
     assert "labels.csv has no column 'x'." in err.getvalue()
     assert "Pass --id-column." in err.getvalue()
     assert ("╭" in err.getvalue()) == terminal
+
+
+HOSTILE = "a\x1b[31mb\x07c\x9b2Jd\u202ee\ud800f\rg\x00h:bomb:[red]i[/red]"
+SHOWN = r"a\x1b[31mb\x07c\x9b2Jd\u202ee\ud800f\rg\x00h:bomb:[red]i[/red]"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_that_comes_from_a_file_steers_the_terminal(terminal: bool) -> None:
+    """Whatever a reporter or an error is told, it is shown, with what would steer written out."""
+    scored = replace(scores(), findings=[replace(one, name=HOSTILE[:6]) for one in scores().findings])
+    shows: list[Callable[[RichReporter], None]] = [
+        lambda talker: talker.note(HOSTILE),
+        lambda talker: talker.warn(HOSTILE),
+        lambda talker: talker.result(HOSTILE),
+        lambda talker: talker.plan(HOSTILE, {"out": "x"}) if terminal else talker.note(HOSTILE),
+        lambda talker: talker.plan("x", {HOSTILE: "x"}),
+        lambda talker: talker.plan("x", {"x": HOSTILE}),
+        lambda talker: talker.table(HOSTILE, ["x"], [["y"]]),
+        lambda talker: talker.table("x", [HOSTILE], [["y"]]),
+        lambda talker: talker.table("x", ["x"], [[HOSTILE]]),
+        lambda talker: talker.comparison(HOSTILE, "x", Comparison(0.1, None, None)),
+        lambda talker: talker.groups(HOSTILE, {"x": scored}),
+        lambda talker: talker.scores(HOSTILE, scored),
+        lambda talker: show_error(talker._err, DataError(HOSTILE, "x")),
+        lambda talker: show_error(talker._err, DataError("x", HOSTILE)),
+    ]
+    for show in shows:
+        out, err, talker = reporter(terminal)
+        talker._out.width = talker._err.width = 400
+        show(talker)
+        seen = out.getvalue() + err.getvalue()
+        assert SHOWN in "".join(seen.split()), ascii(seen)
+        assert not set(seen) & set(HOSTILE) & set("\x1b\x07\x9b\u202e\ud800\r\x00")
+        seen.encode()
+
+
+def test_a_bar_shows_what_it_is_told_and_no_more() -> None:
+    _, err, talker = reporter(terminal=True)
+    with talker.progress(HOSTILE[:6], 2) as advance:
+        advance(2)
+    assert r"a\x1b[31m" in err.getvalue()
+    assert "\x1b[31m" not in err.getvalue()
+
+
+def test_the_terminal_of_a_command_shows_no_pictures_for_words(capsys: pytest.CaptureFixture[str]) -> None:
+    out, err = consoles()
+    RichReporter(out, err).note("films/:bomb:.png")
+    assert capsys.readouterr().err == "films/:bomb:.png\n"

@@ -2,15 +2,19 @@ import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from cxrlt_cli.data.cache import BLOCK, FilmCache, KeptFilms
+from cxrlt_cli.data.cache import BLOCK, FilmCache
 from cxrlt_cli.data.image import Preprocessing, read_film
+from cxrlt_cli.data.kept import KeptFilms
+from cxrlt_cli.data.loading import FilmDataset, ordered_loader
 from cxrlt_cli.errors import DataError, FilmError, OptionError
+from tests.helpers import flipped
 
 RECIPE = Preprocessing(32)
 
@@ -143,6 +147,101 @@ def test_damage_is_told(tmp_path: Path) -> None:
     (tmp_path / "kept" / "recipe.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
         FilmCache(tmp_path / "kept", RECIPE)
+
+
+def test_every_flipped_bit_of_films_and_index_is_noticed(tmp_path: Path) -> None:
+    """A film is what it was, whichever bit was turned, and it is told; of a key that was turned, it is kept anew."""
+    paths = draw(tmp_path / "films", 6)
+    expected = [RECIPE(read_film(path)) for path in paths]
+    for name in ("films.u8", "index.u8"):
+        fill(tmp_path / "kept", paths)
+        data = (tmp_path / "kept" / name).read_bytes()
+        for spoilt in flipped(data, 200):
+            (tmp_path / "kept" / name).write_bytes(spoilt)
+            told: list[str] = []
+            films = FilmCache(tmp_path / "kept", RECIPE).films(paths, tell=told.append)
+            if films is None:
+                assert name == "index.u8"
+                assert len(FilmCache(tmp_path / "kept", RECIPE)) == len(paths)
+                continue
+            for _ in range(2):
+                for index, film in enumerate(expected):
+                    np.testing.assert_array_equal(films[index][0], film)
+            assert len(told) == 1
+            assert "was damaged" in told[0]
+            assert (tmp_path / "kept" / name).read_bytes() == data, "it is mended where it lies"
+        for file in (tmp_path / "kept").iterdir():
+            file.unlink()
+
+
+def test_every_flipped_bit_of_a_recipe_is_an_error_of_ours_or_of_no_weight(tmp_path: Path) -> None:
+    fill(tmp_path / "kept", draw(tmp_path / "films", 1))
+    recipe = tmp_path / "kept" / "recipe.json"
+    data = recipe.read_bytes()
+    for spoilt in [*flipped(data, 200), b"[" * 100_000, b"\xff", b"{}", b"[]", b'{"recipe": 3}']:
+        recipe.write_bytes(spoilt)
+        with pytest.raises((DataError, OptionError)):
+            FilmCache(tmp_path / "kept", RECIPE)
+
+
+def test_what_is_damaged_and_cannot_be_decoded_again_is_told(tmp_path: Path) -> None:
+    paths = draw(tmp_path / "films", 3)
+    fill(tmp_path / "kept", paths)
+    films = kept(tmp_path / "kept", paths)
+    os.truncate(tmp_path / "kept" / "films.u8", 0)
+    cv2.imwrite(str(paths[0]), np.full((40, 50), 7, np.uint8))
+    with pytest.raises(FilmError, match="has changed while this command ran, and is damaged in"):
+        films[0]
+    paths[1].unlink()
+    with pytest.raises(FilmError, match="cannot be read: No such file"):
+        films[1]
+    np.testing.assert_array_equal(films[2][0], RECIPE(read_film(paths[2])))
+
+
+def test_a_cache_cut_short_while_it_is_read_by_workers_is_read_on_and_told_in_few_lines(tmp_path: Path) -> None:
+    paths = draw(tmp_path / "films", 24)
+    fill(tmp_path / "kept", paths)
+    whole = (tmp_path / "kept" / "films.u8").read_bytes()
+    films = FilmCache(tmp_path / "kept", RECIPE).films(paths, tell=partial(told_to, tmp_path / "told"))
+    assert films is not None
+    loader = ordered_loader(FilmDataset(films), batch_size=2, num_workers=2, pin=False)
+    for epoch in range(3):
+        seen = {int(index): film for batch in loader for index, film in zip(batch.indices, batch.films[0], strict=True)}
+        for index, path in enumerate(paths):
+            np.testing.assert_array_equal(seen[index][0], RECIPE(read_film(path)))
+        if epoch == 0:
+            assert not (tmp_path / "told").exists()
+            os.truncate(tmp_path / "kept" / "films.u8", 3 * 32**2 + 5)
+    lines = (tmp_path / "told").read_text().splitlines()
+    assert 1 <= len(lines) <= 5
+    assert "was damaged in --cache" in lines[0]
+    assert (tmp_path / "kept" / "films.u8").read_bytes() == whole, "it was mended as it was read"
+
+
+def told_to(path: Path, text: str) -> None:
+    with path.open("a") as file:
+        file.write(text + "\n")
+
+
+@pytest.mark.parametrize(("number", "said"), [(1, "filled by cxrlt 0.1.0"), (99, "of format 99; this cxrlt reads 2")])
+def test_a_cache_of_another_format_is_refused_in_words(tmp_path: Path, number: int, said: str) -> None:
+    fill(tmp_path / "kept", draw(tmp_path / "films", 1))
+    recipe = tmp_path / "kept" / "recipe.json"
+    content = json.loads(recipe.read_text())
+    content["recipe"]["format"] = number
+    recipe.write_text(json.dumps(content))
+    with pytest.raises(OptionError, match=said):
+        FilmCache(tmp_path / "kept", RECIPE)
+
+
+def test_one_cache_fills_stretch_by_stretch_and_knows_what_is_new(tmp_path: Path) -> None:
+    paths = draw(tmp_path / "films", 9)
+    cache = FilmCache(tmp_path / "kept", RECIPE)
+    for start in (0, 3, 6):
+        cache.fill(paths[start : start + 5], max_pixels=10**6, num_threads=1, advance=lambda _: None)
+    assert len(cache) == 9
+    assert cache.films(paths) is not None
+    assert (tmp_path / "kept" / "films.u8").stat().st_size == 9 * 32**2
 
 
 def test_other_folders_are_left_alone(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from cxrlt_cli.data import features
 from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.errors import DataError
+from tests.helpers import flipped
 
 KEY = {"model": "abc", "views": ["identity"]}
 
@@ -77,17 +79,61 @@ def test_two_commands_may_share_a_folder(tmp_path: Path) -> None:
         assert FeatureCache(tmp_path, KEY).known(ids, files).all()
 
 
-def test_a_damaged_shard_is_told(tmp_path: Path) -> None:
+def test_every_flipped_bit_of_a_shard_is_noticed_and_what_is_whole_is_kept(tmp_path: Path) -> None:
+    ids, files, values = some(12)
     cache = FeatureCache(tmp_path, KEY)
-    cache.add(*some(4))
+    cache.add(ids, files, values)
     cache.flush()
     (shard,) = tmp_path.glob("*/*.safetensors")
-    shard.write_bytes(shard.read_bytes()[:-20])
-    with pytest.raises(DataError, match="is damaged") as caught:
-        FeatureCache(tmp_path, KEY)
-    assert shard.name in caught.value.message
+    data, kept = shard.read_bytes(), []
+    for spoilt in [*flipped(data, 200), data[:-20], b""]:
+        for other in shard.parent.glob("*.safetensors"):
+            other.unlink()
+        shard.write_bytes(spoilt)
+        found = FeatureCache(tmp_path, KEY)
+        assert len(found.told) == 1
+        assert f"{shard.name} is damaged" in found.told[0]
+        known = found.known(ids, files)
+        kept.append(known.sum())
+        for rows, read in found.read(ids, np.flatnonzero(known)):
+            np.testing.assert_array_equal(read, values[rows].astype(np.float16))
+        assert not shard.exists()
+        assert FeatureCache(tmp_path, KEY).told == []
+    assert set(kept) == {0, 11}, "but for damage to what says where they are"
+    assert np.median(kept) == 11
+
+
+def test_a_key_that_is_damaged_or_of_another_format_is_told(tmp_path: Path) -> None:
+    FeatureCache(tmp_path, KEY)
     (key,) = tmp_path.glob("*/key.json")
-    assert json.loads(key.read_text()) == KEY
+    data = key.read_bytes()
+    assert json.loads(data) == {"format": 2, **KEY}
+    for spoilt in [*flipped(data, 200), data.replace(b'"format": 2', b'"format": 99'), b"[" * 100_000]:
+        key.write_bytes(spoilt)
+        with pytest.raises(DataError, match=r"key\.json is damaged, or of another format"):
+            FeatureCache(tmp_path, KEY)
+
+
+def test_features_of_0_1_0_are_encoded_again_and_told(tmp_path: Path) -> None:
+    text = json.dumps(KEY, sort_keys=True, indent=2) + "\n"
+    (tmp_path / hashlib.sha256(text.encode()).hexdigest()[:16]).mkdir()
+    assert "of cxrlt 0.1.0" in FeatureCache(tmp_path, KEY).told[0]
+    assert FeatureCache(tmp_path, KEY).told == [], "once"
+
+
+def test_a_shard_that_goes_or_changes_while_it_is_used_is_told(tmp_path: Path) -> None:
+    ids, files, values = some(3)
+    cache = FeatureCache(tmp_path, KEY)
+    cache.add(ids, files, values)
+    cache.flush()
+    found = FeatureCache(tmp_path, KEY)
+    (shard,) = tmp_path.glob("*/*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(DataError, match="was damaged while this command ran"):
+        everything(found, ids)
+    shard.unlink()
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        everything(found, ids)
 
 
 def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:

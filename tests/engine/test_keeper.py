@@ -17,7 +17,7 @@ from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import CheckpointError, OptionError
 from tests.conftest import run_options
 from tests.engine.test_launch import command
-from tests.helpers import Recorder
+from tests.helpers import Recorder, flipped
 
 # Everything that has a state: two phases, dropout, smoothed and averaged weights, steps of two batches.
 RECIPE: dict[str, Any] = {
@@ -159,6 +159,49 @@ def test_a_state_cut_anywhere_is_told(whole: Path, labels: Path, tmp_path: Path)
         (tmp_path / "resume.pt").write_bytes(data[:length])
         with pytest.raises(CheckpointError, match=r"resume\.pt is damaged"):
             keeper.read()
+
+
+def test_every_flipped_bit_of_a_state_is_noticed(labels: Path, tmp_path: Path) -> None:
+    options = run_options(labels, tmp_path, **RECIPE).resolved()
+    path = tmp_path / "resume.pt"
+    keeper = Keeper(path, options, Process.of(options), "data")
+    keeper.write(Position(phase=1, epoch=2), {"model": {"weight": torch.ones(300)}, "step": 4})
+    data = path.read_bytes()
+    assert torch.load(path, weights_only=True)["learner"]["step"] == 4, "other programs read it"
+    for spoilt in [*flipped(data, 200), *(data[:-60] + end for end in flipped(data[-60:], 60))]:
+        path.write_bytes(spoilt)
+        with pytest.raises(CheckpointError, match=r"resume\.pt is (damaged|of format)"):
+            keeper.read()
+
+
+@pytest.mark.parametrize("number", [1, 3, 99, "2"])
+def test_a_state_of_another_format_is_refused_in_words(
+    labels: Path, tmp_path: Path, number: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = run_options(labels, tmp_path, **RECIPE).resolved()
+    keeper = Keeper(tmp_path / "resume.pt", options, Process.of(options), "data")
+    with monkeypatch.context() as changed:
+        changed.setattr("cxrlt_cli.engine.keeper.FORMAT", number)
+        if number == 1:
+            changed.setattr("cxrlt_cli.engine.keeper._seal", lambda _: None)
+        keeper.write(Position(), {})
+    with pytest.raises(CheckpointError, match=f"is of format {number}; this cxrlt reads 2"):
+        keeper.read()
+
+
+def test_a_path_is_the_same_however_it_is_written(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ``run.yaml`` has it, from another folder, and by way of a link."""
+    monkeypatch.chdir(labels.parent)
+    out = tmp_path / "run"
+    train(run_options(Path("labels.csv"), out, **RECIPE), Recorder())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(labels.parent)
+    for csv in (labels, tmp_path / "link" / "labels.csv", Path("link") / labels.name):
+        reporter = Recorder()
+        train(run_options(csv, out, **RECIPE, resume=True), reporter)
+        assert "is finished" in reporter.results[0]
 
 
 def test_a_second_ctrl_c_stops_at_once(labels: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from cxrlt_cli.engine.train import finetune, train
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.predictions import Predictions
-from tests.helpers import Recorder
+from tests.helpers import Recorder, flipped
 
 
 def test_without_films_train_draws_some_and_infer_finds_their_test(
@@ -86,3 +86,21 @@ def test_films_of_somebody_else_are_not_drawn_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="is a file"):
         draw_phantoms(DataPhantomOptions(directory=tmp_path / "file", films=10), recorder)
+
+
+def test_every_flipped_bit_of_a_recipe_is_noticed(tmp_path: Path) -> None:
+    """Never a traceback, never films that are taken for others."""
+    folder = tmp_path / "films"
+    recipe = Recipe(films=40, size=64)
+    (folder / "images").mkdir(parents=True)
+    options = DataPhantomOptions(directory=folder, films=40, size=64)
+    (folder / "phantom.json").write_text(recipe.to_json())
+    draw_phantoms(options, Recorder())
+    data = recipe.to_json().encode()
+    for spoilt in [*flipped(data, 200), b"[" * 100_000, b"", b"[]", b"null", data.replace(b"3", b"99", 1)]:
+        (folder / "phantom.json").write_bytes(spoilt)
+        with pytest.raises(OptionError, match=r"holds other files already: (phantom\.json is|its films)"):
+            draw_phantoms(options, Recorder())
+    (folder / "phantom.json").write_bytes(data.replace(b'"version": 3', b'"version": 99'))
+    with pytest.raises(OptionError, match="are of version 99, and this cxrlt draws version 3"):
+        draw_phantoms(options, Recorder())

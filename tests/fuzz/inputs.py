@@ -26,10 +26,11 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     RLELossless,
 )
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
+from cxrlt_cli.nets.tensors import END, _digest
 from tests.data.test_image import dicom, scene
 
 
@@ -196,11 +197,13 @@ def with_length(data: bytes) -> bytes:
 
 
 def with_own_header(data: bytes, edits: Sequence[Edit]) -> bytes:
-    """A safetensors file that is whole but for the text that cxrlt put into its header."""
+    """A safetensors file that is whole, with its checksum, but for the text that cxrlt put into its header."""
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
     text = header.get("__metadata__", {"cxrlt": "{}"})["cxrlt"]
-    header["__metadata__"] = {"cxrlt": spoilt(text.encode(), edits).decode(errors="replace")}
+    edited = spoilt(text.partition(', "digest": "')[0].encode(), edits).decode(errors="replace") + ', "digest": "'
+    digest = _digest(edited + END, load(data))
+    header["__metadata__"] = {"cxrlt": edited + digest + END}
     written = json.dumps(header).encode()
     return struct.pack("<Q", len(written)) + written + data[8 + length :]
 

@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.labels import CXR_LT_2026
-from cxrlt_cli.nets.checkpoints import CONVNEXTV2, Architecture, Checkpoint, read_tensors
+from cxrlt_cli.nets.checkpoints import CONVNEXTV2, Architecture, Checkpoint
+from cxrlt_cli.nets.tensors import read_tensors, sealed
+from tests.helpers import flipped
 
 CHECKPOINT = Checkpoint(
     architecture=Architecture("test_convnext", "csra", 4, 0.3),
@@ -62,7 +64,13 @@ def edited(path: Path, **changes: object) -> Path:
     with safe_open(path, "pt") as file:
         header = json.loads(file.metadata()["cxrlt"])
     header.update(changes)
-    save_file(dict(CHECKPOINT.tensors), path, metadata={"cxrlt": json.dumps(header)})
+    return written(path, header)
+
+
+def written(path: Path, header: dict[str, object]) -> Path:
+    """A file of the tensors under another header, with the checksum of both."""
+    tensors = dict(CHECKPOINT.tensors)
+    save_file(tensors, path, metadata={"cxrlt": sealed({**header, "digest": None}, tensors)})
     return path
 
 
@@ -71,8 +79,49 @@ def test_a_newer_format_or_another_preprocessing_is_refused(tmp_path: Path) -> N
         Checkpoint.read(edited(tmp_path / "a.safetensors", format=99))
     with pytest.raises(CheckpointError, match="prepared in another way"):
         Checkpoint.read(edited(tmp_path / "b.safetensors", preprocessing_hash="0000"))
+    with pytest.raises(CheckpointError, match=r"another way .*'version': 99"):
+        Checkpoint.read(
+            edited(tmp_path / "c.safetensors", preprocessing={**Preprocessing(96).to_json(), "version": 99})
+        )
     with pytest.raises(CheckpointError, match="header that cxrlt cannot read"):
-        Checkpoint.read(edited(tmp_path / "c.safetensors", architecture={"unknown": 1}))
+        Checkpoint.read(edited(tmp_path / "d.safetensors", architecture={"unknown": 1}))
+
+
+def test_every_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    CHECKPOINT.write(tmp_path / "a.safetensors")
+    data = (tmp_path / "a.safetensors").read_bytes()
+    for spoilt in flipped(data, 200):
+        (tmp_path / "a.safetensors").write_bytes(spoilt)
+        with pytest.raises(CheckpointError):
+            Checkpoint.read(tmp_path / "a.safetensors")
+
+
+def test_every_bit_of_what_says_that_there_is_a_checksum_is_one_of_them(tmp_path: Path) -> None:
+    """Or a damaged file would be taken for an older one, or for one of others."""
+    CHECKPOINT.write(tmp_path / "a.safetensors")
+    data = (tmp_path / "a.safetensors").read_bytes()
+    for word in (b"__metadata__", b'"cxrlt":', b'\\"digest', b"format", b"cxrlt\\"):
+        place = data.index(word)
+        for byte in range(place, place + len(word)):
+            for bit in range(8):
+                spoilt = bytearray(data)
+                spoilt[byte] ^= 1 << bit
+                (tmp_path / "a.safetensors").write_bytes(spoilt)
+                with pytest.raises(CheckpointError):
+                    Checkpoint.read(tmp_path / "a.safetensors")
+
+
+def test_a_file_of_0_1_0_is_read_and_known_to_have_no_checksum(tmp_path: Path) -> None:
+    CHECKPOINT.write(tmp_path / "a.safetensors")
+    with safe_open(tmp_path / "a.safetensors", "pt") as file:
+        header = {**json.loads(file.metadata()["cxrlt"]), "format": 1}
+    del header["digest"]
+    save_file(dict(CHECKPOINT.tensors), tmp_path / "a.safetensors", metadata={"cxrlt": json.dumps(header)})
+    assert not Checkpoint.read(tmp_path / "a.safetensors").checked
+    header["format"] = 2
+    save_file(dict(CHECKPOINT.tensors), tmp_path / "a.safetensors", metadata={"cxrlt": json.dumps(header)})
+    with pytest.raises(CheckpointError, match="digest is missing"):
+        Checkpoint.read(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, -3])
@@ -175,6 +224,7 @@ def test_values_of_the_wrong_kind_are_told(tmp_path: Path, change: dict[str, obj
 @pytest.mark.parametrize("change", [
     {"backbone": 3}, {"head": None}, {"csra_heads": 0}, {"csra_heads": 10**9}, {"csra_heads": 1.5},
     {"csra_lambda": "0.1"}, {"csra_lambda": float("nan")}, {"prior_bias": 1}, {"logit_scale": None}, {"more": 1},
+    {"head": "csar"}, {"head": "x"},
 ])  # fmt: skip
 def test_an_architecture_of_the_wrong_kind_is_told(tmp_path: Path, change: dict[str, object]) -> None:
     architecture = {**asdict(CHECKPOINT.architecture), **change}
@@ -189,7 +239,7 @@ def test_what_is_missing_is_told(tmp_path: Path, key: str) -> None:
     with safe_open(path, "pt") as file:
         header = json.loads(file.metadata()["cxrlt"])
     del header[key]
-    save_file(dict(CHECKPOINT.tensors), path, metadata={"cxrlt": json.dumps(header)})
+    written(path, header)
     with pytest.raises(CheckpointError, match=f"cannot read .*{key}"):
         Checkpoint.read(path)
 

@@ -1,7 +1,10 @@
 import json
 import os
 import pickle
+import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import open_clip
@@ -12,6 +15,7 @@ from safetensors.torch import save_file
 
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets.clip import PHANTOM_CLIP, ClipEncoder, load, paraphrase_auroc
+from tests.helpers import flipped
 
 
 @pytest.fixture
@@ -129,3 +133,47 @@ def test_a_folder_like_whyxrayclips_loads(tmp_path: Path) -> None:
     assert features.shape == (1, 768)
     assert encoder.encode_prompts(["goiter"]).shape == (1, 768)
     assert encoder.temperature == pytest.approx(np.exp(4.6), rel=1e-3)
+
+
+@pytest.mark.parametrize(("part", "name", "value"), [
+    ("text_cfg", "hf_tokenizer_name", "someone/tokenizer"), ("text_cfg", "hf_model_name", "someone/bert"),
+    ("text_cfg", "hf_model_pretrained", True), ("vision_cfg", "timm_model_pretrained", True),
+    ("vision_cfg", "timm_model_name", "hf-hub:someone/vit"), ("text_cfg", "tokenizer_kwargs", {"a": ["hf-hub:x/y"]}),
+])  # fmt: skip
+def test_parts_that_a_hub_has_are_refused_before_anybody_asks_for_them(
+    clip_folder: Path, monkeypatch: pytest.MonkeyPatch, part: str, name: str, value: object
+) -> None:
+    """Also where transformers is installed, which would fetch them, and run what comes with them."""
+
+    class Fetching(ModuleType):
+        def __getattr__(self, what: str) -> object:
+            raise AssertionError(f"transformers.{what} is asked for")
+
+    monkeypatch.setitem(sys.modules, "transformers", Fetching("transformers"))
+    path = clip_folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"][part][name] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"asks for parts that lie elsewhere \(\w+") as caught:
+        load(clip_folder)
+    assert str(clip_folder) in caught.value.message
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[]", "{}", '{"model_cfg": 3}', "\xff"])
+def test_a_configuration_that_is_none_is_told(clip_folder: Path, text: str) -> None:
+    (clip_folder / "open_clip_config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError, match=r"open_clip_config\.json cannot be read"):
+        load(clip_folder)
+
+
+def test_every_flipped_bit_of_the_model_that_comes_with_cxrlt_is_noticed(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(PHANTOM_CLIP, folder)
+    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+        data = (folder / name).read_bytes()
+        for spoilt in flipped(data, 20):
+            (folder / name).write_bytes(spoilt)
+            with pytest.raises(CheckpointError, match=f"is not what was fetched: {name} differs"):
+                load(folder)
+        (folder / name).write_bytes(data)
+    assert load(folder).folder == folder

@@ -23,6 +23,7 @@ import numpy as np
 
 from cxrlt_cli.data.phantom import draw
 from cxrlt_cli.data.phantom.cohort import Film, prevalences, sample, task1_labels, task2_labels, unseen_prevalences
+from cxrlt_cli.documents import read_json
 from cxrlt_cli.files import cache_root, replacing, write_text
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
 from cxrlt_cli.machine import end_with_parent
@@ -63,7 +64,22 @@ def cache_folder(recipe: Recipe) -> Path:
 def is_complete(folder: Path, recipe: Recipe) -> bool:
     """Whether a folder holds all films of this recipe and version."""
     path = folder / RECIPE
-    return path.is_file() and path.read_text() == recipe.to_json()
+    return path.is_file() and path.read_bytes() == recipe.to_json().encode()
+
+
+def other_recipe(folder: Path) -> str | None:
+    """What a folder's recipe says that is not the one that was asked for; None where it has none."""
+    if not (folder / RECIPE).is_file():
+        return None
+    try:
+        content = read_json(folder / RECIPE)
+        number = content["version"]
+        Recipe(**{name: value for name, value in content.items() if name != "version"})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return f"{RECIPE} is damaged"
+    if number != VERSION:
+        return f"its films are of version {str(number)[:40]}, and this cxrlt draws version {VERSION}"
+    return "its films were drawn with other options"
 
 
 def write(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[int], None]) -> None:
