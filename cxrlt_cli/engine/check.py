@@ -28,8 +28,9 @@ from cxrlt_cli.engine.label_faults import (
     vocabulary,
 )
 from cxrlt_cli.engine.reporting import Reporter, counted
+from cxrlt_cli.engine.writing import alone
 from cxrlt_cli.errors import DataError, FilmError, OptionError
-from cxrlt_cli.files import require_file, write_text
+from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
 
@@ -45,6 +46,14 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         require_file(options.json_path, "--json", inputs)
     if options.fix is not None:
         require_table(options.fix, "--fix", inputs)
+        if options.json_path is not None and real(options.json_path) == real(options.fix):
+            raise OptionError(f"--json and --fix are both {options.fix}.", "Give each a file of its own.")
+    with alone(("--json", options.json_path), ("--fix", options.fix)):
+        _check(options, reporter)
+
+
+def _check(options: DataCheckOptions, reporter: Reporter) -> None:
+    assert options.csv is not None, "it was asked for"
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
         has = ", ".join(list(frame.columns)[:8])

@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,6 +29,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, Silent
+from cxrlt_cli.engine.writing import alone
 from cxrlt_cli.errors import CxrltError, OptionError, WorkerError, explain
 from cxrlt_cli.machine import keep_freed_memory, num_cores
 
@@ -80,6 +81,13 @@ def topology(options: ComputeOptions, environment: Mapping[str, str], num_gpus: 
     if number == options.nodes == 1:
         return Topology("alone")
     return Topology("launch", number, options.nodes, options.rendezvous or "", options.run_id or "cxrlt")
+
+
+def writing(options: ComputeOptions, *outputs: tuple[str, Path | None]) -> AbstractContextManager[None]:
+    """``engine.writing.alone`` for a command that may be one of several processes, of which the first writes."""
+    plan = topology(options, os.environ, torch.cuda.device_count())
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    return nullcontext() if options.dry_run or (plan.kind == "join" and rank != "0") else alone(*outputs)
 
 
 def launch(
