@@ -23,6 +23,7 @@ LAYERS = {
         "data.sampling",
         "data.loading",
         "data.faults",
+        "data.listing",
         "data.naming",
         "data.features",
         "data.phantom",

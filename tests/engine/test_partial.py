@@ -76,7 +76,7 @@ def test_a_damaged_record_and_damaged_rows_are_thrown_away_with_a_word(tmp_path:
     assert PartialCsvs([path], KEY, "ImageID").num_films == 3
 
 
-CHANGES = (
+CHANGES: tuple[dict[str, object], ...] = (
     {"num_films": 2}, {"num_films": None}, {"sizes": []}, {"sizes": "x"}, {"sizes": [1]}, {"sizes": [10**9]},
     {"sizes": [-1]}, {"digests": [None]}, {"check": ""},
 )  # fmt: skip
