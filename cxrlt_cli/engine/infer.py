@@ -21,6 +21,7 @@ from cxrlt_cli.engine.phantom import phantom_test_csv
 from cxrlt_cli.engine.predict import films_in_order, predict, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.room import require_room_for_table
 from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real
@@ -67,6 +68,7 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     calibration = Calibration.of(checkpoint.training, model.findings) if calibrates else None
     novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
     if not options.dry_run:
+        require_room_for_table("--out", options.out, films.number, len(findings))
         keep_films(films.path_stretches(), films.number, [model.preprocessing], options, reporter)
     launch(_predict, options, reporter, model, films, _Afterwards(options, findings, normal, calibration, novelty))
 

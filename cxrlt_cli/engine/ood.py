@@ -28,6 +28,7 @@ from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.prompt_lab import tell_worth
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
+from cxrlt_cli.engine.room import require_room_for_table
 from cxrlt_cli.errors import DataError, FilmError, ModelError, OptionError, WorkerError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.nets import hub
@@ -65,6 +66,8 @@ def _ood(options: OodOptions, reporter: Reporter) -> None:
     if options.report is not None and truth is None:
         raise OptionError(f"--report judges sentences, and {csv} has no labels of {listed(list(sentences), 10)}.")
     folder = _folder(options, films)
+    if not options.dry_run:
+        require_room_for_table("--out", options.out, films.number, len(sentences))
     launch(_score, options, reporter, folder, films, sentences, anchors, truth, options)
 
 

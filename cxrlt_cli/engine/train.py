@@ -15,6 +15,7 @@ from cxrlt_cli.engine.method import Method, logit_scale
 from cxrlt_cli.engine.phantom import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.room import require_room_for_run
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.tracking import chosen
 from cxrlt_cli.errors import OptionError, listed
@@ -59,6 +60,8 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     if options.prior_bias:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)
     check_head(architecture, training, options)
+    if not options.dry_run:
+        require_room_for_run(model, options, len(validation.paths), folder.path)
     return launch(fit, options, reporter, model, method, training, validation, options, folder)
 
 
@@ -99,6 +102,8 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     known = set(model.findings) <= set(checkpoint.findings) and model.preprocessing == checkpoint.preprocessing
     before = from_checkpoint(checkpoint, options.checkpoint) if options.retrain_head and known else None
     check_head(architecture, training, options)
+    if not options.dry_run:
+        require_room_for_run(model, options, len(validation.paths), folder.path)
     return launch(fit, options, reporter, model, method, training, validation, options, folder, before)
 
 
