@@ -156,6 +156,7 @@ def open_standard_streams() -> None:
                 os.dup2(nothing, number)
                 os.close(nothing)
                 nothing = number
+            os.set_inheritable(nothing, True)  # for the processes that this one starts
             setattr(sys, name, os.fdopen(nothing, mode, encoding="utf-8"))
 
 

@@ -150,8 +150,9 @@ def test_closed_streams_are_no_crash_and_get_no_files(tmp_path: Path, closed: st
     code = (
         "import os; from cxrlt_cli.files import open_standard_streams\n"
         "open_standard_streams(); file = open('results', 'w')\n"
-        "print('to stdout'); os.system('echo noise; echo noise >&2'); file.write(str(file.fileno() > 2)); file.close()"
+        "print('to stdout'); ended = os.system('echo noise && echo noise >&2')\n"
+        "file.write(str((file.fileno() > 2, ended))); file.close()"
     )
     done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], cwd=tmp_path, check=False)
     assert done.returncode == 0
-    assert (tmp_path / "results").read_text() == "True"
+    assert (tmp_path / "results").read_text() == "(True, 0)"
