@@ -80,7 +80,9 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
     where = finder(options.csv, options.image_dir, ids, options.links, reporter.progress)
     found = where.find(lambda: [ids])
     gone = [film for film, instead in found.absent.items() if not instead]
-    yield from breaking("ids without a film", gone, where.lies_there(), exclude=True)
+    near = where.nearest(gone[0]) if gone else None
+    advice = where.lies_there() + (f" Nearest to {gone[0]} is {near}." if near else "")
+    yield from breaking("ids without a film", gone, advice, exclude=True)
     other = [f"{film} ({instead}?)" for film, instead in found.absent.items() if instead]
     yield from breaking("ids whose film is called otherwise", other, "Write the ids as the files are called.")
     unclear = [f"{film} {fault.reason}" for film, fault in found.unclear.items()]
