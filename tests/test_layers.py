@@ -31,6 +31,7 @@ LAYERS = {
         "data.sampling",
         "data.loading",
         "data.faults",
+        "data.listing",
         "data.naming",
         "data.features",
         "data.kept",

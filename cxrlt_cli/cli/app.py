@@ -10,6 +10,7 @@ from cxrlt_cli import __version__
 from cxrlt_cli import config as c
 from cxrlt_cli.cli.options import as_command, resolve
 from cxrlt_cli.errors import explain
+from cxrlt_cli.files import open_standard_streams
 from cxrlt_cli.machine import keep_freed_memory, share_cores
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def _run_again(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
+    open_standard_streams()
     if hasattr(signal, "SIGUSR1"):  # which asks a training to keep its state: elsewhere, and before, there is none
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     app()

@@ -1,11 +1,13 @@
 """``cxrlt demo``: the whole story on digital phantoms, each step a command that could be typed."""
 
 import json
+import re
 import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.rule import Rule
@@ -98,6 +100,11 @@ def demo(folder: Path, seed: int, run: Callable[[Sequence[str]], int], out: Cons
     """
     story = steps(folder, seed)
     finished, seconds = _finished(folder, seed)
+
+    def keep() -> None:
+        write_text(folder / DONE, json.dumps({"seed": seed, "seconds": seconds, "finished": finished}) + "\n")
+
+    keep()  # from now on the folder is known, whenever this is stopped
     for number, step in enumerate(story, 1):
         out.print(Rule(Text(f"{number} of {len(story)}: {step.why}"), align="left", style="cyan"))
         out.print(f"$ cxrlt {shlex.join(step.command)}", markup=False, highlight=False, soft_wrap=True)
@@ -109,8 +116,7 @@ def demo(folder: Path, seed: int, run: Callable[[Sequence[str]], int], out: Cons
         seconds += time.monotonic() - start
         if not code:
             finished.append(step.leaves)
-        if finished:
-            write_text(folder / DONE, json.dumps({"seed": seed, "seconds": seconds, "finished": finished}) + "\n")
+        keep()
         if code:
             raise StepError(code)
     _summary(folder, seconds, out)
@@ -127,13 +133,32 @@ def _finished(folder: Path, seed: int) -> tuple[list[str], float]:
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"{folder} is a file; the demonstration needs a folder.")
     if not (folder / DONE).exists():
-        if folder.is_dir() and any(path.name != "films" for path in folder.iterdir()):
+        begun = re.compile(r"films|\.(films|demo\.json)\..*tmp")  # what one leaves that was killed in its first step
+        if folder.is_dir() and not all(begun.fullmatch(path.name) for path in folder.iterdir()):
             raise OptionError(f"{folder} holds other files already.", "Pass another folder.")
         return [], 0.0
-    before = json.loads((folder / DONE).read_text(encoding="utf-8"))
-    if before["seed"] != seed:
-        raise OptionError(f"{folder} was begun with --seed {before['seed']}.", "Pass that, or another folder.")
-    return list(before["finished"]), float(before.get("seconds", 0))
+    known = _read(folder / DONE)
+    if known is None:
+        raise OptionError(
+            f"{folder / DONE} is damaged, which says how far the demonstration is.",
+            "Delete the folder, or pass another.",
+        )
+    before, finished, seconds = known
+    if before != seed:
+        raise OptionError(f"{folder} was begun with --seed {before}.", "Pass that, or another folder.")
+    return finished, seconds
+
+
+def _read(path: Path) -> tuple[int, list[str], float] | None:
+    """The seed, what is finished, and how long it took; None where a file does not say so."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        finished = content["finished"]
+        if not isinstance(finished, list) or not all(isinstance(name, str) for name in finished):
+            return None
+        return int(content["seed"]), finished, float(content.get("seconds", 0))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _going_on(step: Step, folder: Path) -> tuple[str, ...]:
@@ -142,8 +167,18 @@ def _going_on(step: Step, folder: Path) -> tuple[str, ...]:
     return (*step.command, "--resume") if began else step.command
 
 
+def _macro(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        macro = json.loads((folder / name).read_text(encoding="utf-8"))["macro"]
+        return {"ap": float(macro["ap"]), "auroc": float(macro["auroc"]), "ap_ci": tuple(map(float, macro["ap_ci"]))}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise OptionError(
+            f"{folder / name} is gone or damaged.", "Delete it and report.html: the same command scores again."
+        ) from error
+
+
 def _summary(folder: Path, seconds: float, out: Console) -> None:
-    known, unseen = (json.loads((folder / name).read_text())["macro"] for name in ("scores.json", "unseen.json"))
+    known, unseen = (_macro(folder, name) for name in ("scores.json", "unseen.json"))
     out.print(Rule("What came of it", align="left", style="cyan"))
     for title, macro in (("30 findings, learned", known), ("6 findings, from words", unseen)):
         low, high = macro["ap_ci"]

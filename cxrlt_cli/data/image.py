@@ -76,7 +76,7 @@ def report_faults(faults: Sequence[FilmError], num_films: int) -> DataError:
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     return DataError(
         f"{len(faults)} of {num_films} films cannot be read:\n{shown}{more}",
-        "Mend them, or list their ids in a CSV and pass it with --exclude. Is --image-dir right?",
+        "Mend them, or go on without them: cxrlt data check --csv CSV --fix exclude.csv, then --exclude exclude.csv.",
     )
 
 

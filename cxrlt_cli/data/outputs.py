@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cxrlt_cli.data import parquet
-from cxrlt_cli.files import replacing, require_file
+from cxrlt_cli.files import finish, replacing, require_file
 
 
 def require_table(path: Path, flag: str, inputs: Iterable[Path | None] = ()) -> None:
@@ -27,7 +27,7 @@ def write_table(csv: str, path: Path, id_column: str) -> None:
 def finish_table(csv: Path, path: Path, id_column: str) -> None:
     """Turn a CSV that grew into ``path``; it is gone then."""
     if not _is_parquet(path):
-        csv.replace(path)
+        finish(csv, path)
         return
     with replacing(path) as temporary:
         parquet.write_from_csv(csv, temporary, id_column)

@@ -10,6 +10,7 @@ from cxrlt_cli.data.image import Preprocessing, report_faults
 from cxrlt_cli.data.loading import FilmFiles, FilmSource
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.reporting import Reporter, counted, size
+from cxrlt_cli.engine.room import require_room
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.machine import num_cores
 
@@ -49,6 +50,8 @@ def keep_films(
     faults: list[FilmError] = []
     num_bytes = 0
     cache = FilmCache(options.cache, recipe)
+    new = number - len(cache)
+    require_room("--cache", options.cache, new * recipe.image_size**2, f"{number:,} films of {recipe.image_size} px")
     with reporter.progress("Keeping films", number) as advance:
         for paths in stretches:
             num_bytes += sum(path.stat().st_size for path in paths)

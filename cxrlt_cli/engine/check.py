@@ -13,11 +13,11 @@ import pandas as pd
 from cxrlt_cli.config import DataCheckOptions
 from cxrlt_cli.data.columns import judged_columns
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
-from cxrlt_cli.data.naming import find_naming
+from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.outputs import require_table, write_table
 from cxrlt_cli.data.table import hint_on_id_column, read_csv, read_exclusions
 from cxrlt_cli.data.values import patient_of
-from cxrlt_cli.engine.films import image_folder, missing
+from cxrlt_cli.engine.films import finder
 from cxrlt_cli.engine.label_faults import (
     SPLIT,
     Fault,
@@ -31,12 +31,11 @@ from cxrlt_cli.engine.label_faults import (
     vocabulary,
 )
 from cxrlt_cli.engine.reporting import Reporter, counted
+from cxrlt_cli.engine.writing import alone
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
-from cxrlt_cli.files import require_file, write_text
+from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
-
-FILM_FILES = (".png", ".jpg", ".jpeg", ".dcm", ".dicom")
 
 
 def check(options: DataCheckOptions, reporter: Reporter) -> None:
@@ -48,6 +47,14 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         require_file(options.json_path, "--json", inputs)
     if options.fix is not None:
         require_table(options.fix, "--fix", inputs)
+        if options.json_path is not None and real(options.json_path) == real(options.fix):
+            raise OptionError(f"--json and --fix are both {options.fix}.", "Give each a file of its own.")
+    with alone(("--json", options.json_path), ("--fix", options.fix)):
+        _check(options, reporter)
+
+
+def _check(options: DataCheckOptions, reporter: Reporter) -> None:
+    assert options.csv is not None, "it was asked for"
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
         has = listed(list(frame.columns), 8)
@@ -82,21 +89,26 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
 def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
     ids = [film for film in dict.fromkeys(frame[options.id_column]) if film and not fault_of_id(film)]
     assert options.csv is not None, "it was read"
-    folder = image_folder(options.csv, options.image_dir, np.array(ids, object))
-    naming = find_naming(folder, ids, reporter.progress, num_cores())
-    paths = [naming.path(film) for film in ids]
-    gone = {fault.path: fault for fault in missing(paths)}
-    absent = [film for film, path in zip(ids, paths, strict=True) if path in gone and "exist" in gone[path].reason]
-    yield from breaking("ids without a film", absent, f"Not in {folder}.", exclude=True)
-    named = {path.resolve() for path in paths}
-    spare = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in FILM_FILES and p.resolve() not in named)
-    yield from doubtful("films without an id", [path.relative_to(folder) for path in spare], "No row names them.")
-    gone_ids = set(absent)
-    here = {film: path for film, path in zip(ids, paths, strict=True) if film not in gone_ids}
+    where = finder(options.csv, options.image_dir, ids, options.links, reporter.progress)
+    found = where.find(lambda: [ids])
+    gone = [film for film, instead in found.absent.items() if not instead]
+    near = where.nearest(gone[0]) if gone else None
+    advice = where.lies_there() + (f" Nearest to {gone[0]} is {near}." if near else "")
+    yield from breaking("ids without a film", gone, advice, exclude=True)
+    other = [f"{film} ({instead}?)" for film, instead in found.absent.items() if instead]
+    yield from breaking("ids whose film is called otherwise", other, "Write the ids as the files are called.")
+    unclear = [f"{film} {fault.reason}" for film, fault in found.unclear.items()]
+    yield from breaking("ids that do not name one film", unclear, "Make clear which file is meant.")
+    lost = found.lost
+    here = {film: found.naming.path(film) for film in ids if film not in lost}
+    named = {path.relative_to(where.folder).as_posix() for path in here.values()}
+    spare = [file for file in sorted(where.listing.files()) if ending_of(file) and file not in named]
+    yield from doubtful("films without an id", spare, "No row names them.")
     with reporter.progress("Looking at films", len(here)) as advance:
         looks = look_at(list(here.values()), max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
     seen = dict(zip(here, looks, strict=True))
-    broken = {film: look.reason for film, look in seen.items() if isinstance(look, FilmError)}
+    damaged = {film: look for film, look in seen.items() if isinstance(look, FilmError)}
+    broken = {film: fault.reason for film, fault in {**found.unusable, **damaged}.items()}
     for reason, films in _grouped(broken):
         yield from breaking(f"films that cannot be read: {reason}", films, "Fetch them again.", exclude=True)
     yield from _levels({film: look for film, look in seen.items() if isinstance(look, Look)}, frame, options)

@@ -20,7 +20,7 @@ from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.infer import films_csv, ids_to_predict, normal_finding, plan_of_views, write
-from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.launch import launch, writing
 from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
@@ -79,13 +79,19 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
 
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
-    process = Process.of(options)
+    Process.of(options)
     _check(options)
     fitted_path = options.out.with_suffix(".yaml")
     inputs = (*options.members, options.csv, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.fit:
         require_file(fitted_path, "--out, with .yaml for --fit,", (*inputs, options.out))
+    with writing(options, ("--out", options.out), ("--out", fitted_path if options.fit else None)):
+        return _ensemble(options, fitted_path, reporter)
+
+
+def _ensemble(options: EnsembleOptions, fitted_path: Path, reporter: Reporter) -> Predictions | None:
+    process = Process.of(options)
     members = _read(options, reporter)
     findings = _findings(members, options)
     others = [members.findings(index) for index in range(len(members.paths))]

@@ -13,8 +13,9 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_labels
 from cxrlt_cli.engine.report import Judged, write_report
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.writing import alone
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import require_file, write_text
+from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.metrics import Floats, Scores, compare, prevalence, score
 from cxrlt_cli.predictions import Predictions
@@ -34,8 +35,13 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         require_file(options.json_path, "--json", inputs)
     if options.report is not None:
         require_file(options.report, "--report", inputs)
-        if options.json_path is not None and options.json_path.resolve() == options.report.resolve():
+        if options.json_path is not None and real(options.json_path) == real(options.report):
             raise OptionError(f"--report and --json are both {options.report}.", "Give each a file of its own.")
+    with alone(("--json", options.json_path), ("--report", options.report)):
+        return _evaluate(options, reporter)
+
+
+def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     files = [Predictions.read(path, options.id_column) for path in options.predictions]
     if options.report is None and (options.checkpoint or options.image_dir):
         raise OptionError("--checkpoint and --image-dir are for the report.", "Pass --report page.html too.")

@@ -21,6 +21,7 @@ from cxrlt_cli import __version__
 from cxrlt_cli.config import ModelsExportOptions
 from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.reporting import Reporter, counted, size
+from cxrlt_cli.engine.writing import alone
 from cxrlt_cli.errors import CheckpointError, InstallError
 from cxrlt_cli.files import replacing, require_file
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
@@ -50,6 +51,11 @@ def export_model(options: ModelsExportOptions, reporter: Reporter) -> None:
     """
     onnx, _, onnxruntime = (_package(name) for name in PACKAGES)
     require_file(options.out, "--out", [options.checkpoint])
+    with alone(("--out", options.out)):
+        _export(options, onnx, onnxruntime, reporter)
+
+
+def _export(options: ModelsExportOptions, onnx: Any, onnxruntime: Any, reporter: Reporter) -> None:
     classifier = from_checkpoint(read_checkpoint(options.checkpoint, reporter), options.checkpoint)
     num_bytes = sum(tensor.numel() * tensor.element_size() for tensor in classifier.state_dict().values())
     if num_bytes > ONNX_LIMIT:
@@ -71,7 +77,7 @@ def export_model(options: ModelsExportOptions, reporter: Reporter) -> None:
                 "Predict with cxrlt infer, or update onnx, onnxscript and onnxruntime.",
             )
     reporter.result(
-        f"Wrote {options.out} ({size(options.out.stat().st_size)}): {counted(len(classifier.findings), 'finding')}, "
+        f"Wrote {options.out} ({size(num_bytes)} of weights): {counted(len(classifier.findings), 'finding')}, "
         f"{classifier.image_size} px; at most {difference:.1g} from PyTorch's probabilities."
     )
 

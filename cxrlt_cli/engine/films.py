@@ -1,21 +1,26 @@
 """From options to films on the disk: which folder, which files, and whether they are there."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import hashlib
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from cxrlt_cli.config import FilmOptions, FitOptions
 from cxrlt_cli.data.image import find_faults, report_faults
-from cxrlt_cli.data.naming import UID, Naming, dicom_files, ending_of, find_naming
+from cxrlt_cli.data.naming import Finder, Found, Naming, Progress
 from cxrlt_cli.data.phantom.dataset import RECIPE
 from cxrlt_cli.data.table import LabelTable, Texts, ids_as_they_are, read_exclusions, stream_ids
 from cxrlt_cli.engine.labelled import labelled_films
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.machine import num_cores
+
+SOME = 256  # films that are asked for in each folder, to choose among two
 
 
 @dataclass(frozen=True)
@@ -26,59 +31,61 @@ class Films:
     paths: list[Path]
 
 
-def image_folder(csv: Path, image_dir: Path | None, ids: Texts) -> Path:
-    """``image_dir``; or, of the CSV's folder and ``images/`` beside the CSV, the first that has any of the films."""
+def finder(
+    csv: Path, image_dir: Path | None, ids: Sequence[str], links: Literal["follow", "refuse"], progress: Progress
+) -> Finder:
+    """For the films in ``image_dir``; or in the CSV's folder or ``images/`` beside the CSV, whichever has more of them.
+
+    Some of the ids are asked for in both, as they are written; then in other ways; then all of them, by what is deeper
+    in the folders and in headers, in ``images/`` first: what else lies beside the CSV need not be read.
+    """
     if image_dir is not None:
         if not image_dir.is_dir():
             raise OptionError(f"--image-dir {image_dir} is not a folder.")
-        return image_dir
-    folders = (csv.parent, csv.parent / "images")
-    for folder in folders:
-        if any((folder / str(film)).is_file() for film in ids):
-            return folder
-    for folder in folders:
-        if ending_of(folder, map(str, ids)) is not None:
-            return folder
-    if any(UID.fullmatch(str(film)) for film in ids):
-        for folder in reversed(folders):  # images/ first: what else lies beside the CSV need not be read
-            if any(True for _ in dicom_files(folder)):
-                return folder
+        return Finder(image_dir, links, progress, num_cores())
+    folders = [csv.parent, *([csv.parent / "images"] if (csv.parent / "images").is_dir() else [])]
+    finders = [Finder(folder, links, progress, num_cores()) for folder in folders]
+    some = [ids[place] for place in np.linspace(0, len(ids) - 1, min(len(ids), SOME)).astype(int)]
+    for number_in in (Finder.number_as_written, Finder.number_near):
+        numbers = [number_in(one, some) for one in finders]
+        if any(numbers):
+            return finders[numbers.index(max(numbers))]
+    for one in reversed(finders):
+        if one.has_any(ids):
+            return one
     raise DataError(
-        f"Of the films of {csv}, such as '{ids[0]}', none is in {folders[0]} or in {folders[1]}.",
-        "Pass the folder with --image-dir.",
+        f"Of the films of {csv}, such as '{ids[0]}', none is in {csv.parent} or in {csv.parent / 'images'}.",
+        f"{finders[-1].lies_there()}\nPass the folder with --image-dir.",
     )
 
 
-def film_paths(folder: Path, ids: Texts) -> list[Path]:
-    """Where the films are."""
-    return [folder / str(film) for film in ids]
+def require_films(
+    found: Found, finder: Finder, options: FilmOptions, csv: Path, damaged: Sequence[FilmError] = ()
+) -> None:
+    """Raise DataError where ids have no film, with what lies there instead; and with those that are ``damaged``."""
+    faults = [*found.faults(), *damaged]
+    if not faults:
+        return
+    told = []
+    if found.absent:
+        first = next(iter(found.absent))
+        near = finder.nearest(first)
+        told += [finder.lies_there(), *([f"Nearest to '{first}' is '{near}'."] if near else [])]
+        told.append("Is --image-dir right?" if options.image_dir else "Is it another folder? Pass it with --image-dir.")
+    if found.unclear:
+        told.append("Where several files may be meant, write the id as the path below the folder, with its ending.")
+    if "" in found.absent.values() or found.unusable or damaged:
+        told.append(way_out(options, csv))
+    raise DataError(report_faults(faults, found.number).message, "\n".join(told))
 
 
-def require_films(paths: Sequence[Path]) -> None:
-    """Raise DataError with all that are missing or empty."""
-    faults = list(missing(paths))
-    if faults:
-        raise report_faults(faults, len(paths))
-
-
-def outside(folder: Path, paths: Iterable[Path]) -> Iterator[FilmError]:
-    """Those that a link leads out of ``folder``."""
-    root = folder.resolve()
-    for path in paths:
-        if not path.resolve().is_relative_to(root):
-            yield FilmError(path, f"is a link out of {folder} (--links refuse)")
-
-
-def missing(paths: Iterable[Path]) -> Iterator[FilmError]:
-    """Look at every path without reading it: those that are missing or empty."""
-    for path in paths:
-        try:
-            if path.stat().st_size == 0:
-                yield FilmError(path, "is empty")
-        except FileNotFoundError:
-            yield FilmError(path, "does not exist")
-        except OSError as error:
-            yield FilmError(path, f"cannot be read: {error.strerror}")
+def way_out(options: FilmOptions, csv: Path) -> str:
+    """The command that lists films that cannot be read, for ``--exclude``."""
+    given = [("--csv", csv), ("--image-dir", options.image_dir)]
+    if options.id_column != "ImageID":
+        given.append(("--id-column", Path(options.id_column)))
+    words = shlex.join(str(word) for flag, value in given if value is not None for word in (flag, value))
+    return f"To go on without them: cxrlt data check {words} --fix exclude.csv, then --exclude exclude.csv."
 
 
 @dataclass(frozen=True)
@@ -96,28 +103,23 @@ class FilmList:
     def of(cls, options: FilmOptions, csv: Path, reporter: Reporter) -> "FilmList":
         """Raises DataError where an id is at fault, and with all films that are missing."""
         excluded = frozenset(read_exclusions(options.exclude, options.id_column))
-        naming: Naming | None = None
-        found: list[str] = []
-        faults: list[FilmError] = []
-        number = 0
-        for ids in stream_ids(csv, options.id_column):
-            found += [film for film in ids if film in excluded]
-            kept = [film for film in ids if film not in excluded]
-            if kept and naming is None:
-                folder = image_folder(csv, options.image_dir, np.array(kept, object))
-                naming = find_naming(folder, kept, reporter.progress, num_cores())
-            if naming is not None:
-                paths = [naming.path(film) for film in kept]
-                faults += missing(paths)
-                if options.links == "refuse":
-                    faults += outside(naming.folder, paths)
-            number += len(kept)
-        tell_exclusions(reporter, excluded, found)
-        if naming is None:
+        found: set[str] = set()
+
+        def stretches() -> Iterator[list[str]]:
+            for ids in stream_ids(csv, options.id_column):
+                found.update(film for film in ids if film in excluded)
+                if kept := [film for film in ids if film not in excluded]:
+                    yield kept
+
+        first = next(stretches(), None)
+        if first is None:
+            tell_exclusions(reporter, excluded, found)
             raise DataError(f"--exclude leaves no film of {csv}.")
-        if faults:
-            raise report_faults(faults, number)
-        return cls(csv, options.id_column, excluded, naming.folder, number, naming)
+        where = finder(csv, options.image_dir, first, options.links, reporter.progress)
+        films = where.find(stretches)
+        tell_exclusions(reporter, excluded, found)
+        require_films(films, where, options, csv)
+        return cls(csv, options.id_column, excluded, where.folder, films.number, films.naming)
 
     def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
         """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
@@ -152,10 +154,10 @@ class FilmList:
         """What decides which films these are."""
         state = self.csv.stat()
         names = [str(self.csv.resolve()), self.id_column, str(self.folder.resolve()), *sorted(self.excluded)]
-        uids = sorted((uid, *map(str, paths)) for uid, paths in self.naming.by_uid.items())
+        elsewhere = hashlib.sha256(repr(sorted(self.naming.elsewhere.items())).encode(errors="surrogatepass"))
         return {
-            "csv": [*names, self.naming.ending],
-            "uids": uids,
+            "csv": [*names, self.naming.prefix, self.naming.ending],
+            "elsewhere": elsewhere.hexdigest(),
             "size": state.st_size,
             "time": state.st_mtime_ns,
             "number": self.number,
@@ -165,26 +167,37 @@ class FilmList:
 def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:
     """Training and validation films, from one CSV disjoint by patient, or from two."""
     training, validation = labelled_films(options, csv, reporter)
-    folder = image_folder(csv, options.image_dir, training.ids)
-    paths = _paths(folder, training.ids, reporter)
-    if options.links == "refuse" and (faults := list(outside(folder, paths))):
-        raise report_faults(faults, len(paths))
-    val_folder = folder if options.val_csv is None else image_folder(options.val_csv, options.image_dir, validation.ids)
+    ids = training.ids if options.val_csv else np.concatenate([training.ids, validation.ids])
+    path = _paths(options, csv, ids, reporter)
+    val_path = path if options.val_csv is None else _paths(options, options.val_csv, validation.ids, reporter)
     return (
-        Films(training, paths),
-        Films(validation, _paths(val_folder, validation.ids, reporter)),
+        Films(training, [path(film) for film in training.ids]),
+        Films(validation, [val_path(film) for film in validation.ids]),
     )
 
 
-def _paths(folder: Path, ids: Texts, reporter: Reporter) -> list[Path]:
-    naming = find_naming(folder, map(str, ids), reporter.progress, num_cores())
-    return [naming.path(str(film)) for film in ids]
+def _paths(options: FitOptions, csv: Path, ids: Texts, reporter: Reporter) -> Callable[[str], Path]:
+    """Where each film of a CSV is. Raises DataError with all that are missing, and with them all that are damaged."""
+    films = list(map(str, ids))
+    where = finder(csv, options.image_dir, films, options.links, reporter.progress)
+    found = where.find(lambda: [films])
+    if lost := found.lost:
+        whole = [found.naming.path(film) for film in films if film not in lost]
+        damaged = find_damaged(whole, options, reporter) if len(lost) < len(films) / 2 else []
+        require_films(found, where, options, csv, damaged)
+    return found.naming.path
 
 
 def check_films(training: Films, validation: Films, options: FitOptions, reporter: Reporter) -> None:
     """Read every film once; raises DataError with all that cannot be read."""
     paths = training.paths + validation.paths
-    with reporter.progress("Checking films", len(paths)) as advance:
-        faults = find_faults(paths, max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
+    faults = find_damaged(paths, options, reporter)
     if faults:
-        raise report_faults(faults, len(paths))
+        assert options.csv is not None, "they were found"
+        raise DataError(report_faults(faults, len(paths)).message, way_out(options, options.csv))
+
+
+def find_damaged(paths: Sequence[Path], options: FitOptions, reporter: Reporter) -> list[FilmError]:
+    """Those of these films that cannot be read, by reading them."""
+    with reporter.progress("Checking films", len(paths)) as advance:
+        return find_faults(paths, max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)

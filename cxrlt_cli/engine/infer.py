@@ -16,14 +16,16 @@ from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
 from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.launch import launch, writing
 from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.engine.phantom import phantom_test_csv
 from cxrlt_cli.engine.predict import films_in_order, predict, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.room import require_room_for_table
 from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.files import real
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, WithFeatures, from_checkpoint
@@ -45,8 +47,13 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
     require_table(options.out, "--out", inputs)
     if options.decisions is not None:
         require_table(options.decisions, "--decisions", inputs)
-        if options.decisions.resolve() == options.out.resolve():
+        if real(options.decisions) == real(options.out):
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
+    with writing(options, ("--out", options.out), ("--decisions", options.decisions)):
+        _infer(options, reporter)
+
+
+def _infer(options: InferOptions, reporter: Reporter) -> None:
     checkpoint = read_checkpoint(options.checkpoint, reporter)
     csv = films_csv(options.csv, [checkpoint], reporter)
     films = FilmList.of(options, csv, reporter)
@@ -62,6 +69,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
     calibration = Calibration.of(checkpoint.training, model.findings) if calibrates else None
     novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
     if not options.dry_run:
+        require_room_for_table("--out", options.out, films.number, len(findings))
         keep_films(films.path_stretches(), films.number, [model.preprocessing], options, reporter)
     launch(_predict, options, reporter, model, films, _Afterwards(options, findings, normal, calibration, novelty))
 
@@ -120,8 +128,10 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
         rehearse([network], batches(next(films.stretches(sizes))), views, films.number, process, reporter)
         return
     paths = [options.out, *([options.decisions] if options.decisions else [])]
-    existed = [path.exists() for path in paths]
+    existed = [path.is_file() for path in paths]
     partial = PartialCsvs(paths, _key(options, films, process), options.id_column) if process.is_main else None
+    if partial is not None and partial.note:
+        reporter.note(partial.note)
     done = process.collected(partial.num_films if partial else 0)[0]
     if done:
         reporter.note(f"Going on after {counted(done, 'film')} that were predicted before.")
@@ -178,7 +188,7 @@ def plan_of_views(options: PredictOptions, normal: str | None) -> dict[str, str]
 
 
 def write(predictions: Predictions, path: Path, id_column: str, reporter: Reporter) -> None:
-    written = "Replaced" if path.exists() else "Wrote"
+    written = "Replaced" if path.is_file() else "Wrote"
     predictions.write(path, id_column)
     films, findings = (
         counted(len(predictions.ids), "film"),

@@ -12,7 +12,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +31,7 @@ from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter, Silent
 from cxrlt_cli.engine.starter import by_torchrun, started_already
+from cxrlt_cli.engine.writing import alone
 from cxrlt_cli.errors import CxrltError, OptionError, WorkerError, explain, listed
 from cxrlt_cli.machine import end_with_parent, keep_freed_memory, num_cores
 
@@ -87,6 +88,13 @@ def num_processes(options: ComputeOptions, environment: Mapping[str, str], num_g
     plan = topology(options, environment, num_gpus)
     names = started_already(environment) if plan.kind == "join" else None
     return plan.num_processes * plan.num_nodes if names is None else int(names["WORLD_SIZE"])
+
+
+def writing(options: ComputeOptions, *outputs: tuple[str, Path | None]) -> AbstractContextManager[None]:
+    """``engine.writing.alone`` for a command that may be one of several processes, of which the first writes."""
+    plan = topology(options, os.environ, torch.cuda.device_count())
+    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
+    return nullcontext() if options.dry_run or (plan.kind == "join" and rank != "0") else alone(*outputs)
 
 
 def launch(

@@ -21,15 +21,16 @@ from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import Texts, read_header, read_labels
 from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.launch import launch, writing
 from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.engine.phantom import unseen_phantoms
 from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.prompt_lab import tell_worth
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
+from cxrlt_cli.engine.room import require_room_for_table
 from cxrlt_cli.errors import DataError, FilmError, ModelError, OptionError, WorkerError, listed
-from cxrlt_cli.files import require_file
+from cxrlt_cli.files import real, require_file
 from cxrlt_cli.nets import hub
 from cxrlt_cli.nets.clip import DEMONSTRATION, PHANTOM_CLIP, ClipEncoder, load
 from cxrlt_cli.predictions import Predictions
@@ -50,9 +51,14 @@ def ood(options: OodOptions, reporter: Reporter) -> None:
     inputs = (options.csv, options.prompts, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.report is not None:
-        if options.report.resolve() == options.out.resolve():
+        if real(options.report) == real(options.out):
             raise OptionError(f"--report and --out are both {options.out}.", "Give each a file of its own.")
         require_file(options.report, "--report", inputs)
+    with writing(options, ("--out", options.out), ("--report", options.report)):
+        _ood(options, reporter)
+
+
+def _ood(options: OodOptions, reporter: Reporter) -> None:
     sentences, anchors = _sentences(options)
     csv = unseen_phantoms(reporter) if options.csv is None else options.csv
     films = FilmList.of(options, csv, reporter)
@@ -60,6 +66,8 @@ def ood(options: OodOptions, reporter: Reporter) -> None:
     if options.report is not None and truth is None:
         raise OptionError(f"--report judges sentences, and {csv} has no labels of {listed(list(sentences), 10)}.")
     folder = _folder(options, films)
+    if not options.dry_run:
+        require_room_for_table("--out", options.out, films.number, len(sentences))
     launch(_score, options, reporter, folder, films, sentences, anchors, truth, options)
 
 
@@ -93,9 +101,11 @@ def _score(
     mine = islice(films.path_stretches(), process.rank, None, process.num_processes)
     keep_films(mine, films.number, [encoder.prepare], options, reporter)
     process.collected(None)  # the others have kept their share
-    existed = options.out.exists()
+    existed = options.out.is_file()
     key = _key(options, films, looking, truth)
     partial = PartialCsvs([options.out], key, options.id_column) if process.is_main else None
+    if partial is not None and partial.note:
+        reporter.note(partial.note)
     done = process.collected(partial.num_films if partial else 0)[0]
     if done:
         reporter.note(f"Going on after {counted(done, 'film')} that were scored before.")

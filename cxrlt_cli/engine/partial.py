@@ -3,42 +3,72 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cxrlt_cli.data.outputs import finish_table
-from cxrlt_cli.files import write_text
+from cxrlt_cli.engine.writing import partial_paths
+from cxrlt_cli.files import is_stream, write_text
 from cxrlt_cli.predictions import Predictions
+
+PIECE = 2**24  # bytes that are read at a time
 
 
 class PartialCsvs:
     """Rows beside each of ``paths``, as ``.NAME.partial``, until ``finish`` renames them.
 
-    ``key``: all that decides the rows; partial files of another key are thrown away. How many films are whole stands in
-    one file beside the first path, and is written after their rows are on the disk.
+    ``key``: all that decides the rows; partial files of another key are thrown away, and so are damaged ones, of which
+    ``note`` says so. How many films are whole stands in one file beside the first path, with digests, and is written
+    after their rows are on the disk. Rows for a pipe or a device wait in a temporary folder, which no stop survives.
     """
 
     def __init__(self, paths: Sequence[Path], key: Mapping[str, Any], id_column: str) -> None:
-        self._paths = {path: path.with_name(f".{path.name}.partial") for path in paths}
-        self._known = paths[0].with_name(f".{paths[0].name}.partial.json")
+        self._temporary = tempfile.TemporaryDirectory(prefix="cxrlt-") if any(map(is_stream, paths)) else None
+        places = [self._places(path, number) for number, path in enumerate(paths)]
+        self._paths = {path: rows for path, (rows, _) in zip(paths, places, strict=True)}
+        self._known = places[0][1]
         self._id_column = id_column
         text = json.dumps([dict(key), [str(path) for path in paths], id_column], sort_keys=True, default=str)
-        self._digest = hashlib.sha256(text.encode()).hexdigest()
-        before = json.loads(self._known.read_text(encoding="utf-8")) if self._known.exists() else {}
-        if before.get("key") == self._digest and self._hold(before["sizes"]):
-            self.num_films = int(before["num_films"])
-            for rows, size in zip(self._paths.values(), before["sizes"], strict=True):
-                os.truncate(rows, size)  # what came after was not known to be whole
-        else:
+        self._key = hashlib.sha256(text.encode()).hexdigest()
+        self.num_films, self.note = 0, ""
+        self._digests = {rows: hashlib.sha256() for rows in self._paths.values()}
+        try:
+            self._go_on()
+        except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError):
             self.num_films = 0
+            self._digests = {rows: hashlib.sha256() for rows in self._paths.values()}
+            self.note = f"{self._known} or its rows are damaged, and are thrown away: all films are predicted again."
+        if not self.num_films:
             for path in (self._known, *self._paths.values()):
                 path.unlink(missing_ok=True)
 
-    def _hold(self, sizes: Sequence[int]) -> bool:
-        """Whether the files have all that was known to be whole."""
-        pairs = zip(self._paths.values(), sizes, strict=True)
-        return all(rows.exists() and rows.stat().st_size >= size for rows, size in pairs)
+    def _places(self, path: Path, number: int) -> tuple[Path, Path]:
+        if self._temporary is not None and is_stream(path):
+            path = Path(self._temporary.name) / f"{number}{path.suffix}"
+        return partial_paths(path)
+
+    def _go_on(self) -> None:
+        """Take up what is known to be whole; raises where that is damaged."""
+        if not self._known.exists():
+            return
+        before = json.loads(self._known.read_text(encoding="utf-8"))
+        if before["key"] != self._key:
+            return
+        for (rows, digest), size, expected in zip(
+            self._digests.items(), before["sizes"], before["digests"], strict=True
+        ):
+            _update(digest, rows, size)
+            if digest.hexdigest() != expected:
+                raise ValueError
+            os.truncate(rows, size)  # what came after was not known to be whole
+        if before["check"] != self._check(before["num_films"], before["sizes"]):
+            raise ValueError
+        self.num_films = before["num_films"]
+
+    def _check(self, num_films: int, sizes: Sequence[int]) -> str:
+        return hashlib.sha256(json.dumps([self._key, num_films, sizes]).encode()).hexdigest()
 
     def append(self, *predictions: Predictions) -> None:
         """The next films, for each of the paths."""
@@ -46,15 +76,32 @@ class PartialCsvs:
         sizes = []
         for rows, mine in zip(self._paths.values(), predictions, strict=True):
             with rows.open("ab") as file:
-                file.write(mine.to_csv(self._id_column, header=self.num_films == 0).encode())
+                data = mine.to_csv(self._id_column, header=self.num_films == 0).encode()
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
+                self._digests[rows].update(data)
                 sizes.append(file.tell())
         self.num_films += len(predictions[0].ids)
-        write_text(self._known, json.dumps({"key": self._digest, "num_films": self.num_films, "sizes": sizes}))
+        digests = [digest.hexdigest() for digest in self._digests.values()]
+        state = {"key": self._key, "num_films": self.num_films, "sizes": sizes, "digests": digests}
+        write_text(self._known, json.dumps({**state, "check": self._check(self.num_films, sizes)}))
 
     def finish(self) -> None:
         """Give the files their names; those that are to be Parquet become so now."""
         for path, rows in self._paths.items():
             finish_table(rows, path, self._id_column)
         self._known.unlink()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+
+def _update(digest: Any, rows: Path, size: int) -> None:
+    """With the first ``size`` bytes of a file; raises EOFError where it has fewer."""
+    with rows.open("rb") as file:
+        while size:
+            piece = file.read(min(PIECE, size))
+            if not piece:
+                raise EOFError
+            digest.update(piece)
+            size -= len(piece)

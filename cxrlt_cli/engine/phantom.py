@@ -9,6 +9,7 @@ from cxrlt_cli.data.phantom.dataset import RECIPE, Recipe, cache_folder, cached,
 from cxrlt_cli.data.phantom.sheet import write_sheet
 from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.files import require_file
 from cxrlt_cli.machine import num_cores
 
 DEFAULT = Recipe(films=1200, size=128)
@@ -23,6 +24,8 @@ def draw_phantoms(options: DataPhantomOptions, reporter: Reporter) -> None:
         raise OptionError(f"{folder} is a file; films need a folder.")
     if options.sheet is not None and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise OptionError(f"--sheet {options.sheet}: a sheet is a .png or a .jpg file.")
+    if options.sheet is not None:
+        require_file(options.sheet, "--sheet")
     with reporter.progress("Drawing phantoms", recipe.films) as advance:
         if not ensure(folder, recipe, num_cores(), advance):
             reason = other_recipe(folder)

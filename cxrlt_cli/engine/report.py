@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.image import read_film
-from cxrlt_cli.data.naming import find_naming
 from cxrlt_cli.data.table import LabelTable
 from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
-from cxrlt_cli.engine.films import image_folder
+from cxrlt_cli.engine.films import finder
 from cxrlt_cli.engine.reporting import Reporter, counted
 from cxrlt_cli.errors import DataError, FilmError
 from cxrlt_cli.files import write_text
-from cxrlt_cli.machine import num_cores
 from cxrlt_cli.metrics import Scores
 from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.report import Mistake, Picture, page, worst
@@ -99,15 +97,20 @@ def _pictures(
 ) -> list[Picture]:
     """The films of the mistakes that can be read; none where the folder is not told and not beside the CSV."""
     try:
-        folder = image_folder(csv, options.image_dir, truth.ids)
-        naming = find_naming(folder, truth.ids, reporter.progress, num_cores())
+        names = list(dict.fromkeys(mistake.film for mistake in mistakes))
+        where = finder(csv, options.image_dir, list(map(str, truth.ids)), "follow", reporter.progress)
+        found = where.find(lambda: [names])
     except DataError:
         reporter.note("The report has no films: pass their folder with --image-dir.")
         return []
+    for fault in found.faults():
+        reporter.warn(f"Not in the report: {fault}.")
+    lost = found.lost
     films = {}
-    for name in dict.fromkeys(mistake.film for mistake in mistakes):
+    for name in names:
         try:
-            films[name] = read_film(naming.path(name))
+            if name not in lost:
+                films[name] = read_film(found.naming.path(name))
         except FilmError as error:
             reporter.warn(f"Not in the report: {error}.")
     attention = None if options.checkpoint is None else _attention(options.checkpoint, films)

@@ -5,16 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
-from filelock import FileLock, Timeout
 
 from cxrlt_cli import __version__
-from cxrlt_cli.config import FitOptions, to_yaml
+from cxrlt_cli.config import FitOptions, Precision, to_yaml
 from cxrlt_cli.engine.reporting import EpochSummary
+from cxrlt_cli.engine.writing import held
 from cxrlt_cli.errors import OptionError
-from cxrlt_cli.files import write_text
+from cxrlt_cli.files import real, remove_leftovers, replacing, write_text
 from cxrlt_cli.metrics import Scores
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.predictions import Predictions
@@ -54,30 +54,36 @@ class RunFolder:
 
     def as_started(self, options: FitOptions) -> FitOptions:
         """Options that leave precision and compiling open, with what was chosen when the run was started."""
+        path = self.path / "run.yaml"
+        choices: dict[str, tuple[object, ...]] = {"precision": get_args(Precision), "compile": (True, False, None)}
+        open_ones = [
+            name for name, left in (("precision", "auto"), ("compile", None)) if getattr(options, name) == left
+        ]
+        if not open_ones:
+            return options
         try:
-            chosen = yaml.safe_load((self.path / "run.yaml").read_text(encoding="utf-8"))
+            chosen = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return options
-        open_ones = {"precision": "auto", "compile": None}
-        known = {name: chosen[name] for name in open_ones if name in chosen}
-        return options.model_copy(update={n: v for n, v in known.items() if getattr(options, n) == open_ones[n]})
+        except (OSError, yaml.YAMLError, ValueError, RecursionError):
+            chosen = None
+        if not isinstance(chosen, dict) or any(
+            name in chosen and chosen[name] not in choices[name] for name in open_ones
+        ):
+            flags = " and ".join(f"--{name}" for name in choices)
+            raise OptionError(
+                f"--resume: {path} is damaged, which says how the run was started.",
+                f"Delete it, and pass {flags} as they were, if that is known.",
+            )
+        return options.model_copy(update={name: chosen[name] for name in open_ones if name in chosen})
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """As long as this lasts, no other command may write there; raises OptionError where one does."""
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OptionError(
-                f"--out {self.path}: another command is writing a run there.", "Wait for its end, or pass another."
-            ) from error
-        try:
+        with held(self.path / ".lock", f"--out {self.path}: another command is writing a run there."):
+            remove_leftovers(real(self.path))
             yield
-        finally:
-            (self.path / ".lock").unlink()
-            lock.release()
 
     def start(self, options: FitOptions, command: str, num_epochs: int) -> None:
         """``run.yaml``: the resolved options, good for ``--config``; of ``history.jsonl``, what is known to have been.
@@ -89,7 +95,9 @@ class RunFolder:
         write_text(self.path / "run.yaml", head + text)
         history = self.path / "history.jsonl"
         if history.exists():
-            write_text(history, "".join(history.read_text(encoding="utf-8").splitlines(keepends=True)[:num_epochs]))
+            lines = history.read_bytes().splitlines(keepends=True)
+            with replacing(history) as temporary:
+                temporary.write_bytes(b"".join(lines[:num_epochs]))
 
     def add(self, summary: EpochSummary) -> None:
         """One line to ``history.jsonl``."""

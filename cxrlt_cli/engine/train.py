@@ -16,6 +16,7 @@ from cxrlt_cli.engine.method import Method, logit_scale
 from cxrlt_cli.engine.phantom import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.room import require_room_for_run
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.engine.schedule import phases_of
 from cxrlt_cli.engine.tracking import chosen
@@ -63,6 +64,8 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     read_once(training, validation, preprocessing, options, reporter)
     if options.prior_bias:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)
+    if not options.dry_run:
+        require_room_for_run(model, options, len(validation.paths), folder.path)
     return launch(fit, options, reporter, model, method, training, validation, options, folder)
 
 
@@ -104,6 +107,8 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
     known = set(model.findings) <= set(checkpoint.findings) and model.preprocessing == checkpoint.preprocessing
     before = from_checkpoint(checkpoint, options.checkpoint) if options.retrain_head and known else None
+    if not options.dry_run:
+        require_room_for_run(model, options, len(validation.paths), folder.path)
     return launch(fit, options, reporter, model, method, training, validation, options, folder, before)
 
 

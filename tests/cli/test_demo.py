@@ -75,6 +75,36 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
         demo(tmp_path / "demo", 7, Runner(tmp_path / "demo"), Console(file=io.StringIO()))
 
 
+def test_one_that_was_killed_while_it_drew_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+
+    def killed(_: Sequence[str]) -> int:
+        (folder / ".films.1234-00aa11bb.tmp" / "images").mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        demo(folder, 42, killed, Console(file=io.StringIO()))
+    for known in (True, False):  # False: as of 0.1.0, which wrote demo.json after the first step
+        if not known:
+            (folder / "demo.json").unlink()
+        with pytest.raises(StepError):
+            told(folder, Runner(folder, fails_at=1))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"seed": 42}', '{"seed": "x", "finished": []}', "[" * 100_000, "\udcff"]
+)
+def test_a_damaged_record_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "demo.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(OptionError, match=r"demo\.json is damaged"):
+        told(tmp_path, Runner(tmp_path))
+    (tmp_path / "demo.json").unlink()
+    told(tmp_path, Runner(tmp_path))
+    (tmp_path / "scores.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(OptionError, match=r"scores\.json is gone or damaged"):
+        told(tmp_path, Runner(tmp_path))
+
+
 @pytest.mark.parametrize("step", steps(Path("demo"), 42), ids=lambda step: " ".join(step.command[:2]))
 def test_every_step_is_a_command(step: object) -> None:
     """Its options are known; what its files hold is another matter."""

@@ -13,7 +13,6 @@ from cxrlt_cli.data.image import Preprocessing, read_film
 from cxrlt_cli.data.loading import FilmDataset, FilmFiles, ordered_loader
 from cxrlt_cli.data.table import read_ids, read_labels
 from cxrlt_cli.engine.ensemble import ensemble
-from cxrlt_cli.engine.films import film_paths
 from cxrlt_cli.engine.infer import infer
 from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import DataError, OptionError
@@ -46,7 +45,7 @@ def inferred(run: Path, labels: Path, out: Path, **changes: Any) -> Predictions:
 def test_views_are_merged_from_their_logits(run: Path, labels: Path, tmp_path: Path) -> None:
     model, ids = load(run / "best.safetensors"), read_ids(labels)
     loader = ordered_loader(
-        FilmDataset(FilmFiles(film_paths(labels.parent / "images", ids), [Preprocessing(64)], 10**6)),
+        FilmDataset(FilmFiles([labels.parent / "images" / film for film in ids], [Preprocessing(64)], 10**6)),
         batch_size=48,
         num_workers=0,
         pin=False,

@@ -1,16 +1,17 @@
+from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from cxrlt_cli.config import ComputeOptions, TrainOptions
-from cxrlt_cli.engine.films import FilmList, check_films, find_films, image_folder, require_films
+from cxrlt_cli.config import ComputeOptions, DataCheckOptions, TrainOptions
+from cxrlt_cli.engine.check import check
+from cxrlt_cli.engine.films import FilmList, check_films, find_films, finder
 from cxrlt_cli.errors import DataError, OptionError
 from tests.helpers import Recorder, make_films, write_csv
 
-IDS = np.array(["film000.png", "film001.png"], object)
+IDS = ["film000.png", "film001.png"]
 
 
 def find(csv: Path, **changes: Any) -> tuple[Any, Any, Recorder]:
@@ -23,16 +24,53 @@ def find(csv: Path, **changes: Any) -> tuple[Any, Any, Recorder]:
     return training, validation, recorder
 
 
+def folder_of(csv: Path, image_dir: Path | None, ids: Sequence[str]) -> Path:
+    return finder(csv, image_dir, ids, "follow", Recorder().progress).folder
+
+
 def test_the_folder_is_the_csvs_or_images_beside_it(labels: Path, tmp_path: Path) -> None:
     images = labels.parent / "images"
-    assert image_folder(labels, None, IDS) == images
-    inside = images / "inside.csv"
-    assert image_folder(inside, None, np.array(["gone.png", *IDS], object)) == images
-    assert image_folder(labels, tmp_path, IDS) == tmp_path
+    assert folder_of(labels, None, IDS) == images
+    assert folder_of(images / "inside.csv", None, ["gone.png", *IDS]) == images
+    assert folder_of(labels, tmp_path, IDS) == tmp_path
     with pytest.raises(DataError, match="none is in"):
-        image_folder(tmp_path / "labels.csv", None, IDS)
+        folder_of(tmp_path / "labels.csv", None, IDS)
     with pytest.raises(OptionError, match="not a folder"):
-        image_folder(labels, tmp_path / "nothing", IDS)
+        folder_of(labels, tmp_path / "nothing", IDS)
+
+
+def test_of_two_folders_the_one_that_has_more_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "images" / "ward").mkdir(parents=True)
+    ids = [f"f{number}.png" for number in range(10)]
+    (tmp_path / "f0.png").write_bytes(b"x")
+    csv = tmp_path / "labels.csv"
+    assert folder_of(csv, None, ids) == tmp_path
+    for film in ids[3:]:
+        (tmp_path / "images" / film).write_bytes(b"x")
+    assert folder_of(csv, None, ids) == tmp_path / "images"
+    stems = [film.removesuffix(".png") for film in ids]
+    assert folder_of(csv, None, stems) == tmp_path / "images"
+    for film in ids:
+        (tmp_path / "images" / film).unlink(missing_ok=True)
+        (tmp_path / "images" / "ward" / film).write_bytes(b"x")
+    assert folder_of(csv, None, stems) == tmp_path  # which has one of them
+    (tmp_path / "f0.png").unlink()
+    assert folder_of(csv, None, stems) == tmp_path / "images"  # though its films lie below the CSV's folder too
+
+
+def test_a_folder_is_chosen_by_a_few_hundred_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "f99999.png").write_bytes(b"x")
+    asked: list[Path] = []
+    there = Path.is_file
+
+    def is_file(path: Path) -> bool:
+        asked.append(path)
+        return there(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    assert folder_of(tmp_path / "labels.csv", None, [f"f{number}.png" for number in range(100_000)]).name == "images"
+    assert len(asked) <= 1000
 
 
 def test_patients_are_held_out(labels: Path) -> None:
@@ -68,10 +106,33 @@ def test_every_fault_is_reported_at_once_before_training(tmp_path: Path) -> None
         assert any(f"film00{name}.png" in line and reason in line for line in text.splitlines())
 
 
-def test_prediction_looks_before_it_reads(tmp_path: Path) -> None:
-    (tmp_path / "empty.png").touch()
-    with pytest.raises(DataError, match="2 of 2"):
-        require_films([tmp_path / "empty.png", tmp_path / "gone.png"])
+def test_films_that_are_missing_are_told_with_what_lies_there(tmp_path: Path) -> None:
+    """Of half of them nothing is read: it may be the wrong folder."""
+    labels = make_films(tmp_path / "set", 20)
+    images = labels.parent / "images"
+    for number in range(10):
+        (images / f"film{number:03d}.png").unlink()
+    (images / "film0O1.png").write_bytes((images / "film011.png").read_bytes())
+    (images / "film002.jpg").write_bytes(b"x")
+    (images / "film012.png").write_bytes((images / "film012.png").read_bytes()[:200])
+    with pytest.raises(DataError) as caught:
+        find(labels, image_dir=images, id_column="ImageID")
+    assert "10 of 20 films" in caught.value.message
+    assert "film002.png: does not exist, but film002.jpg does" in caught.value.message
+    command = f"cxrlt data check --csv {labels} --image-dir {images} --fix exclude.csv"
+    assert caught.value.hint.splitlines() == [
+        f"{images} holds 11 .png, 1 .jpg, such as film002.jpg.",
+        "Nearest to 'film000.png' is 'film010.png'.",
+        "Is --image-dir right?",
+        f"To go on without them: {command}, then --exclude exclude.csv.",
+    ]
+    (images / "film012.png").unlink()
+    fix = tmp_path / "exclude.csv"
+    with pytest.raises(DataError):
+        check(DataCheckOptions(csv=labels, image_dir=images, fix=fix), Recorder())
+    told = fix.read_text().split()
+    assert "film000.png" in told
+    assert "film002.png" not in told  # it is there, by another name
 
 
 def test_a_second_csv_validates(labels: Path, tmp_path: Path) -> None:
@@ -117,11 +178,28 @@ def test_links_out_of_the_folder_are_refused_when_asked(labels: Path, tmp_path: 
     (folder / "own.png").write_bytes((labels.parent / "images" / "film001.png").read_bytes())
     (folder / "inside.png").symlink_to(folder / "own.png")
     (folder / "out.png").symlink_to(tmp_path / "secret.png")
-    csv = write_csv(tmp_path / "films.csv", ["ImageID"], [["own.png"], ["inside.png"], ["out.png"]])
+    (tmp_path / "ward").mkdir()
+    (tmp_path / "ward" / "far.png").write_bytes((labels.parent / "images" / "film000.png").read_bytes())
+    (folder / "ward").symlink_to(tmp_path / "ward")
+    csv = write_csv(tmp_path / "films.csv", ["ImageID"], [["own.png"], ["inside.png"], ["out.png"], ["far"]])
     options = ComputeOptions(csv=csv, image_dir=folder)
-    assert FilmList.of(options, csv, Recorder()).number == 3
-    with pytest.raises(DataError, match=r"1 of 3 films cannot be read:\n.*out\.png: is a link out of"):
+    assert FilmList.of(options, csv, Recorder()).number == 4
+    wanted = r"2 of 4 films cannot be read:\n.*far: does not exist\n.*out\.png: is a link out of"
+    with pytest.raises(DataError, match=wanted):
         FilmList.of(options.model_copy(update={"links": "refuse"}), csv, Recorder())
+
+
+@pytest.mark.parametrize("where", ["csv", "val_csv"])
+def test_links_are_refused_among_all_films_of_a_training(labels: Path, tmp_path: Path, where: str) -> None:
+    other = make_films(tmp_path / "other", 10)
+    first = other.parent / "images" / "film000.png"
+    first.rename(tmp_path / "secret.png")
+    first.symlink_to(tmp_path / "secret.png")
+    films = {"csv": labels, "val_csv": other} if where == "val_csv" else {"csv": other, "val_csv": labels}
+    training, validation, _ = find(**films)
+    assert {len(training.paths), len(validation.paths)} == {48, 10}
+    with pytest.raises(DataError, match=r"film000\.png: is a link out of"):
+        find(**films, links="refuse")
 
 
 def test_a_list_of_films_is_gone_through_in_stretches(labels: Path, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
+import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -52,3 +54,40 @@ def test_names_that_do_harm_are_refused_here_too(tmp_path: Path) -> None:
     harmful = Predictions(np.array(["a.png"], object), ("=1+1",), np.ones((1, 1)))
     with pytest.raises(DataError, match="a spreadsheet would run"):
         PartialCsvs([tmp_path / "p.csv"], KEY, "ImageID").append(harmful)
+
+
+def test_a_damaged_record_and_damaged_rows_are_thrown_away_with_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    PartialCsvs([path], KEY, "ImageID").append(rows(0, 3))
+    known, partial = tmp_path / ".p.csv.partial.json", tmp_path / ".p.csv.partial"
+    whole = known.read_bytes(), partial.read_bytes()
+    harms = [(known, b) for b in (b"", b"{", b"[]", b"null", b'{"key": 1}', b"[" * 100_000, b"\xff")]
+    harms += [(known, json.dumps({**json.loads(whole[0]), **change}).encode()) for change in CHANGES]
+    harms += [(partial, whole[1][:40] + bytes([whole[1][40] ^ 1]) + whole[1][41:])]
+    for file, content in harms:
+        known.write_bytes(whole[0])
+        partial.write_bytes(whole[1])
+        file.write_bytes(content)
+        again = PartialCsvs([path], KEY, "ImageID")
+        assert (again.num_films, list(tmp_path.iterdir())) == (0, []), content[:80]
+        assert ("damaged" in again.note) == (content != b'{"key": 1}'), content[:80]
+    known.write_bytes(whole[0])
+    partial.write_bytes(whole[1])
+    assert PartialCsvs([path], KEY, "ImageID").num_films == 3
+
+
+CHANGES: tuple[dict[str, object], ...] = (
+    {"num_films": 2}, {"num_films": None}, {"sizes": []}, {"sizes": "x"}, {"sizes": [1]}, {"sizes": [10**9]},
+    {"sizes": [-1]}, {"digests": [None]}, {"check": ""},
+)  # fmt: skip
+
+
+def test_rows_for_a_pipe_pass_through_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    growing = PartialCsvs([tmp_path / "p.csv", tmp_path / "pipe"], KEY, "ImageID")
+    growing.append(rows(0, 3), rows(0, 3))
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        growing.finish()
+        assert read.result(10) == (tmp_path / "p.csv").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "pipe"]

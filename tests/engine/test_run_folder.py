@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from cxrlt_cli.config import TrainOptions
 from cxrlt_cli.engine.reporting import EpochSummary
 from cxrlt_cli.engine.run_folder import RunFolder
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.files import remove_leftovers
 
 SUMMARY = EpochSummary("all", 1, 2, 0.5, 1e-3, 1e-4, "raw", 0.25, None, 10.0, 2.0, True)
 
@@ -67,3 +70,32 @@ def test_a_run_that_goes_on_forgets_epochs_that_were_not_kept(tmp_path: Path) ->
     again.start(options(tmp_path / "run", csv=tmp_path / "a.csv").resolved(), "train", 2)
     lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "precision: [", "precision: fp8", "compile: maybe", "precision: {a: 1}", "\udcff", "[" * 10_000]
+)
+def test_a_damaged_run_yaml_is_told_where_it_would_decide(tmp_path: Path, text: str) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "run.yaml").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(OptionError, match=r"--resume: .*run\.yaml is damaged"):
+        folder.as_started(options(tmp_path))
+    known = options(tmp_path, precision="fp32", compile=False)
+    assert folder.as_started(known) == known
+
+
+def test_a_damaged_history_is_kept_as_it_is(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "history.jsonl").write_bytes(b"\xff\n{}\n{}\n")
+    folder.start(TrainOptions(csv=Path("a.csv")).resolved(), "train", 2)
+    assert (tmp_path / "history.jsonl").read_bytes() == b"\xff\n{}\n"
+
+
+def test_what_a_killed_run_left_half_written_goes(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    (tmp_path / f".resume.pt.{ended.pid}.tmp").touch()
+    remove_leftovers.cache_clear()
+    with RunFolder(tmp_path).held():
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,6 @@ own, and ``records.jsonl`` with every finding's side, severity and box.
 
 import csv
 import json
-import os
 import shutil
 import signal
 from collections.abc import Callable, Collection, Sequence
@@ -24,7 +23,7 @@ import numpy as np
 from cxrlt_cli.data.phantom import draw
 from cxrlt_cli.data.phantom.cohort import Film, prevalences, sample, task1_labels, task2_labels, unseen_prevalences
 from cxrlt_cli.documents import read_json
-from cxrlt_cli.files import cache_root, replacing, write_text
+from cxrlt_cli.files import cache_root, real, replacing, working_path, write_text
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN
 from cxrlt_cli.machine import end_with_parent
 
@@ -131,7 +130,8 @@ def ensure(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[
     """Draw what is not there yet; the folder appears whole or not at all. False where it holds something else."""
     if is_complete(folder, recipe):
         return True
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    folder = real(folder)
+    temporary = working_path(folder)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         if folder.exists() and any(folder.iterdir()):
