@@ -14,7 +14,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from cxrlt_cli.data.image import Film
+from cxrlt_cli.data.levels import Film
 
 MOST_TOLD = 3  # films that are named; of the others one line says that there are more
 
