@@ -86,19 +86,23 @@ def synchronize(module: nn.Module) -> nn.Module:
     """Have every batch norm in ``module`` synchronized; gives it, or what replaces it."""
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
         assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
-        return _like(module, SynchronizedBatchNorm)
+        return _like(module, SynchronizedBatchNorm(*_settings(module)))
     if type(module) is BatchNormAct2d:
-        synchronized = _like(module, SynchronizedBatchNormAct)
+        synchronized = SynchronizedBatchNormAct(*_settings(module))
         synchronized.drop, synchronized.act = module.drop, module.act
-        return synchronized
+        return _like(module, synchronized)
     for name, child in module.named_children():
         setattr(module, name, synchronize(child))
     return module
 
 
-def _like(module: Any, kind: type[SynchronizedBatchNorm]) -> Any:
-    synchronized = kind(module.num_features, module.eps, module.momentum, module.affine, module.track_running_stats)
-    state = module.state_dict()
+def _settings(norm: Any) -> tuple[Any, ...]:
+    return norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+
+
+def _like(norm: nn.Module, synchronized: nn.Module) -> nn.Module:
+    """In the state of ``norm``, where that is and in its precision."""
+    state = norm.state_dict()
     for tensor in islice(state.values(), 1):
         synchronized.to(tensor.device, tensor.dtype)
     synchronized.load_state_dict(state)

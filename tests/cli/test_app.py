@@ -1,4 +1,5 @@
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -159,3 +160,20 @@ def test_the_whole_way_train_finetune_infer_evaluate(labels: Path, tmp_path: Pat
     code, _, err = run("train", "--config", first / "run.yaml", "--out", first)
     assert code == 2
     assert "holds a run already" in err
+
+
+STARTED = """
+import os, signal, sys
+from cxrlt_cli.cli.app import main
+sys.argv = ["cxrlt", "--version"]
+try: main()
+except SystemExit: os.kill(os.getpid(), signal.SIGUSR1)
+print("still here")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no such signal")
+def test_sigusr1_ends_no_command() -> None:
+    """It asks a training to keep its state; before that listens, and in other commands, there is none."""
+    done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"cxrlt {__version__}", "still here"], done.stderr

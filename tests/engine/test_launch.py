@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,24 @@ def test_every_film_is_held_once_whatever_the_number_of_processes() -> None:
         assert films == list(range(num_films))
         assert total == sum(range(num_films))
         assert ranks == list(range(number))
+
+
+def test_sigusr1_ends_no_process_that_starts() -> None:
+    """As SLURM sends it to all of a job: it asks for a state to be kept, and there is none yet."""
+    before = set(children(os.getpid()))
+    told: list[int] = []
+
+    def tell() -> None:
+        wait_for(lambda: len(set(children(os.getpid())) - before) == 2)
+        for pid in (os.getpid(), *(set(children(os.getpid())) - before)):
+            os.kill(pid, signal.SIGUSR1)
+            told.append(pid)
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    assert launched(deal, 2, 3)[0] == [0, 1, 2]
+    teller.join()
+    assert len(told) == 3
 
 
 @pytest.mark.parametrize(

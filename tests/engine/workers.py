@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers import BatchNormAct2d  # type: ignore[attr-defined]
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 

@@ -34,7 +34,7 @@ def test_the_winners_csra_equals_its_reference() -> None:
 @pytest.mark.parametrize("csra_heads", [1, 2])
 def test_gradients_lie_in_memory_as_their_parameters_do(name: str, csra_heads: int) -> None:
     """Several processes copy them into one another, and warn at each start where they do not."""
-    head = heads.create(name, 8, 3, csra_heads=csra_heads).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    head = heads.create(name, 8, 3, csra_heads=csra_heads).to(memory_format=torch.channels_last)
     head(torch.randn(4, 8, 2, 2).contiguous(memory_format=torch.channels_last)).sum().backward()
     for parameter in head.parameters():
         assert parameter.grad is not None
