@@ -8,6 +8,7 @@ import typer
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
 from cxrlt_cli.cli.options import as_command, resolve
+from cxrlt_cli.cli.repeated import Command, require_once
 from cxrlt_cli.errors import explain
 from cxrlt_cli.machine import keep_freed_memory, share_cores
 
@@ -48,6 +49,7 @@ def command(
             out, err = consoles()
             debug = ctx.params["debug"]
             try:
+                require_once(ctx)
                 options = resolve(model, ctx)
                 debug = options.debug
                 share_cores()
@@ -71,7 +73,7 @@ def command(
 
         function = as_command(model, body)
         function.__doc__ = load.__doc__
-        parent.command(name or load.__name__, rich_help_panel=panel)(function)
+        parent.command(name or load.__name__, cls=Command, rich_help_panel=panel)(function)
         return load
 
     return register

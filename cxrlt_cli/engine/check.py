@@ -30,7 +30,7 @@ from cxrlt_cli.engine.label_faults import (
     training,
     vocabulary,
 )
-from cxrlt_cli.engine.reporting import Reporter, counted
+from cxrlt_cli.engine.reporting import Reporter, counted, tell_needless
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.machine import num_cores
@@ -48,6 +48,7 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         require_file(options.json_path, "--json", inputs)
     if options.fix is not None:
         require_table(options.fix, "--fix", inputs)
+    tell_needless(reporter, options, ["cache"], "films are looked at as they are")
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
         has = listed(list(frame.columns), 8)

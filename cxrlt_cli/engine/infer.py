@@ -20,7 +20,7 @@ from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.engine.phantom import phantom_test_csv
 from cxrlt_cli.engine.predict import films_in_order, predict, rehearse, stretches
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions, tell_needless
 from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.labels import LabelSpace
@@ -46,6 +46,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
         require_table(options.decisions, "--decisions", inputs)
         if options.decisions.resolve() == options.out.resolve():
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
+    tell_needless(reporter, options, ["patient_column"], "predicting looks at no patient")
     checkpoint = Checkpoint.read(options.checkpoint)
     csv = films_csv(options.csv, [checkpoint], reporter)
     films = FilmList.of(options, csv, reporter)

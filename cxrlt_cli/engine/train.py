@@ -117,6 +117,9 @@ def check_head(architecture: Architecture, training: Films, options: FitOptions)
     """Raise OptionError where the head and the options do not go together."""
     if architecture.head != "csra" and architecture.csra_heads != 1:
         raise OptionError(f"--csra-heads is of no use with --head {architecture.head}.", "Leave it out.")
+    known = TrainOptions.model_fields["csra_lambda"].default
+    if not architecture.head.startswith("csra") and architecture.csra_lambda != known:
+        raise OptionError(f"--csra-lambda is of no use with --head {architecture.head}.", "Leave it out.")
     if architecture.head == "mlp" and min(options.batch_size, len(training.paths)) == 1:
         raise OptionError("--head mlp needs batches of 2 films or more, for its batch norm.", "Raise --batch-size.")
 
