@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, changed, flags, option
+from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, changed, option
 from cxrlt_cli.config.training import ComputeOptions, FilmOptions, Merge, Postprocess, Views
 
 
@@ -103,12 +103,6 @@ class EnsembleOptions(PredictOptions):
         False, "Write the findings of all members, each blended of those that know it.", panel="Prediction"
     )
     out: Path = option(Path("submission.csv"), "CSV to write.")
-
-    @model_validator(mode="after")
-    def _check_needless(self) -> Self:
-        if len(self.members) == 1 and self.tta == "none" and (needless := changed(self) & {"merge", "weights"}):
-            raise ValueError(f"{flags(self, needless)} is of several members, or views: there is one")
-        return self
 
 
 class OodOptions(ComputeOptions):

@@ -142,6 +142,8 @@ def _read(options: EnsembleOptions, reporter: Reporter) -> Members:
             f"{flags(options, needless)} is of no use with prediction CSVs alone: no film is read.",
             "Pass checkpoints, or leave it out.",
         )
+    if len(options.members) == 1 and options.tta == "none" and options.merge != "rank":
+        tell_needless(reporter, options, ["weights", "merge"], "there is one member, and one view")
     if not options.fit:
         tell_needless(reporter, options, ["patient_column"], "only --fit looks at patients")
     csv = films_csv(options.csv, checkpoints, reporter) if models else options.csv

@@ -87,15 +87,15 @@ def verdicts(films: Path, change: Change, **options: object) -> tuple[CxrltError
     errors: list[CxrltError | None] = [None, None]
     recorder = Recorder()
     given = {"csv": path, **options}
-    for place, run in enumerate((
-        lambda: find_films(TrainOptions.model_validate(given), path, Recorder()),
-        lambda: check(DataCheckOptions.model_validate(given), recorder),
-    )):  # fmt: skip
-        try:
-            run()
-        except CxrltError as error:
-            errors[place] = error
-    return *errors, recorder
+    try:
+        find_films(TrainOptions.model_validate(given), path, Recorder())
+    except CxrltError as error:
+        errors[0] = error
+    try:
+        check(DataCheckOptions.model_validate(given), recorder)
+    except CxrltError as error:
+        errors[1] = error
+    return errors[0], errors[1], recorder
 
 
 @pytest.mark.parametrize("what", FINE)
