@@ -8,7 +8,7 @@ import typer
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
 from cxrlt_cli.cli.options import as_command, resolve
-from cxrlt_cli.cli.repeated import Command, require_once
+from cxrlt_cli.cli.repeated import Command, remarks
 from cxrlt_cli.errors import explain
 from cxrlt_cli.machine import keep_freed_memory, share_cores
 
@@ -49,14 +49,16 @@ def command(
             out, err = consoles()
             debug = ctx.params["debug"]
             try:
-                require_once(ctx)
                 options = resolve(model, ctx)
                 debug = options.debug
                 share_cores()
                 keep_freed_memory()
                 with waiting(err, options.quiet):
                     run = load()
-                run(options, RichReporter(out, err, options.quiet))
+                reporter = RichReporter(out, err, options.quiet)
+                for remark in remarks(ctx):
+                    reporter.warn(remark)
+                run(options, reporter)
             except KeyboardInterrupt:
                 err.print("Interrupted.")
                 raise typer.Exit(INTERRUPTED) from None

@@ -1,10 +1,9 @@
-"""Options that were typed twice, where one value would be taken and the other forgotten."""
+"""Options that were typed twice, where one value is taken and the other forgotten."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from typer.core import TyperCommand
-
-from cxrlt_cli.errors import OptionError
 
 KEY = "cxrlt.repeated"
 
@@ -18,11 +17,11 @@ class Command(TyperCommand):
         if not ctx.resilient_parsing:  # completion looks at unfinished lines
             _, _, order = self.make_parser(ctx).parse_args(typed)
             single = [param for param in order if param.param_type_name == "option" and not param.multiple]
-            ctx.meta[KEY] = list(dict.fromkeys(param.opts[0] for param in single if single.count(param) > 1))
+            ctx.meta[KEY] = list(dict.fromkeys(param for param in single if single.count(param) > 1))
         return rest
 
 
-def require_once(ctx: Any) -> None:
-    """Raise OptionError where an option that takes one value was typed twice."""
-    for name in ctx.meta.get(KEY, ()):
-        raise OptionError(f"{name} is given twice.", "Give it once; where it takes several, separate them by commas.")
+def remarks(ctx: Any) -> Iterator[str]:
+    """A line on each option that takes one value and was typed twice: scripts add to a line what is to count."""
+    for param in ctx.meta.get(KEY, ()):
+        yield f"{param.opts[0]} is given more than once; the last counts: {ctx.params[param.name]}."
