@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions
-from cxrlt_cli.data.columns import judged_columns
+from cxrlt_cli.data.columns import Column, judged_columns
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.naming import find_naming
 from cxrlt_cli.data.outputs import require_table, write_table
@@ -77,7 +77,7 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         faults += _films(frame, options, reporter)
     else:
         faults += breaking("no film", [options.csv], "The CSV has a header alone, or --exclude leaves nothing.")
-    _tell(faults, len(frame), options, reporter, bool(names))
+    _tell(faults, len(frame), options, reporter, bool(names), passed_over)
 
 
 def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
@@ -158,14 +158,20 @@ def _told_pairs(
 
 
 def _tell(
-    faults: list[Fault], num_films: int, options: DataCheckOptions, reporter: Reporter, has_findings: bool
+    faults: list[Fault],
+    num_films: int,
+    options: DataCheckOptions,
+    reporter: Reporter,
+    has_findings: bool,
+    passed_over: Sequence[Column],
 ) -> None:
     faults = sorted(faults, key=lambda fault: not fault.breaks)
     if faults:
         title = f"{options.csv} ({counted(num_films, 'film')})"
         reporter.table(title, ("", "number", "what, what to do, and where"), list(map(_row, faults)))
     if options.json_path is not None:
-        content = {"num_films": num_films, "faults": [asdict(fault) for fault in faults]}
+        held = {column.name: column.holds for column in passed_over}
+        content = {"num_films": num_films, "faults": [asdict(fault) for fault in faults], "passed_over": held}
         write_text(options.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         reporter.result(f"Wrote {options.json_path}.")
     if options.fix is not None:
