@@ -99,3 +99,30 @@ def test_flags() -> None:
 )
 def test_what_there_is_is_what_the_contract_names(choices: Mapping[str, object], contract: str) -> None:
     assert set(choices) == set(contract.split())
+
+
+@pytest.mark.parametrize(("model", "given", "said"), [
+    (config.InferOptions, {"checkpoint": "m", "decide": "f1"}, "--decisions"),
+    (config.InferOptions, {"checkpoint": "m", "normal": "Normal"}, "--postprocess"),
+    (config.InferOptions, {"checkpoint": "m", "merge": "max"}, "--tta"),
+    (config.EnsembleOptions, {"members": ["m", "n"], "normal": "Normal"}, "--postprocess"),
+    (config.OodOptions, {"image_dir": "films"}, "--csv"),
+    (config.TrainOptions, {"image_dir": "films"}, "--csv"),
+    (config.TrainOptions, {"run_id": "mine"}, "--nodes"),
+    (config.FinetuneOptions, {"checkpoint": "m", "lr_warmup": 0.1}, "--warmup-epochs"),
+    (config.FinetuneOptions, {"checkpoint": "m", "retrain_head": True, "layer_decay": 0.5}, "--layer-decay"),
+    (config.TrainOptions, {"epochs": 0, "average_last": 3}, "--average-last"),
+])  # fmt: skip
+def test_no_option_is_ignored_in_silence(model: type[Options], given: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        model.model_validate(given)
+
+
+@pytest.mark.parametrize("options", [
+    TrainOptions(csv=Path("labels.csv"), head="linear", warmup_epochs=0),
+    TrainOptions(csv=Path("labels.csv"), epochs=0),
+    config.FinetuneOptions(csv=Path("labels.csv"), checkpoint=Path("m"), retrain_head=True),
+])  # fmt: skip
+def test_what_a_run_writes_down_is_taken_again(options: TrainOptions | config.FinetuneOptions) -> None:
+    resolved = options.resolved()
+    assert type(options).model_validate(to_yaml(resolved)).resolved().loss == resolved.loss

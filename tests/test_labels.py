@@ -22,3 +22,18 @@ def test_the_normal_finding_is_told_by_name() -> None:
 ])  # fmt: skip
 def test_bands(prevalence: float, name: str) -> None:
     assert band(prevalence) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["Normal", "normal", "NORMAL", "No Finding", "No finding", "no_finding", "No Findings"]
+)
+def test_normal_is_known_in_any_spelling_and_keeps_its_own(name: str) -> None:
+    assert LabelSpace.of(["Mass", name]).normal == name
+    assert LabelSpace.of(["Mass", name, "Support Devices", "support_devices"]).devices == (
+        "Support Devices", "support_devices",
+    )  # fmt: skip
+
+
+def test_normal_goes_before_no_finding() -> None:
+    assert LabelSpace.of(["no finding", "normal"]).normal == "normal"
+    assert LabelSpace.of(["abnormal", "Not normal"]).normal is None

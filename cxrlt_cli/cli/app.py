@@ -9,6 +9,7 @@ import typer
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
 from cxrlt_cli.cli.options import as_command, resolve
+from cxrlt_cli.cli.repeated import Command, remarks
 from cxrlt_cli.errors import explain
 from cxrlt_cli.files import open_standard_streams
 from cxrlt_cli.machine import keep_freed_memory, share_cores
@@ -56,7 +57,10 @@ def command(
                 keep_freed_memory()
                 with waiting(err, options.quiet):
                     run = load()
-                run(options, RichReporter(out, err, options.quiet))
+                reporter = RichReporter(out, err, options.quiet)
+                for remark in remarks(ctx):
+                    reporter.warn(remark)
+                run(options, reporter)
             except KeyboardInterrupt:
                 err.print("Interrupted.")
                 raise typer.Exit(INTERRUPTED) from None
@@ -73,7 +77,7 @@ def command(
 
         function = as_command(model, body)
         function.__doc__ = load.__doc__
-        parent.command(name or load.__name__, rich_help_panel=panel)(function)
+        parent.command(name or load.__name__, cls=Command, rich_help_panel=panel)(function)
         return load
 
     return register

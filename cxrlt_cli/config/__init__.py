@@ -10,8 +10,10 @@ from cxrlt_cli.config.fields import (
     OptionsT,
     Settings,
     about,
+    changed,
     check_settings,
     flag,
+    flags,
     option,
     to_yaml,
 )
@@ -71,8 +73,10 @@ __all__ = [
     "Track",
     "TrainOptions",
     "about",
+    "changed",
     "check_settings",
     "flag",
+    "flags",
     "option",
     "to_yaml",
 ]

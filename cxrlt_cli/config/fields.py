@@ -4,7 +4,7 @@ A field is an option of the same name with dashes; ``option`` gives it its defau
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -90,6 +90,18 @@ def flag(model: type[Options], name: str) -> str:
     if about(model, name)["argument"]:
         return name.upper()
     return "--" + (model.model_fields[name].alias or name).replace("_", "-")
+
+
+def changed(options: Options) -> set[str]:
+    """The options that differ from their defaults: a file that ``to_yaml`` made names all of them."""
+    fields = type(options).model_fields
+    return {name for name in options.model_fields_set if getattr(options, name) != fields[name].default}
+
+
+def flags(options: Options, names: Iterable[str]) -> str:
+    """``--image-dir and --cache`` for a message, in the order of the help."""
+    chosen = set(names)
+    return " and ".join(flag(type(options), name) for name in type(options).model_fields if name in chosen)
 
 
 def to_yaml(options: Options) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import Names, Options, OptionsT, Settings, option
+from cxrlt_cli.config.fields import Names, Options, OptionsT, Settings, changed, flags, option
 
 Head = Literal["linear", "mlp", "csra", "csra-winner", "mldecoder"]
 Loss = Literal[
@@ -85,6 +85,8 @@ class ComputeOptions(FilmOptions):
             raise ValueError("--workers must be auto, 0 or more")
         if self.processes != "auto" and self.processes < 1:
             raise ValueError("--processes must be auto, 1 or more")
+        if self.run_id is not None and self.nodes == 1:
+            raise ValueError("--run-id is the name that several machines share: pass --nodes and --rendezvous too")
         return self
 
 
@@ -200,6 +202,16 @@ class FitOptions(ComputeOptions):
     def _check_epochs(self) -> Self:
         if self.warmup_epochs + self.epochs == 0:
             raise ValueError("--warmup-epochs and --epochs are both 0: there is nothing to train")
+        if self.warmup_epochs == 0 and "lr_warmup" in changed(self):
+            raise ValueError("--lr-warmup is for phase 1: pass --warmup-epochs too")
+        if self.epochs == 0 and (needless := changed(self) & {"layer_decay", "average_last"}):
+            raise ValueError(f"{flags(self, needless)} is for phase 2, and --epochs is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _check_films(self) -> Self:
+        if self.csv is None and (needless := changed(self) & {"image_dir", "val_csv"}):
+            raise ValueError(f"{flags(self, needless)} goes with the films of --csv: pass that too")
         return self
 
 
@@ -267,6 +279,8 @@ class FinetuneOptions(FitOptions):
             raise ValueError("--retrain-head trains the head alone for --epochs: leave --warmup-epochs out")
         if self.retrain_head and not self.epochs:
             raise ValueError("--retrain-head with --epochs 0: there is nothing to train")
+        if self.retrain_head and "layer_decay" in changed(self):
+            raise ValueError("--retrain-head keeps the backbone as it is: leave --layer-decay out")
         return self
 
 

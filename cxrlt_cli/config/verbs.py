@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, option
+from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, changed, option
 from cxrlt_cli.config.training import ComputeOptions, FilmOptions, Merge, Postprocess, Views
 
 
@@ -46,6 +46,8 @@ class PredictOptions(ComputeOptions):
     def _check_gating(self) -> Self:
         if "alpha" in self.model_fields_set and self.postprocess == "none" and not getattr(self, "fit", False):
             raise ValueError("--alpha is the strength of --postprocess normal_gating: pass that too")
+        if self.normal is not None and self.postprocess == "none" and not getattr(self, "fit", False):
+            raise ValueError("--normal names the finding for --postprocess normal_gating: pass that too")
         return self
 
 
@@ -77,6 +79,14 @@ class InferOptions(PredictOptions):
         panel="Prediction",
     )
     out: Path = option(Path("predictions.csv"), "CSV to write.")
+
+    @model_validator(mode="after")
+    def _check_needless(self) -> Self:
+        if "decide" in self.model_fields_set and self.decisions is None:
+            raise ValueError("--decide says where --decisions cuts: pass that too, a CSV to write")
+        if "merge" in changed(self) and self.tta == "none" and self.merge != "rank":
+            raise ValueError("--merge is of several views of a film: pass --tta too")
+        return self
 
 
 class EnsembleOptions(PredictOptions):
@@ -146,6 +156,12 @@ class OodOptions(ComputeOptions):
     )
     out: Path = option(Path("submission.csv"), "CSV to write.")
 
+    @model_validator(mode="after")
+    def _check_films(self) -> Self:
+        if self.csv is None and self.image_dir is not None:
+            raise ValueError("--image-dir goes with the films of --csv: pass that too")
+        return self
+
 
 class EvaluateOptions(Options):
     predictions: tuple[Path, ...] = option(
@@ -163,6 +179,12 @@ class EvaluateOptions(Options):
         None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
     )
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
+    missing: Literal["error", "leave-out"] = option(
+        "error",
+        "Films that have labels and no prediction, or a prediction in one of two files alone: an error, or left out of "
+        "the scores.",
+        panel="Films",
+    )
     bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
     empty: Literal["skip", "zero"] = option(
         "skip", "A finding without a positive film is left out of the means, or counts as AP 0.", panel="Scores"

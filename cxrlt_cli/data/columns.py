@@ -93,15 +93,18 @@ def judged(cells: "pd.Series[Any]", name: str, asked: bool | None = None) -> Col
     if is_nameless(name):
         return Column(name, "nameless", holds, "without a name", is_binary=is_binary)
     known = is_known(name)
-    if not known and _reads_like_metadata(name):
+    doubts = DOUBTFUL & words_of(name)
+    if not known and (_reads_like_metadata(name) or len(doubts) > 1 or (doubts and len(values) == 1)):
         return Column(name, "metadata", holds, is_binary=is_binary)
     if others and (what := _lists(name, [value for value in values if meanings[value] == "other"])):
         return Column(name, "lists", holds, what)
     if not known and _are_counts([value for value in values if meanings[value] != "missing"]):
         return Column(name, "other", holds)
     marks = frozenset(value.lower() for value, meaning in meanings.items() if meaning != "missing")
+    if doubts and others and not known:
+        return Column(name, "other", holds)
     if known or not others or (labels and labels + unsure >= others) or marks in MARKS:
-        why = "" if known or not DOUBTFUL & words_of(name) else "looks like metadata"
+        why = "looks like metadata" if doubts and not known else ""
         return Column(name, "finding", holds, why, strange, is_binary)
     return Column(name, "other", holds)
 

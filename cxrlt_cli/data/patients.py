@@ -1,6 +1,7 @@
 """Whose film it is: the column of patients, and what to do where there is none or its numbers were spoilt."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -18,6 +19,7 @@ LOST = (
 _PATIENTS = re.compile(
     r"(deid|anon|anonymi[sz]ed)?(patient|subject|person|participant|case|mrn|pid)(s|id|ids|no|number|name)?"
 )
+_FRONT = re.compile(r"(\w*?\d[^_-]*)[_-].*")
 _IN_IDS = re.compile(r"(^|[/\\_])(patient|subject|person|sub|pat|pt|p)[-_]?\d+[/\\_]", re.IGNORECASE)
 
 
@@ -55,7 +57,7 @@ def hint_without(frame: pd.DataFrame, id_column: str, patient_column: str) -> st
     """The way out where a table has no such column: the column that looks like it, if one does."""
     if found := columns_of_patients(frame.columns):
         return f"Pass --patient-column {shown(found[0]) if ' ' in found[0] else found[0]}."
-    if any(_IN_IDS.search(film) for film in frame[id_column]):
+    if _stand_in(frame[id_column]):
         return (
             f"The patient seems to stand in '{id_column}', such as {shown(frame[id_column].iloc[0])}: write it into a "
             "column of its own, and name that with --patient-column."
@@ -63,6 +65,17 @@ def hint_without(frame: pd.DataFrame, id_column: str, patient_column: str) -> st
     if patient_column != "PatientID":
         return "Check --patient-column."
     return f"Pass --patient-column. Where every film is of another patient, --patient-column {id_column} will do."
+
+
+def _stand_in(ids: Iterable[str]) -> bool:
+    """Whether patients seem to stand in ids: as folders, or as numbers in front, which several films share."""
+    fronts: Counter[str | None] = Counter()
+    for film in ids:
+        if _IN_IDS.search(film):
+            return True
+        front = _FRONT.fullmatch(re.split(r"[/\\]", film)[-1])
+        fronts[front[1] if front else None] += 1
+    return len(fronts) > 1 and any(number > 1 for front, number in fronts.items() if front)
 
 
 def columns_of_patients(names: Iterable[str]) -> list[str]:

@@ -9,7 +9,7 @@ from cxrlt_cli.data.cache import FilmCache, Recipe
 from cxrlt_cli.data.image import Preprocessing, report_faults
 from cxrlt_cli.data.loading import FilmFiles, FilmSource
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.reporting import Reporter, counted, size
+from cxrlt_cli.engine.reporting import Reporter, counted, size, tell_needless
 from cxrlt_cli.engine.room import require_room
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.machine import num_cores
@@ -21,6 +21,7 @@ def build_cache(options: DataCacheOptions, reporter: Reporter) -> None:
         raise OptionError("--csv is missing.", "It names the films to keep, one row each.")
     if options.cache is None:
         raise OptionError("--cache is missing.", "It names the folder that keeps them.")
+    tell_needless(reporter, options, ["patient_column", "findings"], "films are kept whatever their labels")
     recipe = Preprocessing(options.image_size)
     before = len(FilmCache(options.cache, recipe))
     films = FilmList.of(options, options.csv, reporter)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions
-from cxrlt_cli.data.columns import judged_columns
+from cxrlt_cli.data.columns import Column, judged_columns
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.outputs import require_table, write_table
@@ -30,7 +30,7 @@ from cxrlt_cli.engine.label_faults import (
     training,
     vocabulary,
 )
-from cxrlt_cli.engine.reporting import Reporter, counted
+from cxrlt_cli.engine.reporting import Reporter, counted, tell_needless
 from cxrlt_cli.engine.writing import alone
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
@@ -49,6 +49,7 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         require_table(options.fix, "--fix", inputs)
         if options.json_path is not None and real(options.json_path) == real(options.fix):
             raise OptionError(f"--json and --fix are both {options.fix}.", "Give each a file of its own.")
+    tell_needless(reporter, options, ["cache"], "films are looked at as they are")
     with alone(("--json", options.json_path), ("--fix", options.fix)):
         _check(options, reporter)
 
@@ -83,7 +84,7 @@ def _check(options: DataCheckOptions, reporter: Reporter) -> None:
         faults += _films(frame, options, reporter)
     else:
         faults += breaking("no film", [options.csv], "The CSV has a header alone, or --exclude leaves nothing.")
-    _tell(faults, len(frame), options, reporter, bool(names))
+    _tell(faults, len(frame), options, reporter, bool(names), passed_over)
 
 
 def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
@@ -169,14 +170,20 @@ def _told_pairs(
 
 
 def _tell(
-    faults: list[Fault], num_films: int, options: DataCheckOptions, reporter: Reporter, has_findings: bool
+    faults: list[Fault],
+    num_films: int,
+    options: DataCheckOptions,
+    reporter: Reporter,
+    has_findings: bool,
+    passed_over: Sequence[Column],
 ) -> None:
     faults = sorted(faults, key=lambda fault: not fault.breaks)
     if faults:
         title = f"{options.csv} ({counted(num_films, 'film')})"
         reporter.table(title, ("", "number", "what, what to do, and where"), list(map(_row, faults)))
     if options.json_path is not None:
-        content = {"num_films": num_films, "faults": [asdict(fault) for fault in faults]}
+        held = {column.name: column.holds for column in passed_over}
+        content = {"num_films": num_films, "faults": [asdict(fault) for fault in faults], "passed_over": held}
         write_text(options.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         reporter.result(f"Wrote {options.json_path}.")
     if options.fix is not None:

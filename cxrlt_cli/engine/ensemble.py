@@ -11,11 +11,11 @@ import numpy as np
 import yaml
 from torch import Tensor
 
-from cxrlt_cli.config import EnsembleOptions
+from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data import parquet
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.data.outputs import require_table
-from cxrlt_cli.data.table import LabelTable, Texts, read_labels
+from cxrlt_cli.data.table import LabelTable, Texts, read_exclusions, read_labels
 from cxrlt_cli.engine.cache import film_source, keep_films
 from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.films import FilmList
@@ -23,7 +23,7 @@ from cxrlt_cli.engine.infer import films_csv, ids_to_predict, normal_finding, pl
 from cxrlt_cli.engine.launch import launch, writing
 from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.reporting import Reporter, tell_exclusions, tell_needless
 from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
@@ -142,8 +142,16 @@ def _read(options: EnsembleOptions, reporter: Reporter) -> Members:
         else:
             checkpoints.append(read_checkpoint(path, reporter))
             models[index] = from_checkpoint(checkpoints[-1], path)
-    if not models and options.tta != "none":
-        raise OptionError("--tta is of no use with prediction CSVs alone.", "Pass checkpoints, or leave it out.")
+    needless = changed(options) & {"tta", "image_dir", "cache", "links", "max_pixels"}
+    if not models and needless:
+        raise OptionError(
+            f"{flags(options, needless)} is of no use with prediction CSVs alone: no film is read.",
+            "Pass checkpoints, or leave it out.",
+        )
+    if len(options.members) == 1 and options.tta == "none" and options.merge != "rank":
+        tell_needless(reporter, options, ["weights", "merge"], "there is one member, and one view")
+    if not options.fit:
+        tell_needless(reporter, options, ["patient_column"], "only --fit looks at patients")
     csv = films_csv(options.csv, checkpoints, reporter) if models else options.csv
     return Members(options.members, models, files, csv)
 
@@ -192,7 +200,7 @@ def _predict(
     files = {}
     for index, file in members.files.items():
         if members.csv is None:
-            require_same("film", ids, file.ids, names[0], names[index])
+            require_same("film", members.files[0].ids, file.ids, names[0], names[index])
         else:
             missing = sorted(set(ids) - set(file.ids))
             if missing:
@@ -235,12 +243,21 @@ def _look(
 def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, list[Path]]:
     """Which films to write, and where they are if they have to be read."""
     if members.csv is None:
-        return members.files[0].ids, []
+        return _without_excluded(members.files[0].ids, options, reporter), []
     if members.models:
         films = FilmList.of(options, members.csv, reporter)
         (ids,) = films.stretches([films.number])
         return ids, films.paths(ids)
     return ids_to_predict(options, members.csv, reporter), []
+
+
+def _without_excluded(ids: Texts, options: EnsembleOptions, reporter: Reporter) -> Texts:
+    excluded = read_exclusions(options.exclude, options.id_column)
+    tell_exclusions(reporter, excluded, ids)
+    kept = ids[[film not in excluded for film in ids]]
+    if len(kept) == 0:
+        raise DataError("--exclude leaves no film of the members.")
+    return kept
 
 
 def _truth(options: EnsembleOptions, members: Members, findings: Sequence[str], known: Sequence[str]) -> LabelTable:
@@ -255,6 +272,7 @@ def _truth(options: EnsembleOptions, members: Members, findings: Sequence[str], 
         patient_column=options.patient_column,
         findings=findings,
         needs_patients=False,
+        excluded=read_exclusions(options.exclude, options.id_column),
     )
     if truth.counts.sum() == 0:
         raise DataError(f"{members.csv} has no positive label, so --fit has nothing to choose by.")

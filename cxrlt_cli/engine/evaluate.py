@@ -1,7 +1,7 @@
 """Predictions and true labels to scores. Imports no torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.bootstrap import Resampled, resample
 from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.data.columns import judged_columns
 from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_labels
 from cxrlt_cli.engine.report import Judged, write_report
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, tell_exclusions
@@ -51,7 +52,10 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     assert csv is not None, "given, or found"
     if len(files) == 2:
         files = _shared(files, options, reporter)
-    truth, has_patients = _read_truth(options, csv, files[0])
+    excluded = read_exclusions(options.exclude, options.id_column)
+    truth, has_patients = _read_truth(options, csv, files[0], excluded)
+    tell_exclusions(reporter, excluded, truth.left_out)
+    _tell_not_predicted(options, csv, files[0], excluded, reporter)
     aligned = [
         _align(file, truth, csv, options, path, reporter) for file, path in zip(files, options.predictions, strict=True)
     ]
@@ -114,13 +118,31 @@ def _shared(files: Sequence[Predictions], options: EvaluateOptions, reporter: Re
     alone = len(first.ids) + len(second.ids) - 2 * len(ids)
     odd = sorted(set(first.findings) ^ set(second.findings))
     if alone:
-        reporter.warn(f"{counted(alone, 'film')} stand in one of {names} alone, and are left out.")
+        lone = sorted(set(first.ids) ^ set(second.ids))
+        _leave_out(f"{counted(alone, 'film')} {_stand(alone)} in one of {names} alone", lone, options, reporter)
     if odd:
         reporter.warn(f"Findings of one of {names} alone are left out: {listed(odd, 40)}.")
     return [file.select(findings).rows(ids) for file in files]
 
 
-def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) -> tuple[LabelTable, bool]:
+def _leave_out(what: str, films: Sequence[str], options: EvaluateOptions, reporter: Reporter) -> None:
+    """Warn of films that cannot be scored; raises DataError where ``--missing`` does not ask for that."""
+    if options.missing == "error":
+        raise DataError(
+            f"{what}: {listed(films)}.",
+            "Predict them. Scores of the others alone are scores of other films, often too good: for those, pass "
+            "--missing leave-out.",
+        )
+    reporter.warn(f"{what}, and so are not scored: {listed(films)}.")
+
+
+def _stand(number: int) -> str:
+    return "stands" if number == 1 else "stand"
+
+
+def _read_truth(
+    options: EvaluateOptions, path: Path, predictions: Predictions, excluded: Collection[str]
+) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
     if path == options.csv and options.by is not None and options.by not in columns:
@@ -135,9 +157,30 @@ def _read_truth(options: EvaluateOptions, path: Path, predictions: Predictions) 
             f"Its columns are {listed(list(columns), 40)}.",
         )
     table = read_labels(
-        path, id_column=options.id_column, patient_column=options.patient_column, findings=shared, needs_patients=False
+        path,
+        id_column=options.id_column,
+        patient_column=options.patient_column,
+        findings=shared,
+        needs_patients=False,
+        excluded=excluded,
     )
     return table, options.patient_column in columns
+
+
+def _tell_not_predicted(
+    options: EvaluateOptions, csv: Path, predictions: Predictions, excluded: Collection[str], reporter: Reporter
+) -> None:
+    """Warn of findings with labels that nobody predicted: they lower no mean."""
+    if options.findings is not None:
+        return
+    frame = read_csv(csv)
+    frame = frame[~frame[options.id_column].isin(list(excluded))]
+    apart = (options.id_column, options.patient_column, options.by or "")
+    columns = judged_columns(frame, apart)
+    names = [column.name for column in columns if column.kind == "finding" and not column.why]
+    lost = [name for name in names if name not in predictions.findings]
+    if lost:
+        reporter.warn(f"Labelled in {csv}, but not predicted, so not scored: {listed(lost, 40)}.")
 
 
 def _align(
@@ -157,9 +200,16 @@ def _align(
     left_out = [name for name in wanted if name not in findings]
     if left_out:
         reporter.warn(f"Not scored, since {csv} has no such column: {listed(left_out, 40)}.")
-    excluded = read_exclusions(options.exclude, options.id_column)
-    tell_exclusions(reporter, excluded, truth.ids)
-    truth = truth.without(excluded)
+    decided = [
+        name
+        for name, column in zip(predictions.findings, predictions.probabilities.T, strict=True)
+        if name in findings and np.isin(column, (0, 1)).all()
+    ]
+    if decided:
+        reporter.warn(
+            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, of which AP and AUROC say little. Score "
+            "the probabilities that they were made of."
+        )
     row = {film: index for index, film in enumerate(truth.ids)}
     ids = [film for film in predictions.ids if film in row]
     if not ids:
@@ -167,7 +217,10 @@ def _align(
             f"{path} and {csv} share no film.", "Check --id-column, and whether ids end in .png in both."
         )  # fmt: skip
     if len(ids) < len(truth):
-        reporter.warn(f"{len(truth) - len(ids):,} of the {len(truth):,} films of {csv} have no prediction.")
+        known = set(predictions.ids)
+        lost = [film for film in truth.ids if film not in known]
+        what = f"{path} has no prediction for {len(lost):,} of the {len(truth):,} films of {csv}"
+        _leave_out(what, lost, options, reporter)
     if len(ids) < len(predictions.ids):
         reporter.warn(
             f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label."
@@ -253,7 +306,7 @@ def _groups(judged: Judged, csv: Path, options: EvaluateOptions, reporter: Repor
 
 def _frequencies(options: EvaluateOptions, predictions: Predictions) -> Floats:
     assert options.train_csv is not None
-    train, _ = _read_truth(options, options.train_csv, predictions)
+    train, _ = _read_truth(options, options.train_csv, predictions, ())
     missing = [name for name in predictions.findings if name not in train.space.findings]
     if missing:
         raise DataError(f"--train-csv {options.train_csv} has no column {listed(missing)}.")

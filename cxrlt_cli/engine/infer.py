@@ -21,7 +21,7 @@ from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.engine.phantom import phantom_test_csv
 from cxrlt_cli.engine.predict import films_in_order, predict, rehearse, stretches
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions, tell_needless
 from cxrlt_cli.engine.room import require_room_for_table
 from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -49,6 +49,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
         require_table(options.decisions, "--decisions", inputs)
         if real(options.decisions) == real(options.out):
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
+    tell_needless(reporter, options, ["patient_column"], "predicting looks at no patient")
     with writing(options, ("--out", options.out), ("--decisions", options.decisions)):
         _infer(options, reporter)
 

@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cxrlt_cli.config import Options, changed, flags
+
 if TYPE_CHECKING:
     from cxrlt_cli.metrics import Comparison, Scores
 
@@ -119,6 +121,12 @@ def tell_exclusions(reporter: Reporter, excluded: Collection[str], films: Iterab
     if found < len(excluded):
         missing = len(excluded) - found
         reporter.warn(f"{counted(missing, 'id')} of --exclude {'is' if missing == 1 else 'are'} not among the films.")
+
+
+def tell_needless(reporter: Reporter, options: Options, names: Iterable[str], why: str) -> None:
+    """Say which of these options were given, and change nothing here."""
+    if given := changed(options) & set(names):
+        reporter.note(f"{flags(options, given)} changes nothing here: {why}.")
 
 
 def counted(number: int, one: str, many: str = "") -> str:

@@ -127,6 +127,9 @@ def check_head(architecture: Architecture) -> None:
     """Raise OptionError where the head and its options do not go together."""
     if architecture.head != "csra" and architecture.csra_heads != 1:
         raise OptionError(f"--csra-heads is of no use with --head {architecture.head}.", "Leave it out.")
+    known = TrainOptions.model_fields["csra_lambda"].default
+    if not architecture.head.startswith("csra") and architecture.csra_lambda != known:
+        raise OptionError(f"--csra-lambda is of no use with --head {architecture.head}.", "Leave it out.")
 
 
 def check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:

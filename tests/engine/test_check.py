@@ -139,7 +139,8 @@ PLANTED: dict[str, tuple[Plant, bool]] = {
     "labels that are -1": (cell(2, "Hernia", "-1.0"), True),
     "labels that are not 0, 1 or empty": (cell(2, "Hernia", "2"), True),
     "findings with a name that is refused": (add_column("=Bulla", "0"), True),
-    "findings that look like metadata": (add_column("Position", "1"), False),
+    "findings that look like metadata": (lambda frame, _: frame.__setitem__(
+        "Position", [str(row % 2) for row in range(len(frame))]), False),
     "columns of 0 and 1 that are not read as findings": (sexed, False),
     "columns that name findings instead of saying 0 and 1, not read": (add_column("Labels", "Hernia|Mass"), False),
     "findings of 1 and empty, without a 0": (lambda frame, _: frame.__setitem__(

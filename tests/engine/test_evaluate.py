@@ -56,7 +56,12 @@ def test_what_only_one_side_has_is_left_out_and_said(files: Path) -> None:
     extra = Predictions(np.append(kept.ids, "new.png"), kept.findings, np.vstack([kept.probabilities, [0.5] * 3]))
     extra.write(files / "p.csv")
     write_csv(files / "t.csv", ["ImageID", "Mass"], [(film, TRUTH[row, 1]) for row, film in enumerate(IDS)])
-    scores, recorder = run(files, csv=files / "t.csv")
+    with pytest.raises(
+        DataError, match=r"no prediction for 20 of the 60 films of .*: 40\.png, .* and 15 more"
+    ) as caught:
+        run(files, csv=files / "t.csv")
+    assert "--missing leave-out" in caught.value.hint
+    scores, recorder = run(files, csv=files / "t.csv", missing="leave-out")
     assert (scores.num_films, scores.num_patients) == (40, None)
     assert scores.findings[0].ap == average_precision_score(TRUTH[:40, 1], kept.probabilities[:, 1])
     assert "no such column: Normal, Hernia" in recorder.warnings[0]
@@ -130,7 +135,11 @@ def test_two_predictions_are_compared_on_what_both_have(files: Path) -> None:
     noise = 0.3 * better.probabilities + 0.7 * np.random.default_rng(1).random(better.probabilities.shape)
     worse = Predictions(better.ids[::-1], better.findings[::-1], noise[::-1, ::-1])
     worse.rows(IDS[5:]).write(files / "q.csv")
-    scores, recorder = run(files, predictions=[files / "p.csv", files / "q.csv"], json=files / "s.json")
+    both: dict[str, Any] = {"predictions": [files / "p.csv", files / "q.csv"]}
+    with pytest.raises(DataError, match=r"5 films stand in one of .* alone: 0\.png, 1\.png"):
+        run(files, **both)
+    both["missing"] = "leave-out"
+    scores, recorder = run(files, **both, json=files / "s.json")
     assert scores.num_films == 55
     assert "5 films stand in one of" in recorder.warnings[0]
     comparison = recorder.comparisons[0]
@@ -144,7 +153,7 @@ def test_two_predictions_are_compared_on_what_both_have(files: Path) -> None:
     same, _ = run(files, predictions=[files / "p.csv", files / "p.csv"])
     assert same.comparison is not None
     assert (same.comparison.ap_difference, same.comparison.p_better) == (0, 0.5)
-    assert run(files, predictions=[files / "p.csv", files / "q.csv"], bootstrap=0)[0].comparison is not None
+    assert run(files, **both, bootstrap=0)[0].comparison is not None
 
 
 def test_groups_are_scored_apart(files: Path) -> None:
@@ -163,3 +172,32 @@ def test_groups_are_scored_apart(files: Path) -> None:
     assert groups["PA"]["findings"][1]["frequency"] == scores.findings[1].frequency
     with pytest.raises(DataError, match="no column 'Age'"):
         run(files, csv=csv, by="Age")
+
+
+def test_decisions_are_no_probabilities(files: Path) -> None:
+    read = Predictions.read(files / "p.csv")
+    Predictions(read.ids, read.findings, np.round(read.probabilities)).write(files / "d.csv")
+    _, recorder = run(files, predictions=[files / "d.csv"])
+    assert any("d.csv holds 0 and 1 alone for Normal, Mass, Hernia: decisions" in line for line in recorder.warnings)
+    assert not any("decisions" in line for line in run(files)[1].warnings)
+
+
+def test_findings_that_nobody_predicted_are_told(files: Path) -> None:
+    read = Predictions.read(files / "p.csv")
+    read.select(["Normal"]).write(files / "p.csv")
+    assert "not predicted, so not scored: Hernia, Mass" in run(files)[1].warnings[0]
+    assert run(files, findings="Normal")[1].warnings == []
+
+
+def test_a_german_excel_says_the_same(files: Path) -> None:
+    """Semicolons and decimal commas, in labels and in predictions; patients as floats."""
+    expected, _ = run(files)
+    for name in ("truth.csv", "p.csv"):
+        cells = [line.split(",") for line in (files / name).read_text().splitlines()]
+        if name == "truth.csv":
+            cells = [cells[0], *([film, f"{patient}.0", *rest] for film, patient, *rest in cells[1:])]
+        rows = [[cell if index == 0 else cell.replace(".", ",") for index, cell in enumerate(row)] for row in cells]
+        (files / name).write_text("\n".join(";".join(row) for row in rows))
+    assert ";0," in (files / "p.csv").read_text()
+    scores, _ = run(files)
+    assert scores == expected
