@@ -1,6 +1,9 @@
+import json
+import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ from typer.testing import CliRunner
 
 from cxrlt_cli import __version__
 from cxrlt_cli.cli.app import app
+from tests.helpers import write_csv
 
 CONTRACT = {
     "train": """config seed quiet debug device precision workers batch-size out dry-run csv image-dir id-column
@@ -159,3 +163,16 @@ def test_the_whole_way_train_finetune_infer_evaluate(labels: Path, tmp_path: Pat
     code, _, err = run("train", "--config", first / "run.yaml", "--out", first)
     assert code == 2
     assert "holds a run already" in err
+
+
+def test_outputs_of_a_command_without_streams_and_into_a_pipe(tmp_path: Path) -> None:
+    write_csv(tmp_path / "p.csv", ["ImageID", "Mass"], [[f"f{row}.png", row / 9] for row in range(9)])
+    labels = [[f"f{row}.png", row, row % 2] for row in range(9)]
+    write_csv(tmp_path / "truth.csv", ["ImageID", "PatientID", "Mass"], labels)
+    os.mkfifo(tmp_path / "pipe")
+    command = f"{sys.executable} -m cxrlt_cli evaluate p.csv --csv truth.csv --bootstrap 0 --json pipe <&- >&- 2>&-"
+    with ThreadPoolExecutor() as pool:
+        scores = pool.submit((tmp_path / "pipe").read_text)
+        assert subprocess.run(command, shell=True, cwd=tmp_path, timeout=60, check=False).returncode == 0
+        assert json.loads(scores.result(10))["num_films"] == 9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "pipe", "truth.csv"]
