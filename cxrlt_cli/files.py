@@ -179,6 +179,9 @@ def require_file(path: Path, flag: str, inputs: Iterable[Path | None] = ()) -> N
     if path.is_dir():
         raise OptionError(f"{flag} {path} is a folder; it names a file.")
     if is_stream(path):
+        number = _descriptor(path)
+        if not (os.access(path, os.W_OK) if number is None else _is_open(number)):
+            raise OptionError(f"{flag} {path} cannot be written to.", "Pass another path.")
         return
     target = real(path)
     if target.is_symlink():

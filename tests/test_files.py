@@ -98,6 +98,13 @@ def test_dev_stdout_is_what_is_open_there(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == "before\nscores\nafter\n"
 
 
+def test_a_number_that_nothing_is_open_at_is_told_before_any_work() -> None:
+    with pytest.raises(OptionError, match="--json /dev/fd/987654 cannot be written to"):
+        require_file(Path("/dev/fd/987654"), "--json")
+    with pytest.raises(OptionError, match="cannot be written"):
+        write_text(Path("/dev/fd/987654"), "x")
+
+
 def test_links_are_followed_and_stay(tmp_path: Path) -> None:
     (tmp_path / "far").mkdir()
     (tmp_path / "far" / "there.txt").write_text("old")

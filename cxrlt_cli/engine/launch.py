@@ -91,10 +91,13 @@ def num_processes(options: ComputeOptions, environment: Mapping[str, str], num_g
 
 
 def writing(options: ComputeOptions, *outputs: tuple[str, Path | None]) -> AbstractContextManager[None]:
-    """``engine.writing.alone`` for a command that may be one of several processes, of which the first writes."""
+    """``engine.writing.alone`` for a command that may be one of several processes, of which the first writes.
+
+    Several machines that were started one by one do not know yet which is the first: they take no lock.
+    """
     plan = topology(options, os.environ, torch.cuda.device_count())
-    rank = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))
-    return nullcontext() if options.dry_run or (plan.kind == "join" and rank != "0") else alone(*outputs)
+    others = plan.kind == "join" and os.environ.get("RANK", os.environ.get("SLURM_PROCID")) != "0"
+    return nullcontext() if options.dry_run or others or plan.num_nodes > 1 else alone(*outputs)
 
 
 def launch(

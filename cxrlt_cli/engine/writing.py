@@ -1,7 +1,7 @@
 """One command at a time writes to a file or a folder: of two that are started together, the second is told so."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ def alone(*outputs: tuple[str, Path | None]) -> Iterator[None]:
     with ExitStack() as stack:
         for flag, path in files:
             target = real(path)
+            stack.callback(_remove_empty, [folder for folder in target.parents if not folder.exists()])
             target.parent.mkdir(parents=True, exist_ok=True)
             told = f"{flag} {path}: another command is writing there."
             stack.enter_context(held(target.with_name(f".{target.name}.lock"), told))
@@ -29,6 +30,13 @@ def alone(*outputs: tuple[str, Path | None]) -> Iterator[None]:
         for _, path in files:
             for rows in partial_paths(path):
                 rows.unlink(missing_ok=True)
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Those that were made for a file that never came, the innermost first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def partial_paths(path: Path) -> tuple[Path, Path]:

@@ -1,7 +1,10 @@
+import json
+import os
 import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from typer.testing import CliRunner
 
 from cxrlt_cli import __version__
 from cxrlt_cli.cli.app import app
+from tests.helpers import write_csv
 
 CONTRACT = {
     "train": """config seed quiet debug device precision workers batch-size out dry-run csv image-dir id-column
@@ -177,3 +181,16 @@ def test_sigusr1_ends_no_command() -> None:
     """It asks a training to keep its state; before that listens, and in other commands, there is none."""
     done = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [f"cxrlt {__version__}", "still here"], done.stderr
+
+
+def test_outputs_of_a_command_without_streams_and_into_a_pipe(tmp_path: Path) -> None:
+    write_csv(tmp_path / "p.csv", ["ImageID", "Mass"], [[f"f{row}.png", row / 9] for row in range(9)])
+    labels = [[f"f{row}.png", row, row % 2] for row in range(9)]
+    write_csv(tmp_path / "truth.csv", ["ImageID", "PatientID", "Mass"], labels)
+    os.mkfifo(tmp_path / "pipe")
+    command = f"{sys.executable} -m cxrlt_cli evaluate p.csv --csv truth.csv --bootstrap 0 --json pipe <&- >&- 2>&-"
+    with ThreadPoolExecutor() as pool:
+        scores = pool.submit((tmp_path / "pipe").read_text)
+        assert subprocess.run(command, shell=True, cwd=tmp_path, timeout=60, check=False).returncode == 0
+        assert json.loads(scores.result(10))["num_films"] == 9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "pipe", "truth.csv"]

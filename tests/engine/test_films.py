@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
@@ -187,6 +188,18 @@ def test_links_out_of_the_folder_are_refused_when_asked(labels: Path, tmp_path: 
     wanted = r"2 of 4 films cannot be read:\n.*far: does not exist\n.*out\.png: is a link out of"
     with pytest.raises(DataError, match=wanted):
         FilmList.of(options.model_copy(update={"links": "refuse"}), csv, Recorder())
+
+
+def test_a_list_knows_itself_again_by_its_films_and_where_they_are(tmp_path: Path) -> None:
+    for film in ("a/f0.png", "a/f1.png", "b/other.png"):
+        (tmp_path / film).parent.mkdir(exist_ok=True)
+        (tmp_path / film).write_bytes(b"x")
+    csv = write_csv(tmp_path / "films.csv", ["ImageID"], [["f0"], ["f1.png"]])
+    options = ComputeOptions(csv=csv, image_dir=tmp_path)
+    first = FilmList.of(options, csv, Recorder()).to_json()
+    assert json.loads(json.dumps(first)) == FilmList.of(options, csv, Recorder()).to_json()
+    (tmp_path / "a" / "f1.png").rename(tmp_path / "b" / "f1.png")
+    assert FilmList.of(options, csv, Recorder()).to_json() != first
 
 
 @pytest.mark.parametrize("where", ["csv", "val_csv"])

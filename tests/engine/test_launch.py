@@ -20,7 +20,7 @@ from cxrlt_cli.config import ComputeOptions, EnsembleOptions, InferOptions, OodO
 from cxrlt_cli.data.table import read_ids
 from cxrlt_cli.engine.ensemble import ensemble
 from cxrlt_cli.engine.infer import infer
-from cxrlt_cli.engine.launch import Topology, launch, num_processes, topology
+from cxrlt_cli.engine.launch import Topology, launch, num_processes, topology, writing
 from cxrlt_cli.engine.ood import ood
 from cxrlt_cli.engine.train import train
 from cxrlt_cli.errors import OptionError, WorkerError
@@ -82,6 +82,33 @@ def test_contradictions_are_told(
 )
 def test_how_many_compute(options: dict[str, Any], environment: dict[str, str], number: int) -> None:
     assert num_processes(ComputeOptions.model_validate(options), environment, 0) == number
+
+
+@pytest.mark.parametrize(
+    ("changes", "environment", "locks"),
+    [
+        ({}, {}, True),
+        ({"processes": 2}, {}, True),
+        ({"dry_run": True}, {}, False),
+        ({"processes": 2, **NODES}, {}, False),
+        ({}, {**TORCHRUN, "RANK": "0"}, True),
+        ({}, {**TORCHRUN, "RANK": "1"}, False),
+        ({}, {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}, True),
+        ({}, {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, False),
+    ],
+)
+def test_one_process_of_a_command_has_the_lock(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    environment: dict[str, str],
+    locks: bool,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    options = ComputeOptions.model_validate({"device": "cpu", **changes})
+    with writing(options, ("--out", tmp_path / "p.csv")):
+        assert [path.name for path in tmp_path.iterdir()] == [".p.csv.lock"] * locks
 
 
 def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -> Any:

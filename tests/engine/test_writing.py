@@ -63,7 +63,11 @@ def test_a_second_one_is_told_and_nothing_is_left(tmp_path: Path) -> None:
                 pass
         with alone(("--out", out.with_name("q.csv"))):
             pass
-    assert list(out.parent.iterdir()) == []
+        assert list(out.parent.iterdir()) == [out.with_name(".p.csv.lock")]
+    assert list(tmp_path.iterdir()) == [tmp_path / "link.csv"]
+    with alone(("--out", out)):
+        out.touch()
+    assert list(out.parent.iterdir()) == [out]
 
 
 def test_rows_that_a_killed_command_left_go_with_what_they_were_for(tmp_path: Path) -> None:
