@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from cxrlt_cli.config import Options, OptionsT, about, flag
-from cxrlt_cli.errors import OptionError, explain
-from cxrlt_cli.names import meant, shown
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.names import meant, meant_path, shown
 
 PANELS = (
     "",
@@ -116,8 +116,10 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
 
     try:
         content = read_yaml(path)
+    except FileNotFoundError as error:
+        raise OptionError(f"--config {path} does not exist.{meant_path(path)}") from error
     except OSError as error:
-        raise explain(error) or OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
+        raise OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise OptionError(
             f"--config {path} is no valid YAML: {error}.", "It holds 'name: value', one a line."
