@@ -7,6 +7,7 @@ import typer
 
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
+from cxrlt_cli.cli.faults import Command
 from cxrlt_cli.cli.options import as_command, resolve
 from cxrlt_cli.errors import explain
 from cxrlt_cli.machine import keep_freed_memory, share_cores
@@ -71,7 +72,7 @@ def command(
 
         function = as_command(model, body)
         function.__doc__ = load.__doc__
-        parent.command(name or load.__name__, rich_help_panel=panel)(function)
+        parent.command(name or load.__name__, cls=Command, rich_help_panel=panel)(function)
         return load
 
     return register

@@ -52,7 +52,7 @@ def test_a_file_that_never_ends_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bad_value_names_its_flag_or_its_key(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"--lr-head = -1.*greater than 0"):
+    with pytest.raises(OptionError, match=r"--lr-head = -1.*above 0"):
         build(TrainOptions, {"lr_head": -1}, {})
     path = yaml_of(tmp_path, "loss: foo\n")
     with pytest.raises(OptionError, match=r"run\.yaml: loss = foo"):
