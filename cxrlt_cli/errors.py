@@ -15,10 +15,11 @@ cxrlt: exit code 1 and a traceback.
 
 import errno
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxrlt_cli.names import meant_path
+from cxrlt_cli.names import meant_path, nearest
 
 
 class CxrltError(Exception):
@@ -75,6 +76,22 @@ def listed(items: Sequence[object], shown: int = 5) -> str:
     """``a, b, c`` for a message, cut after ``shown`` items with the number of the rest."""
     text = ", ".join(str(item) for item in items[:shown])
     return f"{text} and {len(items) - shown} more" if len(items) > shown else text
+
+
+def missing_column(
+    path: Path | str, column: str, columns: Sequence[str], flag: str = "--id-column", default: str = "ImageID"
+) -> DataError:
+    """That a file has no such column, with the nearest that it has.
+
+    Where the user named the column already, it is the files of a command that call it differently.
+    """
+    near = nearest(column, columns)
+    message = f"{path} has no column '{column}' (it has {listed(columns, 8)}).{f' Meant: {near}?' if near else ''}"
+    if column == default:
+        return DataError(message, f"Pass {flag} {shlex.quote(near)}." if near else f"Pass {flag}.")
+    return DataError(
+        message, f"{flag} {shlex.quote(column)} holds for all files of a command: rename the column in this one."
+    )
 
 
 def explain(error: BaseException) -> CxrltError | None:

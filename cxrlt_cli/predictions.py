@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from cxrlt_cli.data.outputs import write_table
 from cxrlt_cli.data.table import HINT_ON_IDS, Texts, check_findings, read_csv
-from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 
 OOD_SCORE = "ood_score"  # a column that is no finding
@@ -54,8 +54,7 @@ class Predictions:
         path = Path(path)
         frame = read_csv(path)
         if id_column not in frame.columns:
-            has = listed(list(frame.columns), 8)
-            raise DataError(f"{path} has no column '{id_column}' (it has {has}).", "Pass --id-column.")
+            raise missing_column(path, id_column, list(frame.columns))
         ids = frame.pop(id_column).to_numpy(object)
         frame = frame.drop(columns=OOD_SCORE, errors="ignore")
         if frame.shape[1] == 0:

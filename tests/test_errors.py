@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cxrlt_cli import errors
-from cxrlt_cli.errors import CxrltError, DataError, FilmError, OptionError, explain, listed
+from cxrlt_cli.errors import CxrltError, DataError, FilmError, OptionError, explain, listed, missing_column
 
 
 @pytest.mark.parametrize(("name", "code"), [
@@ -109,6 +109,15 @@ def test_a_home_that_cannot_be_made_is_told_with_what_to_set(home: str) -> None:
     assert done.returncode == 2, done.stderr
     assert done.stderr.startswith("Error: ")
     assert "set XDG_CACHE_HOME" in done.stderr
+
+
+def test_a_missing_column_is_told_with_the_nearest_and_the_flag_where_it_was_not_passed() -> None:
+    error = missing_column("a.csv", "ImageID", ["Image Index", "imageid", "Mass"])
+    assert error.message == "a.csv has no column 'ImageID' (it has Image Index, imageid, Mass). Meant: imageid?"
+    assert error.hint == "Pass --id-column imageid."
+    assert missing_column("a.csv", "ImageID", ["x"]).hint == "Pass --id-column."
+    passed = missing_column("p.csv", "Image Index", ["ImageID", "Mass"])
+    assert passed.hint == "--id-column 'Image Index' holds for all files of a command: rename the column in this one."
 
 
 def test_what_is_not_known_is_a_bug() -> None:

@@ -28,7 +28,7 @@ from cxrlt_cli.engine.label_faults import (
     vocabulary,
 )
 from cxrlt_cli.engine.reporting import Reporter, counted
-from cxrlt_cli.errors import DataError, FilmError, OptionError
+from cxrlt_cli.errors import DataError, FilmError, OptionError, missing_column
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
@@ -47,8 +47,7 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         require_table(options.fix, "--fix", inputs)
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
-        has = ", ".join(list(frame.columns)[:8])
-        raise DataError(f"{options.csv} has no column '{options.id_column}' (it has {has}).", "Pass --id-column.")
+        raise missing_column(options.csv, options.id_column, list(frame.columns))
     excluded = read_exclusions(options.exclude, options.id_column)
     frame = frame[~frame[options.id_column].isin(list(excluded))]
     faults = [*rows(frame, options), *labels(frame, options)]

@@ -12,12 +12,13 @@ from cxrlt_cli.config import Options, flag
 from cxrlt_cli.errors import OptionError
 
 MODELS: list[type[Options]] = [
-    model for _, model in inspect.getmembers(config, inspect.isclass) if issubclass(model, Options)
+    model for model in vars(config).values() if inspect.isclass(model) and issubclass(model, Options)
 ]
 WRONG: list[Any] = ["wrong!", "", -(10**9), 10**30, 1.5, float("nan"), float("inf"), True, None, [], ["a", "a"], [[1]],
                     {}, {"a": {"b": 1}}, {1: 2}, "a=1,a=2", "a", b"x", "x" * 500, object()]  # fmt: skip
 FOREIGN = ("Value error", "Input should", "Field required", "valid string", "validation", "pydantic", "Extra inputs")
-COMMANDS = {"train": config.TrainOptions, "finetune": config.FinetuneOptions, "infer": config.InferOptions,
+COMMANDS: dict[str, type[Options]] = {
+            "train": config.TrainOptions, "finetune": config.FinetuneOptions, "infer": config.InferOptions,
             "ensemble": config.EnsembleOptions, "ood": config.OodOptions, "evaluate": config.EvaluateOptions,
             "data check": config.DataCheckOptions, "data cache": config.DataCacheOptions,
             "data phantom": config.DataPhantomOptions, "models export": config.ModelsExportOptions}  # fmt: skip
