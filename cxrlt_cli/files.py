@@ -24,8 +24,16 @@ _STALE = 24 * 3600  # seconds without a change, after which nobody on another ma
 
 
 def cache_root() -> Path:
-    """Where what can be made or fetched again is kept: below the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cxrlt"
+    """Where what can be made or fetched again is kept: below the user's cache folder.
+
+    Raises OptionError where the user has no folder of his own.
+    """
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "cxrlt"
+    try:
+        return Path.home() / ".cache" / "cxrlt"
+    except RuntimeError as error:
+        raise OptionError("This user has no home folder.", "Set XDG_CACHE_HOME to a folder that is kept.") from error
 
 
 @contextmanager

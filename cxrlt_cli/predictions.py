@@ -12,9 +12,9 @@ from scipy.special import expit, logit
 
 from cxrlt_cli.data.columns import is_nameless
 from cxrlt_cli.data.outputs import write_table
-from cxrlt_cli.data.table import Texts, check_findings, check_id, hint_on_id_column, read_csv
+from cxrlt_cli.data.table import Texts, check_findings, check_id, read_csv
 from cxrlt_cli.data.values import number_of
-from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.names import fault_of_name, shown
 
 OOD_SCORE = "ood_score"  # a column that is no finding
@@ -57,8 +57,7 @@ class Predictions:
         path = Path(path)
         frame = read_csv(path)
         if id_column not in frame.columns:
-            has = listed(list(frame.columns), 8)
-            raise DataError(f"{path} has no column '{id_column}' (it has {has}).", hint_on_id_column(id_column))
+            raise missing_column(path, id_column, list(frame.columns))
         ids = frame.pop(id_column).to_numpy(object)
         frame = frame.drop(columns=OOD_SCORE, errors="ignore")
         if frame.shape[1] == 0:

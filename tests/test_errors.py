@@ -1,12 +1,15 @@
 import errno
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from cxrlt_cli import errors
-from cxrlt_cli.errors import CxrltError, DataError, FilmError, OptionError, explain, listed
+from cxrlt_cli.errors import CxrltError, DataError, FilmError, OptionError, explain, listed, missing_column
 
 
 @pytest.mark.parametrize(("name", "code"), [
@@ -58,6 +61,63 @@ def test_memory_is_the_users_matter() -> None:
     assert (gpu.exit_code, worker.exit_code) == (5, 5)
     assert "--batch-size" in gpu.hint
     assert "--workers" in worker.hint
+
+
+@pytest.mark.parametrize("number", sorted(set(errno.errorcode) - {errno.ENOENT}))
+def test_whatever_the_system_refuses_of_a_file_names_it_and_a_way_out(number: int) -> None:
+    known = explain(OSError(number, "no", "/data/labels.csv"))
+    assert known is not None
+    assert "/data/labels.csv" in known.message
+    assert known.hint
+
+
+@pytest.mark.parametrize("error", [
+    OSError(errno.EMFILE, "Too many open files"), RuntimeError("received 0 items of ancdata"),
+    RuntimeError("unable to open shared memory object </torch_1> in read-write mode: Too many open files (24)"),
+])  # fmt: skip
+def test_few_file_handles_are_told_with_two_ways_out(error: Exception) -> None:
+    known = explain(error)
+    assert known is not None
+    assert "open at once" in known.message
+    assert "--workers" in known.hint
+    assert "ulimit -n" in known.hint
+
+
+def test_a_file_that_is_not_there_is_told_with_the_nearest_that_is(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").touch()
+    known = explain(FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "lables.csv")))
+    assert known is not None
+    assert known.message == f"{tmp_path / 'lables.csv'} does not exist. Meant: labels.csv?"
+
+
+def test_a_folder_that_is_gone_from_under_a_command_is_told(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from cxrlt_cli.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "data", "phantom", "x", "--films", "40"]
+    done = subprocess.run(command, cwd=tmp_path / "gone", capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (
+        2,
+        "Error: The folder that this command was started in is gone.",
+    )
+
+
+@pytest.mark.parametrize("home", ["/proc/none", "/dev/null"])
+def test_a_home_that_cannot_be_made_is_told_with_what_to_set(home: str) -> None:
+    env = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    command = [sys.executable, "-m", "cxrlt_cli", "train"]
+    done = subprocess.run(command, env={**env, "HOME": home}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: ")
+    assert "set XDG_CACHE_HOME" in done.stderr
+
+
+def test_a_missing_column_is_told_with_the_nearest_and_the_flag_where_it_was_not_passed() -> None:
+    error = missing_column("a.csv", "ImageID", ["Image Index", "imageid", "Mass"])
+    assert error.message == "a.csv has no column 'ImageID' (it has Image Index, imageid, Mass). Meant: imageid?"
+    assert error.hint == "Pass --id-column imageid."
+    assert missing_column("a.csv", "ImageID", ["x"]).hint == "Pass --id-column."
+    passed = missing_column("p.csv", "Image Index", ["ImageID", "Mass"])
+    assert passed.hint == "--id-column 'Image Index' holds for all files of a command: rename the column in this one."
 
 
 def test_what_is_not_known_is_a_bug() -> None:

@@ -8,6 +8,7 @@ import typer
 
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
+from cxrlt_cli.cli.faults import Command
 from cxrlt_cli.cli.options import as_command, resolve
 from cxrlt_cli.cli.repeated import Command, remarks
 from cxrlt_cli.errors import explain

@@ -13,9 +13,10 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from cxrlt_cli.cli.faults import told
 from cxrlt_cli.config import Options, OptionsT, about, flag
-from cxrlt_cli.errors import OptionError, explain
-from cxrlt_cli.names import meant, shown
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.names import meant, meant_path, shown
 
 PANELS = (
     "",
@@ -92,19 +93,20 @@ def build(
     try:
         return model.model_validate({aliases[name]: value for name, value in merged.items()})
     except ValidationError as error:
-        problems = []
+        lines = []
+        by_key: dict[str, list[Any]] = {}
         for problem in error.errors():
-            key = str(problem["loc"][0]) if problem["loc"] else ""
+            by_key.setdefault(str(problem["loc"][0]) if problem["loc"] else "", []).append(problem)
+        for key, problems in by_key.items():
             name = next((name for name, alias in aliases.items() if alias == key), key)
             if not name:
-                problems.append(problem["msg"].removeprefix("Value error, "))
-            elif problem["type"] == "missing":
-                problems.append(f"{flag(model, name)} is missing.")
+                lines += [str(problem["ctx"]["error"]) for problem in problems]
+            elif problems[0]["type"] == "missing":
+                lines.append(f"{flag(model, name)} is missing.")
             else:
                 where = f"{config}: {name}" if name in configured and name not in typed else flag(model, name)
-                reason = problem["msg"].removeprefix("Value error, ")
-                problems.append(f"{where} = {problem['input']}: {reason}.")
-        raise OptionError("\n".join(dict.fromkeys(problems))) from error
+                lines.append(told(where, problems))
+        raise OptionError("\n".join(lines)) from error
 
 
 def read_config(model: type[Options], path: Path) -> dict[str, Any]:
@@ -116,8 +118,10 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
 
     try:
         content = read_yaml(path)
+    except FileNotFoundError as error:
+        raise OptionError(f"--config {path} does not exist.{meant_path(path)}") from error
     except OSError as error:
-        raise explain(error) or OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
+        raise OptionError(f"--config {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise OptionError(
             f"--config {path} is no valid YAML: {error}.", "It holds 'name: value', one a line."

@@ -20,7 +20,7 @@ from cxrlt_cli.data.columns import LISTS, Column, judged_columns, nameless, requ
 from cxrlt_cli.data.patients import LOST, read_patients
 from cxrlt_cli.data.rows import read_rows, require_single
 from cxrlt_cli.data.values import is_float
-from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 
@@ -127,7 +127,7 @@ def read_labels(
     its digits, a value that is no label.
     """
     frame = read_csv(path)
-    out = _column(frame, path, id_column, hint_on_id_column(id_column))
+    out = _column(frame, path, id_column)
     mask = np.array([film in excluded for film in out], bool)
     frame, out = frame[~mask], out[mask]
     if mask.all() and len(out):
@@ -136,7 +136,8 @@ def read_labels(
     patients = read_patients(frame, str(path), id_column, patient_column, needs_patients=needs_patients)
     columns = judged_columns(frame, (id_column, patient_column), findings)
     for name in findings or ():
-        _column(frame, path, name, "Check --findings.")
+        if name not in frame.columns:
+            raise missing_column(path, name, list(frame.columns), "--findings", name)
     read = {column.name: column for column in columns if column.kind == "finding"}
     passed_over = tuple(column for column in columns if column.kind != "finding")
     if not read:
@@ -163,7 +164,7 @@ def read_exclusions(paths: Iterable[Path], id_column: str = "ImageID") -> set[st
     """The ids that any of these CSVs lists."""
     excluded: set[str] = set()
     for path in paths:
-        excluded.update(_column(read_csv(path), path, id_column, hint_on_id_column(id_column)))
+        excluded.update(_column(read_csv(path), path, id_column))
     return excluded
 
 
@@ -209,7 +210,7 @@ def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[s
     rows = read_rows(path)
     _, header = next(rows)
     if id_column not in header:
-        raise _without_column(path, header, id_column, hint_on_id_column(id_column))
+        raise missing_column(path, id_column, header)
     column = header.index(id_column)
     hashes: list[NDArray[np.uint64]] = []
     while chunk := list(islice(rows, size)):
@@ -246,18 +247,14 @@ def _tell_doubled(path: Path, column: int, suspects: set[int]) -> None:
             seen[film] = number
 
 
-def _column(frame: pd.DataFrame, path: Path, name: str, hint: str) -> Texts:
-    if name not in frame.columns:
-        raise _without_column(path, frame.columns, name, hint)
-    return frame[name].to_numpy(object)
-
-
-def _without_column(path: Path, names: Iterable[str], name: str, hint: str) -> DataError:
-    return DataError(f"{path} has no column '{name}' (it has {listed(list(names), 8)}).", hint)
+def _column(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
+    if id_column not in frame.columns:
+        raise missing_column(path, id_column, list(frame.columns))
+    return frame[id_column].to_numpy(object)
 
 
 def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
-    ids = _column(frame, path, id_column, hint_on_id_column(id_column))
+    ids = _column(frame, path, id_column)
     if len(ids) == 0:
         raise DataError(f"{path} has a header but no row.", "It needs one row a film.")
     seen: dict[str, int] = {}
@@ -268,11 +265,6 @@ def _ids(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
             raise DataError(f"{where} holds '{film}', as row {seen[film]} does.", "Keep one row a film.")
         seen[film] = row
     return ids
-
-
-def hint_on_id_column(name: str) -> str:
-    """The way out where a file has no such column."""
-    return f"--id-column names the column of ids, one for all files; here it is '{name}'."
 
 
 def check_id(film: str, path: Path, row: int, id_column: str) -> None:

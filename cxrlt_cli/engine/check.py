@@ -15,7 +15,7 @@ from cxrlt_cli.data.columns import Column, judged_columns
 from cxrlt_cli.data.faults import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.outputs import require_table, write_table
-from cxrlt_cli.data.table import hint_on_id_column, read_csv, read_exclusions
+from cxrlt_cli.data.table import read_csv, read_exclusions
 from cxrlt_cli.data.values import patient_of
 from cxrlt_cli.engine.films import finder
 from cxrlt_cli.engine.label_faults import (
@@ -32,7 +32,7 @@ from cxrlt_cli.engine.label_faults import (
 )
 from cxrlt_cli.engine.reporting import Reporter, counted, tell_needless
 from cxrlt_cli.engine.writing import alone
-from cxrlt_cli.errors import DataError, FilmError, OptionError, listed
+from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
@@ -58,9 +58,7 @@ def _check(options: DataCheckOptions, reporter: Reporter) -> None:
     assert options.csv is not None, "it was asked for"
     frame = read_csv(options.csv)
     if options.id_column not in frame.columns:
-        has = listed(list(frame.columns), 8)
-        hint = hint_on_id_column(options.id_column)
-        raise DataError(f"{options.csv} has no column '{options.id_column}' (it has {has}).", hint)
+        raise missing_column(options.csv, options.id_column, list(frame.columns))
     excluded = read_exclusions(options.exclude, options.id_column)
     frame = frame[~frame[options.id_column].isin(list(excluded))]
     columns = judged_columns(frame, (options.id_column, options.patient_column), options.findings)

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import yaml
 
 from cxrlt_cli.config import Track
+from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.reporting import EpochSummary, Reporter
 from cxrlt_cli.errors import InstallError, OptionError
 from cxrlt_cli.files import write_text
@@ -179,8 +180,14 @@ def values_of(summary: EpochSummary, scores: Scores) -> dict[str, float]:
 
 
 def _names(folder: Path) -> dict[str, str]:
+    """Raises OptionError where the file is damaged."""
     path = folder / REMEMBERED
-    names: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        names = read_json(path) if path.exists() else {}
+        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+            raise ValueError("it is no list of names")
+    except ValueError as error:
+        raise OptionError(f"{path} is damaged ({error}).", "Delete it: the tracker begins a new run.") from error
     return names
 
 

@@ -4,6 +4,7 @@ A folder is fetched where there is a network and may be copied anywhere. A hub o
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ USUAL: dict[Kind, tuple[str, ...]] = {
     "backbone": ("model.safetensors", "pytorch_model.bin"),
 }  # and on the hub
 FLAGS: dict[Kind, str] = {"open_clip": "--model {}", "classifier": "{} as CHECKPOINT", "backbone": "--weights {}"}
+WITHOUT: dict[Kind, str] = {
+    "open_clip": "",
+    "classifier": "",
+    "backbone": "\nOr start without them: --weights none, best with a small backbone (--backbone convnextv2_atto).",
+}  # what can be done with no network at all
 BESIDE = ("open_clip_config.json", "config.json", "tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json",
           "README.md", "LICENSE*")  # fmt: skip
 HUB = "hf-hub:"
@@ -247,8 +253,8 @@ def _refuse(source: Source, reason: str) -> NoReturn:
     raise ModelError(
         f"{source.name} ({source.repository}) is not on this machine, and {constants.ENDPOINT} cannot be had: "
         f"{reason.rstrip('.')}.",
-        f"On a machine with a network run\n  cxrlt models pull {source.name} --out {folder}\n"
-        f"copy the folder {folder} over and pass {FLAGS[source.kind].format(folder)}.",
+        f"On a machine with a network run\n  cxrlt models pull {shlex.quote(source.name)} --out {shlex.quote(folder)}\n"
+        f"copy the folder {folder} over and pass {FLAGS[source.kind].format(folder)}.{WITHOUT[source.kind]}",
     )
 
 

@@ -5,7 +5,6 @@ What comes from a CSV or a file name, names and ids, is escaped; the page may lo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from typing import Any
 
@@ -17,6 +16,7 @@ from cxrlt_cli.labels import BANDS
 from cxrlt_cli.metrics import FindingScore, Scores
 from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.report import charts
+from cxrlt_cli.report.texts import escape
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 BAND_NAMES = {"head": "head (above 10 %)", "medium": "medium", "tail": "tail (below 1 %)"}

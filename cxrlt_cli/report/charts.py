@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from cxrlt_cli.metrics import NUM_CALIBRATION_BINS, FindingScore
+from cxrlt_cli.report.texts import escape
 
 Floats = NDArray[np.floating[Any]]
 

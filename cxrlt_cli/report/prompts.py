@@ -1,10 +1,10 @@
 """The page of the prompt lab: what each sentence is worth, and how alike the sentences of a finding are."""
 
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from cxrlt_cli.promptlab import COLUMNS, Examined, Sentence
 from cxrlt_cli.report import charts, document, section, wide
+from cxrlt_cli.report.texts import escape
 
 WORTH = (
     "AP of a sentence by itself, and of its finding without it. What a sentence adds is measured on these very films: "

@@ -106,7 +106,7 @@ SHOWN = r"a\x1b[31mb\x07c\x9b2Jd\u202ee\ud800f\rg\x00h:bomb:[red]i[/red]"
 @pytest.mark.parametrize("terminal", [True, False])
 def test_nothing_that_comes_from_a_file_steers_the_terminal(terminal: bool) -> None:
     """Whatever a reporter or an error is told, it is shown, with what would steer written out."""
-    scored = replace(scores(), findings=[replace(one, name=HOSTILE[:6]) for one in scores().findings])
+    scored = replace(scores(), findings=tuple(replace(one, name=HOSTILE[:6]) for one in scores().findings))
     shows: list[Callable[[RichReporter], None]] = [
         lambda talker: talker.note(HOSTILE),
         lambda talker: talker.warn(HOSTILE),

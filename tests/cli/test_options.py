@@ -38,12 +38,21 @@ def test_files_that_hold_no_options_are_told(tmp_path: Path, text: str, said: st
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="cannot be read"):
-        read_config(TrainOptions, tmp_path / "nothing.yaml")
+    (tmp_path / "run.yaml").touch()
+    with pytest.raises(OptionError, match=r"--config .*ruin\.yaml does not exist\. Meant: run\.yaml\?"):
+        read_config(TrainOptions, tmp_path / "ruin.yaml")
+    with pytest.raises(OptionError, match="cannot be read: Is a directory"):
+        read_config(TrainOptions, tmp_path)
+
+
+def test_a_file_that_never_ends_is_refused(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [ha]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)), "exclude: *a9"]
+    with pytest.raises(OptionError, match=r"an alias \(\*\) stands here"):
+        read_config(TrainOptions, yaml_of(tmp_path, "\n".join(lines)))
 
 
 def test_a_bad_value_names_its_flag_or_its_key(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"--lr-head = -1.*greater than 0"):
+    with pytest.raises(OptionError, match=r"--lr-head = -1.*above 0"):
         build(TrainOptions, {"lr_head": -1}, {})
     path = yaml_of(tmp_path, "loss: foo\n")
     with pytest.raises(OptionError, match=r"run\.yaml: loss = foo"):

@@ -1,0 +1,93 @@
+"""What was typed or written and cannot be, in our words: of pydantic's errors of a model, and of Typer's of a line."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from cxrlt_cli.names import meant, shown
+
+# What pydantic wants by the beginnings of its kinds of error, as it follows "it must be".
+WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a number",
+    "decimal": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "tuple": "a list",
+    "list": "a list",
+    "iterable": "a list",
+    "dict": "settings by name, NAME=VALUE",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "above {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "below {lt}",
+    "too_short": "longer",
+    "too_long": "shorter",
+}
+TABLES = (".csv", ".tsv", ".gz", ".parquet")
+
+
+def told(where: str, problems: Sequence[Mapping[str, Any]]) -> str:
+    """One line on all that pydantic found wrong with one option; ``where``: its flag, or its file and key."""
+    value = problems[0]["input"]
+    own = [str(problem["ctx"]["error"]) for problem in problems if problem["type"] == "value_error"]
+    if own:
+        return f"{where} = {_value(value)}: {own[0].rstrip('.')}."
+    choices = [choice for problem in problems for choice in _choices(problem)]
+    wanted = [text for problem in problems if (text := _wanted(problem))]
+    text = " or ".join(dict.fromkeys([*wanted, *([_listed(choices)] if choices else [])]))
+    return f"{where} = {_value(value)}: it must be {text or 'of another kind'}.{meant(str(value), choices)}"
+
+
+def _wanted(problem: Mapping[str, Any]) -> str | None:
+    for kind, text in WANTED.items():
+        if problem["type"].startswith(kind):
+            return text.format(**problem.get("ctx", {}))
+    return None
+
+
+def _choices(problem: Mapping[str, Any]) -> list[str]:
+    return re.findall("'([^']*)'", problem["ctx"]["expected"]) if problem["type"] == "literal_error" else []
+
+
+def _listed(choices: Sequence[str]) -> str:
+    return choices[0] if len(choices) == 1 else f"one of {', '.join(choices[:-1])} and {choices[-1]}"
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else shown(text)
+
+
+class Command(TyperCommand):
+    """A command whose errors of the command line are in our words."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # Typer's, which say what is wrong in ``message``
+            if isinstance(getattr(error, "message", None), str):
+                flags = [flag for parameter in self.params for flag in parameter.opts]
+                error.message = in_our_words(error.message, flags)  # type: ignore[attr-defined]
+            raise
+
+
+def in_our_words(message: str, flags: Iterable[str]) -> str:
+    """A message of Typer on what was typed."""
+    if match := re.fullmatch(r"Value error, '(.*)' is not one of (.*)\.", message, re.DOTALL):
+        choices = re.findall("'([^']*)'", match[2])
+        return f"{match[1]} is none of {', '.join(choices)}.{meant(match[1], choices)}"
+    if match := re.fullmatch(r"Got unexpected extra argument\(?s?\)? \((.*)\)", message, re.DOTALL):
+        csv = next((flag for flag in ("--csv", "--train-csv") if flag in flags), None)
+        table = next((word for word in match[1].split() if word.lower().endswith(TABLES)), None)
+        near = f" Meant: {csv} {table}?" if csv and table else ""
+        return f"There is no place for {match[1]}; each value follows its option.{near}"
+    for word, text in (("integer", "a whole number"), ("number", "a number"), ("boolean", "true or false")):
+        if message.startswith("Input should be") and word in message:
+            return f"it must be {text}."
+    return message.removeprefix("Value error, ").replace("Input should be", "it must be")
