@@ -8,9 +8,8 @@ import typer
 
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
-from cxrlt_cli.cli.faults import Command
 from cxrlt_cli.cli.options import as_command, resolve
-from cxrlt_cli.cli.repeated import Command, remarks
+from cxrlt_cli.cli.typed import Command, remarks
 from cxrlt_cli.errors import explain
 from cxrlt_cli.files import open_standard_streams
 from cxrlt_cli.machine import keep_freed_memory, share_cores

@@ -4,9 +4,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import typer
-from typer.core import TyperCommand
-
 from cxrlt_cli.names import meant, shown
 
 # What pydantic wants by the beginnings of its kinds of error, as it follows "it must be".
@@ -62,19 +59,6 @@ def _listed(choices: Sequence[str]) -> str:
 def _value(value: object) -> str:
     text = str(value)
     return text if len(text) <= 80 else shown(text)
-
-
-class Command(TyperCommand):
-    """A command whose errors of the command line are in our words."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        try:
-            return super().parse_args(ctx, args)
-        except Exception as error:  # Typer's, which say what is wrong in ``message``
-            if isinstance(getattr(error, "message", None), str):
-                flags = [flag for parameter in self.params for flag in parameter.opts]
-                error.message = in_our_words(error.message, flags)  # type: ignore[attr-defined]
-            raise
 
 
 def in_our_words(message: str, flags: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from cxrlt_cli.config import OodOptions
 from cxrlt_cli.data.phantom.dataset import Recipe, write
 from cxrlt_cli.engine import ood
 from cxrlt_cli.engine.process import Process, encoder_dtype
+from cxrlt_cli.engine.reporting import Silent
 from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.clip import load
 
@@ -66,6 +67,6 @@ def ours(folder: Path) -> Callable[[], int]:
     keep_freed_memory()
     options = OodOptions.model_validate({"device": "cpu", "batch_size": BATCH})
     process = Process.of(options)
-    looking = ood._Looking(load(folder / "model").lower(encoder_dtype("auto", process)), options, process)
+    looking = ood._Looking(load(folder / "model").lower(encoder_dtype("auto", process)), options, process, Silent())
     paths = _paths(folder)
     return lambda: sum(len(rows) for rows, _ in looking.encoded(np.arange(len(paths)), paths))
