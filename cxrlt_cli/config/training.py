@@ -51,9 +51,7 @@ class FilmOptions(Options):
         None, "Findings, separated by commas (default: every column of 0, 1 and empty).", panel="Films"
     )
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
-    cache: Path | None = option(
-        None, "Folder that keeps films as the model sees them, decoded once and mapped into memory.", panel="Films"
-    )
+    cache: Path | None = option(None, "Folder that keeps films as the model sees them, decoded once.", panel="Films")
     links: Literal["follow", "refuse"] = option(
         "follow",
         "Films that are links out of their folder.\n\nfollow: are films like others.\n\nrefuse: are an error.",
