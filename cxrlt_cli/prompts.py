@@ -15,7 +15,7 @@ import yaml
 
 from cxrlt_cli.documents import compose_yaml
 from cxrlt_cli.errors import DataError
-from cxrlt_cli.names import fault_of_name, is_text, shown
+from cxrlt_cli.names import fault_of_name, is_text, meant_path, shown
 
 OWN = Path(__file__).with_name("prompts.yaml")
 TEXT = "tag:yaml.org,2002:str"
@@ -50,7 +50,7 @@ def read(path: Path | str | None = None) -> Prompts:
     try:
         root = compose_yaml(file)
     except FileNotFoundError as error:
-        raise DataError(f"{file} does not exist.", "Check the path of --prompts.") from error
+        raise DataError(f"{file} does not exist.{meant_path(file)}", "Check the path of --prompts.") from error
     except OSError as error:
         raise DataError(f"{file} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.rule import Rule
 from rich.text import Text
 
+from cxrlt_cli.documents import read_json
 from cxrlt_cli.errors import CxrltError, OptionError
 from cxrlt_cli.files import write_text
 
@@ -152,12 +153,12 @@ def _finished(folder: Path, seed: int) -> tuple[list[str], float]:
 def _read(path: Path) -> tuple[int, list[str], float] | None:
     """The seed, what is finished, and how long it took; None where a file does not say so."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         finished = content["finished"]
         if not isinstance(finished, list) or not all(isinstance(name, str) for name in finished):
             return None
         return int(content["seed"]), finished, float(content.get("seconds", 0))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
@@ -169,9 +170,9 @@ def _going_on(step: Step, folder: Path) -> tuple[str, ...]:
 
 def _macro(folder: Path, name: str) -> dict[str, Any]:
     try:
-        macro = json.loads((folder / name).read_text(encoding="utf-8"))["macro"]
+        macro = read_json(folder / name)["macro"]
         return {"ap": float(macro["ap"]), "auroc": float(macro["auroc"]), "ap_ci": tuple(map(float, macro["ap_ci"]))}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise OptionError(
             f"{folder / name} is gone or damaged.", "Delete it and report.html: the same command scores again."
         ) from error

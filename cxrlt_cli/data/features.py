@@ -22,7 +22,7 @@ from safetensors.numpy import load, save
 
 from cxrlt_cli.documents import parse_json
 from cxrlt_cli.errors import DataError
-from cxrlt_cli.files import replacing, write_text
+from cxrlt_cli.files import remove_leftovers, replacing, write_text
 
 KEY = "key.json"
 FORMAT = 2  # 1, of cxrlt 0.1.0, has no checksums
@@ -48,6 +48,7 @@ class FeatureCache:
             write_text(self._folder / KEY, text)
         elif (self._folder / KEY).read_bytes() != text.encode():
             raise DataError(f"--features: {self._folder / KEY} is damaged, or of another format.", "Delete its folder.")
+        remove_leftovers(self._folder)
         self._places: dict[str, tuple[int, int, int, int]] = {}  # id: size, time, shard, row
         self._pending: list[tuple[list[str], NDArray[np.int64], NDArray[np.float16]]] = []
         self._since = time.monotonic()

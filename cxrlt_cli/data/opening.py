@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TextIO
 
 from cxrlt_cli.errors import DataError
+from cxrlt_cli.names import meant_path
 
 GZIP = b"\x1f\x8b"
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -62,7 +63,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
             with io.TextIOWrapper(content, encoding=encoding, newline="") as text:
                 yield text
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.", "Check the path of the CSV.") from error
+        raise DataError(f"{path} does not exist.{meant_path(path)}", "Check the path of the CSV.") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a CSV.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

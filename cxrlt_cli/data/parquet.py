@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cxrlt_cli.errors import DataError, InstallError
+from cxrlt_cli.names import meant_path
 
 ENDING, MAGIC = ".parquet", b"PAR1"
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # a column that pandas adds, and that is none of the table's
@@ -48,7 +49,7 @@ def read_rows(path: Path) -> Iterator[list[str]]:
                 columns = [_as_text(column, name, path) for name, column in zip(names, batch.columns, strict=True)]
                 yield from map(list, zip(*columns, strict=True))
     except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.", "Check the path of the file.") from error
+        raise DataError(f"{path} does not exist.{meant_path(path)}", "Check the path of the file.") from error
     except IsADirectoryError as error:
         raise DataError(f"{path} is a folder, not a Parquet file.", "Parquet is read from single files.") from error
     except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:

@@ -66,14 +66,24 @@ def film_source(
     paths: Sequence[Path], recipes: Sequence[Recipe], options: ComputeOptions, reporter: Reporter
 ) -> FilmSource:
     """Where these films are read from: ``--cache``, in which they are kept by now, or their files."""
+    return film_sources(recipes, options, reporter)(paths)
+
+
+def film_sources(
+    recipes: Sequence[Recipe], options: ComputeOptions, reporter: Reporter
+) -> Callable[[Sequence[Path]], FilmSource]:
+    """``film_source`` for one stretch of films after another: ``--cache`` is opened once."""
+    files = partial(FilmFiles, preprocessings=recipes, max_pixels=options.max_pixels)
     if options.cache is None:
-        return FilmFiles(paths, recipes, options.max_pixels)
-    tell = partial(_warn, reporter.remote())
-    kept = FilmCache(options.cache, _only(recipes)).films(paths, max_pixels=options.max_pixels, tell=tell)
-    if kept is None and options.dry_run:
-        return FilmFiles(paths, recipes, options.max_pixels)
-    if kept is None:
-        raise DataError("Films changed while this command read them.", "Run it again when they stay as they are.")
+        return files
+    cache, tell = FilmCache(options.cache, _only(recipes)), partial(_warn, reporter.remote())
+
+    def kept(paths: Sequence[Path]) -> FilmSource:
+        films = cache.films(paths, max_pixels=options.max_pixels, tell=tell)
+        if films is None and not options.dry_run:
+            raise DataError("Films changed while this command read them.", "Run it again when they stay as they are.")
+        return files(paths) if films is None else films
+
     return kept
 
 

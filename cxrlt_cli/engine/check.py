@@ -71,7 +71,7 @@ def _check(options: DataCheckOptions, reporter: Reporter) -> None:
     for val_csv in (options.against or (None,)) if to_train and len(frame) else ():
         faults += training(options, val_csv, faults)
     if options.checkpoint is not None:
-        faults += vocabulary(names, options.checkpoint)
+        faults += vocabulary(names, options.checkpoint, reporter)
     if options.submission is not None:
         faults += submission(frame, options.submission, options)
     if passed_over:

@@ -29,6 +29,7 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.machine import num_cores
+from cxrlt_cli.names import meant
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.selection import MERGES, Choice, choose
@@ -166,7 +167,7 @@ def _findings(members: Members, options: EnsembleOptions) -> tuple[str, ...]:
         union = tuple(dict.fromkeys(chain(*(members.findings(index) for index in range(len(names))))))
         missing = [finding for finding in options.findings or () if finding not in union]
         if missing:
-            raise OptionError(f"--findings: no member knows {listed(missing)}.")
+            raise OptionError(f"--findings: no member knows {listed(missing)}.{meant(missing[0], union)}")
         return options.findings or union
     for index, name in enumerate(names):
         known = members.findings(index)
@@ -175,7 +176,7 @@ def _findings(members: Members, options: EnsembleOptions) -> tuple[str, ...]:
         else:
             missing = [finding for finding in options.findings if finding not in known]
             if missing:
-                raise OptionError(f"--findings: {name} does not know {listed(missing)}.")
+                raise OptionError(f"--findings: {name} does not know {listed(missing)}.{meant(missing[0], known)}")
     return options.findings or members.findings(0)
 
 
@@ -265,7 +266,7 @@ def _truth(options: EnsembleOptions, members: Members, findings: Sequence[str], 
     if members.csv is None:
         raise OptionError("--fit needs labelled films.", "Pass their labels with --csv.")
     if options.normal is not None and options.normal not in known:
-        raise OptionError(f"--normal: the members do not know {options.normal}.")
+        raise OptionError(f"--normal: the members do not know {options.normal}.{meant(options.normal, known)}")
     truth = read_labels(
         members.csv,
         id_column=options.id_column,

@@ -15,10 +15,11 @@ from cxrlt_cli.data.table import LabelTable, read_csv, read_exclusions, read_lab
 from cxrlt_cli.engine.report import Judged, write_report
 from cxrlt_cli.engine.reporting import Advance, Reporter, counted, tell_exclusions
 from cxrlt_cli.engine.writing import alone
-from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.errors import DataError, OptionError, listed, missing_column
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.metrics import Floats, Scores, compare, prevalence, score
+from cxrlt_cli.names import meant
 from cxrlt_cli.predictions import Predictions
 
 MIN_GROUP = 10  # films, below which a group is not scored apart
@@ -146,9 +147,9 @@ def _read_truth(
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
     if path == options.csv and options.by is not None and options.by not in columns:
-        raise DataError(f"{path} has no column '{options.by}' (it has {listed(list(columns), 8)}).", "Check --by.")
+        raise missing_column(path, options.by, list(columns), "--by", options.by)
     if "patient_column" in options.model_fields_set and options.patient_column not in columns:
-        raise DataError(f"{path} has no column '{options.patient_column}'.", "Check --patient-column.")
+        raise missing_column(path, options.patient_column, list(columns), "--patient-column", options.patient_column)
     wanted = options.findings or predictions.findings
     shared = [name for name in wanted if name in columns]
     if not shared:
@@ -194,7 +195,8 @@ def _align(
     """The films and findings that both have, in the order of the predictions; what is left out is said."""
     not_predicted = [name for name in options.findings or () if name not in predictions.findings]
     if not_predicted:
-        raise OptionError(f"--findings: {path} has no column {listed(not_predicted)}.")
+        near = meant(not_predicted[0], predictions.findings)
+        raise OptionError(f"--findings: {path} has no column {listed(not_predicted)}.{near}")
     wanted = options.findings or predictions.findings
     findings = [name for name in wanted if name in truth.space.findings]
     left_out = [name for name in wanted if name not in findings]

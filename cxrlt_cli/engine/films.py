@@ -19,6 +19,7 @@ from cxrlt_cli.engine.labelled import labelled_films
 from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.machine import num_cores
+from cxrlt_cli.names import meant_path
 
 SOME = 256  # films that are asked for in each folder, to choose among two
 
@@ -41,7 +42,7 @@ def finder(
     """
     if image_dir is not None:
         if not image_dir.is_dir():
-            raise OptionError(f"--image-dir {image_dir} is not a folder.")
+            raise OptionError(f"--image-dir {image_dir} is not a folder.{meant_path(image_dir)}")
         return Finder(image_dir, links, progress, num_cores())
     folders = [csv.parent, *([csv.parent / "images"] if (csv.parent / "images").is_dir() else [])]
     finders = [Finder(folder, links, progress, num_cores()) for folder in folders]

@@ -13,7 +13,7 @@ from cxrlt_cli.config import FilmOptions, InferOptions, PredictOptions
 from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import Texts, read_exclusions, read_ids
-from cxrlt_cli.engine.cache import film_source, keep_films
+from cxrlt_cli.engine.cache import film_sources, keep_films
 from cxrlt_cli.engine.checkpoints import read_checkpoint
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch, writing
@@ -27,6 +27,7 @@ from cxrlt_cli.engine.speed import predicting
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real
 from cxrlt_cli.labels import LabelSpace
+from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, WithFeatures, from_checkpoint
 from cxrlt_cli.nets.manifest import sha256
@@ -63,7 +64,8 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     unknown = [name for name in findings if name not in model.findings]
     if unknown:
         raise OptionError(
-            f"--findings: the model does not know {listed(unknown)}.", f"It has {listed(model.findings, 40)}."
+            f"--findings: the model does not know {listed(unknown)}.{meant(unknown[0], model.findings)}",
+            f"It has {listed(model.findings, 40)}.",
         )
     normal = normal_finding(options, model.findings)
     calibrates = options.calibration != "none" or options.decisions is not None
@@ -120,8 +122,10 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
     process = predicting(options, process, model, films.number * len(views), reporter)
     network = (model if then.novelty is None else WithFeatures(model)).to(process.device)
 
+    source = film_sources([network.preprocessing], options, reporter)
+
     def batches(ids: Texts) -> "DataLoader[Batch]":
-        dataset = FilmDataset(film_source(films.paths(ids), [network.preprocessing], options, reporter))
+        dataset = FilmDataset(source(films.paths(ids)))
         return films_in_order(dataset, options.batch_size, process)
 
     sizes = stretches(options.batch_size, process)

@@ -14,7 +14,7 @@ from cxrlt_cli.data.patients import LOST, hint_without
 from cxrlt_cli.data.table import read_csv
 from cxrlt_cli.data.values import is_float, lost_digits, meaning_of, patient_of
 from cxrlt_cli.engine.labelled import SplitError, labelled_films
-from cxrlt_cli.engine.reporting import Silent, counted
+from cxrlt_cli.engine.reporting import Reporter, Silent, counted
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name
@@ -202,11 +202,11 @@ def between(
                 yield replace(fault, films=tuple(shared))
 
 
-def vocabulary(names: Sequence[str], checkpoint: Path) -> Iterator[Fault]:
+def vocabulary(names: Sequence[str], checkpoint: Path, reporter: Reporter) -> Iterator[Fault]:
     """What the findings of a checkpoint and these have in common, and what not."""
-    from cxrlt_cli.nets.checkpoints import Checkpoint
+    from cxrlt_cli.engine.checkpoints import read_checkpoint
 
-    known = Checkpoint.read(checkpoint).findings
+    known = read_checkpoint(checkpoint, reporter).findings
     lower = {name.lower(): name for name in known}
     respelled = [f"{name} for {lower[name.lower()]}" for name in names if name not in known and name.lower() in lower]
     yield from breaking(

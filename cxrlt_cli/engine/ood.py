@@ -1,8 +1,9 @@
 """Findings that nobody labelled: films and sentences to predictions."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from cxrlt_cli import prompts, zeroshot
 from cxrlt_cli.config import OodOptions
 from cxrlt_cli.data.features import FeatureCache, stamps
 from cxrlt_cli.data.image import report_faults
-from cxrlt_cli.data.loading import Batch, FilmDataset, on_device, ordered_loader
+from cxrlt_cli.data.loading import Batch, FilmDataset, FilmSource, on_device, ordered_loader
 from cxrlt_cli.data.outputs import require_table
 from cxrlt_cli.data.table import Texts, read_header, read_labels
-from cxrlt_cli.engine.cache import film_source, keep_films
+from cxrlt_cli.engine.cache import film_sources, keep_films
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch, writing
 from cxrlt_cli.engine.partial import PartialCsvs
@@ -31,6 +32,7 @@ from cxrlt_cli.engine.reporting import Advance, Reporter, counted, duration
 from cxrlt_cli.engine.room import require_room_for_table
 from cxrlt_cli.errors import DataError, FilmError, ModelError, OptionError, WorkerError, listed
 from cxrlt_cli.files import real, require_file
+from cxrlt_cli.names import meant
 from cxrlt_cli.nets import hub
 from cxrlt_cli.nets.clip import DEMONSTRATION, PHANTOM_CLIP, ClipEncoder, load
 from cxrlt_cli.predictions import Predictions
@@ -190,9 +192,14 @@ class _Looking:
         finally:
             self._cache.flush()
 
+    @cached_property
+    def _source(self) -> Callable[[Sequence[Path]], FilmSource]:
+        """Asked for when films are kept."""
+        return film_sources([self._encoder.prepare], self._options, self._reporter)
+
     def encoded(self, rows: Rows, paths: Sequence[Path]) -> Iterator[tuple[Rows, NDArray[np.float32]]]:
         chosen = [paths[row] for row in rows]
-        dataset = FilmDataset(film_source(chosen, [self._encoder.prepare], self._options, self._reporter))
+        dataset = FilmDataset(self._source(chosen))
         workers, pin = self._process.num_workers, self._process.pins
         faults: list[FilmError] = []
         loader = ordered_loader(dataset, batch_size=self._options.batch_size, num_workers=workers, pin=pin)
@@ -251,8 +258,8 @@ def _sentences(options: OodOptions) -> tuple[Sentences, tuple[str, ...]]:
     findings = options.findings or tuple(known.findings)
     unknown = [name for name in findings if name not in known.findings]
     if unknown:
-        hint = "Describe it in a file for --prompts."
-        raise OptionError(f"--findings: no sentence describes {listed(unknown)}.", hint)
+        told = f"--findings: no sentence describes {listed(unknown)}.{meant(unknown[0], known.findings)}"
+        raise OptionError(told, "Describe it in a file for --prompts.")
     if options.id_column in findings:
         raise OptionError(f"The prompts have a finding '{options.id_column}', as the ids' column is called.")
     if options.anchor == "normal" and not known.anchors:

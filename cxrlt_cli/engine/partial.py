@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrlt_cli.data.outputs import finish_table
+from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.writing import partial_paths
 from cxrlt_cli.files import is_stream, write_text
 from cxrlt_cli.predictions import Predictions
@@ -36,7 +37,7 @@ class PartialCsvs:
         self._digests = {rows: hashlib.sha256() for rows in self._paths.values()}
         try:
             self._go_on()
-        except (OSError, EOFError, ValueError, LookupError, TypeError, RecursionError):
+        except (OSError, EOFError, ValueError, LookupError, TypeError):
             self.num_films = 0
             self._digests = {rows: hashlib.sha256() for rows in self._paths.values()}
             self.note = f"{self._known} or its rows are damaged, and are thrown away: all films are predicted again."
@@ -53,7 +54,7 @@ class PartialCsvs:
         """Take up what is known to be whole; raises where that is damaged."""
         if not self._known.exists():
             return
-        before = json.loads(self._known.read_text(encoding="utf-8"))
+        before = read_json(self._known)
         if before["key"] != self._key:
             return
         for (rows, digest), size, expected in zip(

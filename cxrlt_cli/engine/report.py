@@ -113,7 +113,7 @@ def _pictures(
                 films[name] = read_film(found.naming.path(name))
         except FilmError as error:
             reporter.warn(f"Not in the report: {error}.")
-    attention = None if options.checkpoint is None else _attention(options.checkpoint, films)
+    attention = None if options.checkpoint is None else _attention(options.checkpoint, films, reporter)
     pictures = []
     for mistake in mistakes:
         if mistake.film in films:
@@ -127,13 +127,16 @@ def _pictures(
     return pictures
 
 
-def _attention(path: Path, films: dict[str, NDArray[np.uint8]]) -> dict[str, dict[str, NDArray[Any]]]:
+def _attention(
+    path: Path, films: dict[str, NDArray[np.uint8]], reporter: Reporter
+) -> dict[str, dict[str, NDArray[Any]]]:
     """Where a model looked for each finding on each film, ``[H, W]``; raises OptionError where its head has none."""
     import torch
 
-    from cxrlt_cli.nets.classifier import load
+    from cxrlt_cli.engine.checkpoints import read_checkpoint
+    from cxrlt_cli.nets.classifier import from_checkpoint
 
-    model = load(path)
+    model = from_checkpoint(read_checkpoint(path, reporter), path)
     maps = {}
     with torch.inference_mode():
         for name, film in films.items():

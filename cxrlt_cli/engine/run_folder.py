@@ -11,6 +11,7 @@ import yaml
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import FitOptions, Precision, to_yaml
+from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.reporting import EpochSummary
 from cxrlt_cli.engine.writing import held
 from cxrlt_cli.errors import OptionError
@@ -62,10 +63,10 @@ class RunFolder:
         if not open_ones:
             return options
         try:
-            chosen = yaml.safe_load(path.read_text(encoding="utf-8"))
+            chosen = read_yaml(path)
         except FileNotFoundError:
             return options
-        except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        except (OSError, ValueError):
             chosen = None
         if not isinstance(chosen, dict) or any(
             name in chosen and chosen[name] not in choices[name] for name in open_ones

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import indent
 from typing import Any, Protocol
 
 import yaml
@@ -41,7 +42,8 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=num_epochs + 1)
-        self._writer.add_text("options", f"```yaml\n{yaml.safe_dump(dict(options), sort_keys=False)}```")
+        text = yaml.safe_dump(dict(options), sort_keys=False)
+        self._writer.add_text("options", indent(text, "    "))  # Markdown's code, which no line of it can end
 
     def log(self, epoch: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():

@@ -6,6 +6,7 @@ import huggingface_hub
 from torch import Tensor
 
 from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.names import meant_path
 from cxrlt_cli.nets import hub
 from cxrlt_cli.nets.manifest import check
 from cxrlt_cli.nets.tensors import read_tensors
@@ -36,7 +37,8 @@ def _find(path: Path) -> Path:
         raise CheckpointError(f"--weights {path} has no {' and no '.join(FILE_NAMES)}.")
     if not path.exists():
         raise CheckpointError(
-            f"--weights {path} does not exist.", "Pass pretrained, none, or a file or folder of weights."
+            f"--weights {path} does not exist.{meant_path(path)}",
+            "Pass pretrained, none, or a file or folder of weights.",
         )
     return path
 
