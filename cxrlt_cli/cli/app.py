@@ -1,6 +1,7 @@
 """The commands: options in, engine called, exit code out."""
 
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -223,4 +224,10 @@ def main() -> None:
     open_standard_streams()
     if hasattr(signal, "SIGUSR1"):  # which asks a training to keep its state: elsewhere, and before, there is none
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    app()
+    try:
+        app()
+    except OSError as error:  # of what Typer prints itself, such as help
+        known = explain(error)
+        if known is None:
+            raise
+        sys.exit(f"Error: {known.message}")
