@@ -89,9 +89,8 @@ def missing_column(
     message = f"{path} has no column '{column}' (it has {listed(columns, 8)}).{f' Meant: {near}?' if near else ''}"
     if column == default:
         return DataError(message, f"Pass {flag} {shlex.quote(near)}." if near else f"Pass {flag}.")
-    return DataError(
-        message, f"{flag} {shlex.quote(column)} holds for all files of a command: rename the column in this one."
-    )
+    passed = f"Pass {flag} {shlex.quote(near)}. " if near else ""
+    return DataError(message, f"{passed}If the files of a command call it differently, rename the column in this one.")
 
 
 def explain(error: BaseException) -> CxrltError | None:
@@ -128,8 +127,8 @@ def explain(error: BaseException) -> CxrltError | None:
 
 PERMISSION = "Check its permissions, or pass another path."
 HINTS = {
-    errno.ENOSPC: "Pass another --out, or make room.",
-    errno.EDQUOT: "Pass another --out, or make room.",
+    errno.ENOSPC: "Make room, or write to another place.",
+    errno.EDQUOT: "Make room, or write to another place.",
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
     errno.EROFS: "It is on a file system that can only be read: pass another path.",
@@ -148,7 +147,7 @@ def _of_the_system(error: OSError) -> CxrltError | None:
     """What the operating system refused, with the name of the file; None where that says nothing to a user."""
     number, name = error.errno, error.filename2 or error.filename
     if number in (errno.ENOSPC, errno.EDQUOT):
-        return OptionError(f"No space left on the disk while writing {name or 'a file'}.", HINTS[number])
+        return OptionError(f"No space left on the disk{f' while writing {name}' if name else ''}.", HINTS[number])
     if number in (errno.EMFILE, errno.ENFILE):
         return WorkerError(f"Too many files are open at once{f', at {name}' if name else ''}.", HINTS[number])
     if number == errno.ENOENT and not _has_folder():
@@ -157,6 +156,8 @@ def _of_the_system(error: OSError) -> CxrltError | None:
         text = f"A file cannot be read or written: {error.strerror}."
         return OptionError(text, HINTS[number]) if number in HINTS else None
     path = Path(os.fsdecode(name))
+    if path.is_relative_to(Path(__file__).parent):  # of ours: a bug, or half an installation
+        return None
     hint = HINTS.get(number or 0, "Pass another path.")
     if _is_cached(path):
         hint = "It is where cxrlt keeps what it can fetch or draw again: set XDG_CACHE_HOME to a folder of yours."

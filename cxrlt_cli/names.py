@@ -87,7 +87,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     for one in islice(known, MAX_COMPARED):
         folded.setdefault(_folded(one), one)
     wanted = _folded(name)
-    close = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.6 if len(wanted) > 4 else 0.5)
+    close = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.7 if len(wanted) > 4 else 0.5)
     return folded[close[0]] if close else None
 
 

@@ -50,12 +50,15 @@ def made_up_film(labels: Sequence[int], seed: int, size: int = 64) -> np.ndarray
     return np.clip(film, 0, 255).astype(np.uint8)
 
 
-def make_films(folder: Path, num_films: int = 48, films_per_patient: int = 2) -> Path:
-    """A folder ``images/`` of made-up films and a ``labels.csv`` beside it; the CSV's path."""
+def make_films(folder: Path, num_films: int = 48, films_per_patient: int = 2, first: int = 0) -> Path:
+    """A folder ``images/`` of made-up films and a ``labels.csv`` beside it; the CSV's path.
+
+    ``first``: the number of the first film; those of other numbers are of other patients.
+    """
     (folder / "images").mkdir(parents=True)
     rows = []
     rng = np.random.default_rng(0)
-    for index in range(num_films):
+    for index in range(first, first + num_films):
         sick = rng.random(2) < (0.5, 0.3)
         labels = (int(not sick.any()), *(int(value) for value in sick))
         cv2.imwrite(str(folder / "images" / f"film{index:03d}.png"), made_up_film(labels, index))

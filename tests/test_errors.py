@@ -117,7 +117,9 @@ def test_a_missing_column_is_told_with_the_nearest_and_the_flag_where_it_was_not
     assert error.hint == "Pass --id-column imageid."
     assert missing_column("a.csv", "ImageID", ["x"]).hint == "Pass --id-column."
     passed = missing_column("p.csv", "Image Index", ["ImageID", "Mass"])
-    assert passed.hint == "--id-column 'Image Index' holds for all files of a command: rename the column in this one."
+    way_out = "If the files of a command call it differently, rename the column in this one."
+    assert passed.hint == f"Pass --id-column ImageID. {way_out}"
+    assert missing_column("p.csv", "Image Index", ["x"]).hint == way_out
 
 
 def test_what_is_not_known_is_a_bug() -> None:

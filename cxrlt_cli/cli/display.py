@@ -174,7 +174,9 @@ class _Rate(ProgressColumn):
 class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Whoever read the output has gone; that is no failure of the command."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, self.file.fileno())
+        os.close(nothing)
 
 
 def consoles() -> tuple[Console, Console]:

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import xxhash
 from filelock import FileLock
 from numpy.typing import NDArray
 
 from cxrlt_cli.data.image import MAX_PIXELS, read_film
-from cxrlt_cli.data.kept import KeptFilms
+from cxrlt_cli.data.kept import KeptFilms, checksum
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.errors import DataError, FilmError, OptionError, explain
@@ -173,16 +172,14 @@ class _News:
         """Read what is new; how many the index has now."""
         new = _read_entries(self._index.parent, self._number)["key"]
         self._number += len(new)
+        if not len(self._keys):
+            return self._number
         places = np.searchsorted(self._keys, new).clip(max=len(self._keys) - 1)
         self._here[places[self._keys[places] == new]] = True
         return self._number
 
     def has(self, key: bytes) -> bool:
         return bool(self._here[np.searchsorted(self._keys, key)])
-
-
-def checksum(film: Film) -> int:
-    return xxhash.xxh3_64_intdigest(film.data)
 
 
 def _again(path: Path, key: bytes, slot: int, cache: Path, recipe: Recipe, max_pixels: int) -> Film:
@@ -207,7 +204,11 @@ def _entry(key: bytes, film: Film) -> bytes:
 
 def _described(recipe: Recipe) -> dict[str, Any]:
     content = {"format": FORMAT, **recipe.to_json()}
-    return {"hash": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16], "recipe": content}
+    return {"hash": _hash(content), "recipe": content}
+
+
+def _hash(recipe: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _require_recipe(folder: Path, recipe: Recipe) -> None:
@@ -222,6 +223,8 @@ def _require_recipe(folder: Path, recipe: Recipe) -> None:
     try:
         there = read_json(folder / RECIPE)
         known = {**there["recipe"]}
+        if known.get("format") != 1 and there["hash"] != _hash(known):
+            raise ValueError("its hash is not its own")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"--cache {folder}: {RECIPE} is damaged.", "Delete the folder.") from error
     if known.get("format") == 1:
@@ -239,7 +242,7 @@ def _require_recipe(folder: Path, recipe: Recipe) -> None:
         changed = [name for name in both if known.get(name) != wanted["recipe"].get(name)]
         told = "; ".join(f"{name} {str(known.get(name))[:80]}, not {wanted['recipe'].get(name)}" for name in changed)
         raise OptionError(
-            f"--cache {folder} keeps films of another recipe ({told or 'its hash is not its own'}).",
+            f"--cache {folder} keeps films of another recipe ({told}).",
             "Pass another folder; each keeps the films of one recipe.",
         )
 

@@ -6,6 +6,7 @@ looked at by ``data.structure`` before: their sizes are possible, and their mark
 Letters: H x W pixels of a film.
 """
 
+import re
 from typing import Any
 
 import cv2
@@ -20,6 +21,8 @@ Samples = NDArray[Any]  # [H, W], or [H, W, 3]; whole numbers
 TAILS = (bytes(256), b"\x5a" * 256)  # no picture goes on alike in both
 
 FAULTS = (imagecodecs.Jpeg8Error, imagecodecs.JpeglsError, imagecodecs.Jpeg2kError)
+IMREAD_RGB_AS_STORED = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 ENDS_EARLY = "is damaged: its compressed pixels end before the picture does"
 
 
@@ -30,19 +33,16 @@ def decode_jpeg(data: bytes, header: JpegHeader, *, to_rgb: bool = True) -> Samp
     UnreadableError where it is damaged, one of ``FAULTS`` where the decoder says so.
     """
     if header.precision > 8 or header.lossless:
-        return _decode_twice(data, header)
+        return _decode_twice(data, header, to_rgb)
     colours = {1: "GRAY", 3: "RGB", 4: "CMYK"}.get(header.components)
     if colours is None:
         raise UnreadableError(f"has {header.components} components of colour, which are not read")
-    try:
-        samples = simplejpeg.decode_jpeg(data, colours, strict=True)  # a warning of libjpeg is an error
-    except ValueError as error:
-        raise UnreadableError(f"is damaged ({str(error).removeprefix('Corrupt JPEG data: ')})") from error
+    samples = _decode_strictly(data, colours)
     if header.components == 1:
-        return np.asarray(samples[:, :, 0])
+        return samples[:, :, 0]
     if header.components == 4:
-        samples = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    return np.asarray(samples) if to_rgb else _as_stored(data, header)
+        return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), IMREAD_RGB_AS_STORED))
+    return samples if to_rgb else _decode(data, header, to_rgb)
 
 
 def decode_jpeg_ls(data: bytes) -> Samples:
@@ -55,17 +55,40 @@ def decode_jpeg_2000(data: bytes) -> Samples:
     return np.asarray(imagecodecs.jpeg2k_decode(data))
 
 
-def _decode_twice(data: bytes, header: JpegHeader) -> Samples:
+def _decode_strictly(data: bytes, colours: str) -> Samples:
+    """8 bits ``[H, W, *]``; a warning of libjpeg is an error, but for what no picture suffers from."""
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(data, colours, strict=True))
+    except ValueError as error:
+        reason = str(error)
+    harmless = _without_harmless(data, reason)
+    if harmless is None:
+        raise UnreadableError(f"is damaged ({reason.removeprefix('Corrupt JPEG data: ')})")
+    return _decode_strictly(harmless, colours)
+
+
+def _without_harmless(data: bytes, warning: str) -> bytes | None:
+    """The same stream without what it was warned of: fill before its end, a later revision of JFIF; None of others."""
+    fill, end = EXTRANEOUS.search(warning), data.rfind(END_OF_IMAGE)
+    if fill and set(data[end - int(fill[1]) : end]) <= {0x00, 0xFF}:
+        return data[: end - int(fill[1])] + data[end:]
+    revision = data.find(b"JFIF\0") + 5
+    if "JFIF revision" in warning and revision > 5 and data[revision] != 1:
+        return data[:revision] + b"\1" + data[revision + 1 :]
+    return None
+
+
+def _decode_twice(data: bytes, header: JpegHeader, to_rgb: bool) -> Samples:
     """Of more than 8 bits, or lossless: with two different tails in place of the end, of which a whole picture reads
     neither."""
     end = data.rfind(END_OF_IMAGE)
-    first, second = (_as_stored(data[:end] + tail + END_OF_IMAGE, header) for tail in TAILS)
+    first, second = (_decode(data[:end] + tail + END_OF_IMAGE, header, to_rgb) for tail in TAILS)
     if not np.array_equal(first, second):
         raise UnreadableError(ENDS_EARLY)
     return first
 
 
-def _as_stored(data: bytes, header: JpegHeader) -> Samples:
-    """Colours as they are stored, which is what naming one space for both sides asks for."""
-    space = "YCBCR" if header.components == 3 else None
+def _decode(data: bytes, header: JpegHeader, to_rgb: bool) -> Samples:
+    """By libjpeg-turbo. Colours stay as they are stored where one space is named for both sides."""
+    space = "YCBCR" if header.components == 3 and not to_rgb else None
     return np.asarray(imagecodecs.jpeg8_decode(data, colorspace=space, outcolorspace=space))

@@ -18,10 +18,8 @@ from cxrlt_cli.names import is_text, shown
 
 Kind = Literal["finding", "metadata", "lists", "empty", "nameless", "other"]
 
-UNCERTAIN = (
-    "CheXpert and MIMIC-CXR write -1 for uncertain: make it 1, 0 or empty. Or name the findings to read: --findings."
-)
-LISTS = "Findings are columns of 0 and 1: spread it over one column a finding."
+UNCERTAIN = "CheXpert and MIMIC-CXR write -1 for uncertain: make it 1, 0 or empty. Or name the other findings, without this one: --findings."
+LISTS = "Findings are columns of 0 and 1: make a column of each name in the lists."
 
 # Names of findings in public sets, beside the challenge's; compared without regard to case and underscores.
 OTHER_FINDINGS = (
@@ -33,13 +31,15 @@ OTHER_FINDINGS = (
 # Words of names that no finding has, and words that a finding may have, but metadata more often.
 METADATA = frozenset(
     ("id", "ids", "uid", "uuid", "guid", "dicom", "sex", "gender", "age", "followup", "unnamed", "pixel", "pixels",
-     "bits", "rescale", "manufacturer", "modality", "laterality", "photometric", "planar", "subject", "rad")
+     "bits", "rescale", "manufacturer", "modality", "laterality", "photometric", "planar", "subject", "rad", "male",
+     "female")
 )  # fmt: skip
 DOUBTFUL = frozenset(
     ("view", "year", "month", "date", "time", "width", "height", "spacing", "position", "split", "fold", "index", "row",
      "rows", "column", "columns", "path", "projection", "study", "series", "instance", "acquisition", "weight",
      "number", "num", "count", "visit", "patient", "frames", "samples", "train", "test", "val", "valid", "validation",
-     "compression", "annotation", "orientation", "site", "hospital", "race", "ethnicity", "portable", "pediatric")
+     "compression", "annotation", "orientation", "site", "hospital", "race", "ethnicity", "portable", "pediatric",
+     "frontal", "lateral", "ap", "pa", "inpatient", "outpatient", "deceased", "smoker")
 )  # fmt: skip
 MARKS = tuple(map(frozenset, ("yn", "tf", "pn", "x", "+", "✓")))  # that may be labels, if a column has no others
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
@@ -95,18 +96,23 @@ def _from_palette(cells: Cells, bits: int, dataset: Dataset, little: bool) -> Fi
 
 def _from_colours(cells: Cells, bits: int, photometric: str) -> Film:
     """Red, green and blue, or luminance and two differences (PS3.3 C.7.6.3.1.2), to grey."""
-    colours = cells.astype(np.float64)
-    if photometric in ("YBR_FULL", "YBR_FULL_422"):
-        luminance, *differences = np.moveaxis(colours, -1, 0)
-        blue, red = (difference - 2 ** (bits - 1) for difference in differences)
+    differs = photometric in ("YBR_FULL", "YBR_FULL_422")
+    if not differs and photometric not in ("RGB", "YBR_ICT", "YBR_RCT"):  # the last two undone by JPEG 2000's decoder
+        raise UnreadableError(f"is a DICOM of colours that are not read ({photometric[:40]})")
+    colours: NDArray[Any] = np.ascontiguousarray(cells)
+    if colours.dtype == np.uint8 and bits == 8:  # OpenCV's are fast, and alike
+        if differs:
+            colours = cv2.cvtColor(np.ascontiguousarray(colours[:, :, [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)
+        return np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), np.uint8)
+    if differs:
+        luminance, blue, red = np.moveaxis(colours.astype(np.float64), -1, 0)
+        blue, red = blue - 2 ** (bits - 1), red - 2 ** (bits - 1)
         parts = (luminance + 1.402 * red, luminance - 0.344136 * blue - 0.714136 * red, luminance + 1.772 * blue)
         colours = np.clip(np.stack(parts, axis=-1).round(), 0, 2**bits - 1)
-    elif photometric not in ("RGB", "YBR_ICT", "YBR_RCT"):  # of JPEG 2000, and undone by its decoder
-        raise UnreadableError(f"is a DICOM of colours that are not read ({photometric[:40]})")
     return _to_8_bit(_luma(colours), bits)
 
 
-def _luma(colours: Levels) -> Levels:
+def _luma(colours: NDArray[Any]) -> Levels:
     """Grey of red, green and blue ``[..., 3]``, as OpenCV has it (ITU-R BT.601)."""
     return np.asarray(colours @ np.array([0.299, 0.587, 0.114]))
 
@@ -200,7 +206,7 @@ def _windowed(levels: Levels, there: Levels, dataset: Dataset) -> Film:
         return np.asarray(255 / (1 + np.exp(-4 * (levels - center) / width)) + 0.5, np.uint8)
     if function not in ("LINEAR", "LINEAR_EXACT"):
         raise UnreadableError(f"is a DICOM with the window function {function[:40]!r}, which is not known")
-    if function == "LINEAR" and width > 1:
+    if function == "LINEAR" and width >= 1:
         center, width = center - 0.5, width - 1
     low, high = center - width / 2, center + width / 2
     if there.max() <= low or there.min() >= high:
@@ -243,5 +249,5 @@ def _looked_up(values: NDArray[Any], entries: Levels, first: int) -> Levels:
 
 
 def _depth(entries: Levels) -> int:
-    """Bits of the largest entry, 8 at least: descriptors say 16 of tables that hold 12."""
+    """Bits of the largest entry, 8 at least: descriptors say 16 of tables that hold 12. So do other viewers."""
     return max(8, int(entries.max()).bit_length())

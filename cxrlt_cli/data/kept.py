@@ -19,6 +19,11 @@ from cxrlt_cli.data.levels import Film
 MOST_TOLD = 3  # films that are named; of the others one line says that there are more
 
 
+def checksum(film: Film) -> int:
+    """Of the levels of a film, which lie in one piece."""
+    return xxhash.xxh3_64_intdigest(film.data)
+
+
 class KeptFilms:
     """Films by index, from a file that may be damaged, or cut short while it is read, without harm.
 
@@ -53,7 +58,7 @@ class KeptFilms:
         film = np.empty((self._side, self._side), np.uint8)
         if not self._fill(film, index):
             film = self._again(self._paths[index], self._keys[index], int(self._slots[index]))
-            self._digests[index] = xxhash.xxh3_64_intdigest(film.data)  # it may have been this that was damaged
+            self._digests[index] = checksum(film)  # it may have been this that was damaged
             self._say(index)
         return (film,)
 
@@ -65,7 +70,7 @@ class KeptFilms:
             whole = stream.readinto(film.data) == film.nbytes
         except OSError:
             return False
-        return whole and bool(xxhash.xxh3_64_intdigest(film.data) == self._digests[index])
+        return whole and checksum(film) == self._digests[index]
 
     def _stream(self) -> FileIO:
         """The file as this process opened it: two that share one would move each other's place in it."""

@@ -10,6 +10,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from cxrlt_cli.errors import DataError
 
@@ -158,10 +159,11 @@ class Listing:
                 for entry in entries:
                     if entry.name.startswith("."):
                         continue
-                    if entry.is_file():
+                    kind = _kind(entry)
+                    if kind == "file":
                         stem = nfc(stem_of(entry.name))
                         names[stem] = _with(stem, names.get(stem), entry.name)
-                    elif entry.is_dir():
+                    elif kind == "folder":
                         folders[nfc(entry.name)] = entry.name
                         if entry.is_symlink():
                             self._links.add(_join(folder, entry.name))
@@ -172,6 +174,14 @@ class Listing:
     def _films(self, folder: str, stem: str) -> list[str]:
         known = self._names[folder].get(stem)
         return [] if known is None else _names(stem, known)
+
+
+def _kind(entry: "os.DirEntry[str]") -> Literal["file", "folder"] | None:
+    """None of what is neither, or cannot be looked at, such as a link that leads back to itself."""
+    try:
+        return "file" if entry.is_file() else "folder" if entry.is_dir() else None
+    except OSError:
+        return None
 
 
 def _with(stem: str, known: str | None, name: str) -> str:

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 ZIP = b"PK\x03\x04"
 LOOK = 512  # bytes at the start, by which a file is known
 FREE, RATIO = 2**26, 250  # bytes that any gzip may hold, and the most for each of its own beyond: text takes 5 to 100
+
+_PIPES: set[tuple[Path, int, int]] = set()  # that were read
 
 EXCEL = "Save it as 'CSV UTF-8'."
 UNPACK = "Unpack it first; of packed files, .csv.gz is read as it is."
@@ -51,6 +54,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     Raises DataError where the file is missing, is another kind of file, is damaged, inflates beyond measure or is not
     in UTF-8 or UTF-16.
     """
+    _require_unread(path)
     try:
         with path.open("rb") as file:
             content: IO[bytes] = file
@@ -73,6 +77,19 @@ def open_text(path: Path) -> Iterator[TextIO]:
         what = f"is {'not UTF-8' if is_utf_8 else 'damaged UTF-16'} text"
         where = _place_of_undecodable(path) if is_utf_8 else ""
         raise DataError(f"{path} {what} ({error.reason}{where}).", "Is it a CSV? Then save it as UTF-8.") from error
+
+
+def _require_unread(path: Path) -> None:
+    """Raise DataError where a table comes through a pipe that this command has read already: it would look empty."""
+    try:
+        state = path.stat()
+    except OSError:
+        return
+    if not (stat.S_ISREG(state.st_mode) or stat.S_ISDIR(state.st_mode)):
+        pipe = path, state.st_dev, state.st_ino
+        if pipe in _PIPES:
+            raise DataError(f"{path} is a pipe, and this command reads it twice.", "Save the table as a file.")
+        _PIPES.add(pipe)
 
 
 class _Inflated(io.RawIOBase):

@@ -55,7 +55,6 @@ FAULTS = (
     AttributeError,
     EOFError,
     LookupError,
-    MemoryError,
     NotImplementedError,
     OSError,
     RuntimeError,
@@ -77,7 +76,7 @@ def read_elements(data: bytes, max_pixels: int) -> tuple[Dataset, UID]:
         structure.check_deflated(data[file.tell() :], max_pixels)
     dataset = pydicom.dcmread(BytesIO(data), force=True, specific_tags=list(_TAGS))
     if "PixelData" not in dataset:
-        raise UnreadableError("is a DICOM without pixels")
+        raise UnreadableError("is a DICOM without pixels, or cut short before them")
     for name in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"):
         if not dataset.get(name):
             raise UnreadableError(f"is a DICOM that does not say its {name}")
@@ -125,7 +124,7 @@ def stored_cells(dataset: Dataset, syntax: UID, max_pixels: int) -> tuple[Cells,
     bits = min(bits, precision)
     if bits < 8 * cells.dtype.itemsize:
         cells = cells & np.array(2**bits - 1, cells.dtype)
-    return cells, bits
+    return cells.astype(np.uint16) if bits <= 16 < 8 * cells.dtype.itemsize else cells, bits
 
 
 def _samples(dataset: Dataset, syntax: UID, max_pixels: int) -> tuple[NDArray[Any], int]:

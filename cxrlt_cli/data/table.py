@@ -5,6 +5,7 @@ in messages are those that a spreadsheet shows, the header being row 1.
 """
 
 import hashlib
+import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,12 @@ from cxrlt_cli.data.rows import read_rows, require_single
 from cxrlt_cli.data.values import is_float
 from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.labels import LabelSpace
-from cxrlt_cli.names import fault_of_id, fault_of_name, shown
+from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 
 Texts = NDArray[np.object_]
 
 HINT_ON_IDS = "Ids are paths below --image-dir, and are written as they are. Rename the film, here and on the disk."
+HINT_ON_PATHS = "Ids are paths below --image-dir: cut off what stands before that."
 
 
 @dataclass(frozen=True)
@@ -135,9 +137,7 @@ def read_labels(
     ids = _ids(frame, path, id_column)
     patients = read_patients(frame, str(path), id_column, patient_column, needs_patients=needs_patients)
     columns = judged_columns(frame, (id_column, patient_column), findings)
-    for name in findings or ():
-        if name not in frame.columns:
-            raise missing_column(path, name, list(frame.columns), "--findings", name)
+    _require_columns(findings or (), frame, path)
     read = {column.name: column for column in columns if column.kind == "finding"}
     passed_over = tuple(column for column in columns if column.kind != "finding")
     if not read:
@@ -247,6 +247,17 @@ def _tell_doubled(path: Path, column: int, suspects: set[int]) -> None:
             seen[film] = number
 
 
+def _require_columns(findings: Sequence[str], frame: pd.DataFrame, path: Path) -> None:
+    missing = [name for name in findings if name not in frame.columns]
+    if not missing:
+        return
+    near = {name: nearest(name, frame.columns) for name in missing}
+    hint = "Check --findings."
+    if all(near.values()):
+        hint = f"Pass --findings {shlex.quote(','.join(near.get(name) or name for name in findings))}."
+    raise DataError(f"{path} has no column {listed([shown(name) for name in missing])}.", hint)
+
+
 def _column(frame: pd.DataFrame, path: Path, id_column: str) -> Texts:
     if id_column not in frame.columns:
         raise missing_column(path, id_column, list(frame.columns))
@@ -273,6 +284,7 @@ def check_id(film: str, path: Path, row: int, id_column: str) -> None:
     if not film:
         raise DataError(f"{where} is empty.", "Every row needs the name of its film.")
     if fault := fault_of_id(film):
-        raise DataError(f"{where} holds {shown(film)}, which {fault}.", HINT_ON_IDS)
+        hint = HINT_ON_PATHS if "leaves" in fault else HINT_ON_IDS
+        raise DataError(f"{where} holds {shown(film)}, which {fault}.", hint)
     if is_float(film):
         raise DataError(f"{where} holds '{film}' as an id.", LOST)

@@ -11,8 +11,9 @@ from typing import Literal
 Meaning = Literal["label", "missing", "uncertain", "other"]
 
 MISSING = frozenset(
-    ("", "nan", "na", "n/a", "n.a.", "#n/a", "null", "#null!", "none", "<na>", "nat", "<null>", "(null)", "-", "--")
+    ("", "nan", "na", "n/a", "n.a.", "#n/a", "null", "#null!", "none", "<na>", "nat", "<null>", "(null)")
 )
+DASHES = frozenset(("-", "--"))  # nobody; beside a label they may as well mean no
 WORDS = {
     **dict.fromkeys(("true", "yes", "positive", "pos", "present"), 1.0),
     **dict.fromkeys(("false", "no", "negative", "neg", "absent"), 0.0),
@@ -52,7 +53,7 @@ def meaning_of(cell: str) -> Meaning:
 
 def patient_of(cell: str) -> str:
     """Whose film it is: ``150``, ``150.0`` and ``00000150`` are one patient; empty where the cell names none."""
-    if cell.lower() in MISSING:
+    if cell.lower() in MISSING | DASHES:
         return ""
     whole = _WHOLE.fullmatch(cell)
     return whole[1] if whole else cell

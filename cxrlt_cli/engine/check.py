@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -88,19 +88,26 @@ def _check(options: DataCheckOptions, reporter: Reporter) -> None:
 def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
     ids = [film for film in dict.fromkeys(frame[options.id_column]) if film and not fault_of_id(film)]
     assert options.csv is not None, "it was read"
-    where = finder(options.csv, options.image_dir, ids, options.links, reporter.progress)
+    if not ids:  # told of already, row by row
+        return
+    try:
+        where = finder(options.csv, options.image_dir, ids, options.links, reporter.progress)
+    except DataError as error:
+        yield from breaking("ids without a film", ids, " ".join(str(error).split("\n")))
+        return
     found = where.find(lambda: [ids])
     gone = [film for film, instead in found.absent.items() if not instead]
     near = where.nearest(gone[0]) if gone else None
     advice = where.lies_there() + (f" Nearest to {gone[0]} is {near}." if near else "")
-    yield from breaking("ids without a film", gone, advice, exclude=True)
+    yield from breaking("ids without a film", gone, advice, exclude=not where.listing.closed)  # they may lie there
     other = [f"{film} ({instead}?)" for film, instead in found.absent.items() if instead]
     yield from breaking("ids whose film is called otherwise", other, "Write the ids as the files are called.")
     unclear = [f"{film} {fault.reason}" for film, fault in found.unclear.items()]
     yield from breaking("ids that do not name one film", unclear, "Make clear which file is meant.")
     lost = found.lost
     here = {film: found.naming.path(film) for film in ids if film not in lost}
-    named = {path.relative_to(where.folder).as_posix() for path in here.values()}
+    unusable = [fault.path for fault in found.unusable.values()]
+    named = {path.relative_to(where.folder).as_posix() for path in (*here.values(), *unusable)}
     spare = [file for file in sorted(where.listing.files()) if ending_of(file) and file not in named]
     yield from doubtful("films without an id", spare, "No row names them.")
     with reporter.progress("Looking at films", len(here)) as advance:
@@ -109,7 +116,9 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
     damaged = {film: look for film, look in seen.items() if isinstance(look, FilmError)}
     broken = {film: fault.reason for film, fault in {**found.unusable, **damaged}.items()}
     for reason, films in _grouped(broken):
-        yield from breaking(f"films that cannot be read: {reason}", films, "Fetch them again.", exclude=True)
+        yield from breaking(
+            f"films that cannot be read: {reason}", films, "Replace them or leave them out.", exclude=True
+        )
     yield from _levels({film: look for film, look in seen.items() if isinstance(look, Look)}, frame, options)
 
 
@@ -124,7 +133,8 @@ def _levels(looks: dict[str, Look], frame: pd.DataFrame, options: DataCheckOptio
     def where(test: str) -> list[str]:
         return [film for film, look in looks.items() if getattr(look, test)]
 
-    yield from breaking("films of one level", where("constant"), "They show nothing.", exclude=True)
+    for fault in breaking("films of one level", where("constant"), "They show nothing: leave them out.", exclude=True):
+        yield replace(fault, breaks=False)  # no run stops at them
     yield from doubtful("films that look inverted", where("inverted"), "Air must be dark.")
     yield from doubtful("films that look turned by a quarter", where("rotated"), "Turn them upright.")
     yield from doubtful("films that are largely burnt out", where("saturated"), "Export them anew.")
@@ -193,7 +203,7 @@ def _tell(
     number = sum(fault.breaks for fault in faults)
     if number:
         listable = sum(fault.breaks and bool(fault.films) for fault in faults)
-        hint = f"The films of {listable} of them can be left out: --fix exclude.csv, then --exclude exclude.csv."
+        hint = f"The films behind {listable} of these can be left out: --fix exclude.csv, then --exclude exclude.csv."
         raise DataError(
             f"{counted(number, 'fault')} would break a run.",
             hint if listable and options.fix is None else "Mend the files that are named.",

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -54,9 +54,11 @@ def finder(
     for one in reversed(finders):
         if one.has_any(ids):
             return one
+    other = next((film for one in finders for film in one.listing.alike(PurePosixPath(ids[0]).name)), None)
+    ending = f"{other} differs from '{ids[0]}' in its ending alone: leave endings off the ids." if other else ""
     raise DataError(
         f"Of the films of {csv}, such as '{ids[0]}', none is in {csv.parent} or in {csv.parent / 'images'}.",
-        f"{finders[-1].lies_there()}\nPass the folder with --image-dir.",
+        f"{finders[-1].lies_there()}\n{ending or 'Pass the folder with --image-dir.'}",
     )
 
 
@@ -169,7 +171,7 @@ def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Film
     """Training and validation films, from one CSV disjoint by patient, or from two."""
     training, validation = labelled_films(options, csv, reporter)
     ids = training.ids if options.val_csv else np.concatenate([training.ids, validation.ids])
-    path = _paths(options, csv, ids, reporter)
+    path = _paths(options, csv, np.sort(ids), reporter)
     val_path = path if options.val_csv is None else _paths(options, options.val_csv, validation.ids, reporter)
     return (
         Films(training, [path(film) for film in training.ids]),
@@ -191,11 +193,14 @@ def _paths(options: FitOptions, csv: Path, ids: Texts, reporter: Reporter) -> Ca
 
 def check_films(training: Films, validation: Films, options: FitOptions, reporter: Reporter) -> None:
     """Read every film once; raises DataError with all that cannot be read."""
+    assert options.csv is not None, "they were found"
     paths = training.paths + validation.paths
     faults = find_damaged(paths, options, reporter)
     if faults:
-        assert options.csv is not None, "they were found"
-        raise DataError(report_faults(faults, len(paths)).message, way_out(options, options.csv))
+        known = set(training.paths)
+        csvs = {options.csv if fault.path in known else options.val_csv or options.csv for fault in faults}
+        ways = "\n".join(way_out(options, csv) for csv in sorted(csvs))
+        raise DataError(report_faults(faults, len(paths)).message, ways)
 
 
 def find_damaged(paths: Sequence[Path], options: FitOptions, reporter: Reporter) -> list[FilmError]:

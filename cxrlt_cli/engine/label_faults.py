@@ -196,9 +196,9 @@ def between(
         if column in frame.columns and column in theirs.columns:
             spelled = str if what == "films" else patient_of
             mine = [spelled(cell) for cell in frame[column]]
-            both = sorted(set(mine) & {spelled(cell) for cell in theirs[column]} - {""})
-            shared = [film for film, one in zip(frame[options.id_column], mine, strict=True) if one in set(both)]
-            for fault in breaking(f"{what} that stand in {other.name} too", both, advice):
+            both = set(mine) & {spelled(cell) for cell in theirs[column]} - {""}
+            shared = [film for film, one in zip(frame[options.id_column], mine, strict=True) if one in both]
+            for fault in breaking(f"{what} that stand in {other.name} too", sorted(both), advice):
                 yield replace(fault, films=tuple(shared))
 
 

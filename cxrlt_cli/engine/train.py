@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import torch
 
-from cxrlt_cli.config import FinetuneOptions, FitOptions, TrainOptions
+from cxrlt_cli.config import FinetuneOptions, FitOptions, TrainOptions, changed, flags
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.cache import keep_films
 from cxrlt_cli.engine.checkpoints import read_checkpoint
@@ -51,7 +51,7 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     )
     method = Method.of(training.table, options, architecture.logit_scale)
     preprocessing = Preprocessing(options.image_size)
-    check_head(architecture)
+    check_head(architecture.head, options)
     torch.manual_seed(options.seed)
     model = Classifier(
         architecture,
@@ -87,7 +87,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     preprocessing = replace(
         checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
     )
-    check_head(architecture)
+    check_head(architecture.head, options)
     torch.manual_seed(options.seed)
     model = Classifier(
         architecture,
@@ -123,13 +123,12 @@ def read_once(
     keep_films(paths, sum(map(len, paths)), [preprocessing], options, reporter)
 
 
-def check_head(architecture: Architecture) -> None:
+def check_head(head: str, options: FitOptions) -> None:
     """Raise OptionError where the head and its options do not go together."""
-    if architecture.head != "csra" and architecture.csra_heads != 1:
-        raise OptionError(f"--csra-heads is of no use with --head {architecture.head}.", "Leave it out.")
-    known = TrainOptions.model_fields["csra_lambda"].default
-    if not architecture.head.startswith("csra") and architecture.csra_lambda != known:
-        raise OptionError(f"--csra-lambda is of no use with --head {architecture.head}.", "Leave it out.")
+    of_csra = {"csra_heads": ("csra",), "csra_lambda": ("csra", "csra-winner")}
+    for name in changed(options) & set(of_csra):
+        if head not in of_csra[name]:
+            raise OptionError(f"{flags(options, [name])} is of no use with --head {head}.", "Leave it out.")
 
 
 def check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:

@@ -1,6 +1,10 @@
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,3 +149,19 @@ def test_the_terminal_of_a_command_shows_no_pictures_for_words(capsys: pytest.Ca
     out, err = consoles()
     RichReporter(out, err).note("films/:bomb:.png")
     assert capsys.readouterr().err == "films/:bomb:.png\n"
+
+
+def test_whoever_stops_reading_warnings_takes_no_results_along(tmp_path: Path) -> None:
+    code = (
+        "from cxrlt_cli.cli.display import RichReporter, consoles\n"
+        "reporter = RichReporter(*consoles())\n"
+        "for number in range(3): reporter.warn('x' * 100_000)\n"
+        "reporter.result('written')\n"
+    )
+    reads, writes = os.pipe()
+    os.close(reads)
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run([sys.executable, "-c", code], stdout=out, stderr=writes, check=False)
+    os.close(writes)
+    assert done.returncode == 0
+    assert (tmp_path / "out").read_text() == "written\n"

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import subprocess
@@ -134,7 +135,7 @@ def test_another_recipe_is_refused(tmp_path: Path) -> None:
     recipe = tmp_path / "kept" / "recipe.json"
     content = json.loads(recipe.read_text())
     recipe.write_text(json.dumps({**content, "hash": "0" * 16}))
-    with pytest.raises(OptionError, match="hash"):
+    with pytest.raises(DataError, match="damaged"):
         FilmCache(tmp_path / "kept", RECIPE)
 
 
@@ -229,7 +230,8 @@ def test_a_cache_of_another_format_is_refused_in_words(tmp_path: Path, number: i
     recipe = tmp_path / "kept" / "recipe.json"
     content = json.loads(recipe.read_text())
     content["recipe"]["format"] = number
-    recipe.write_text(json.dumps(content))
+    text = json.dumps(content["recipe"], sort_keys=True)
+    recipe.write_text(json.dumps({**content, "hash": hashlib.sha256(text.encode()).hexdigest()[:16]}))
     with pytest.raises(OptionError, match=said):
         FilmCache(tmp_path / "kept", RECIPE)
 
@@ -253,3 +255,11 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
         FilmCache(tmp_path / "file", RECIPE)
     assert len(FilmCache(tmp_path / "none", RECIPE)) == 0
     assert not (tmp_path / "none").exists()
+
+
+def test_a_cache_that_grows_meanwhile_is_asked_for_films_that_it_has(tmp_path: Path) -> None:
+    paths = draw(tmp_path / "films", 6)
+    fill(tmp_path / "cache", paths[:3])
+    before = FilmCache(tmp_path / "cache", RECIPE)
+    fill(tmp_path / "cache", paths[3:])
+    assert before.fill(paths[:3], max_pixels=10**6, num_threads=2, advance=lambda _: None) == []

@@ -26,8 +26,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cxrlt_cli.data.codecs import decode_jpeg
 from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.samples import read_elements, stored_cells
+from cxrlt_cli.data.structure import check_jpeg
 from cxrlt_cli.errors import FilmError
 from tests.data.test_dicom import FOLDER
 from tests.data.test_image import dicom, scene
@@ -137,6 +139,37 @@ def test_a_jpeg_of_printers_colours_is_a_film_too(tmp_path: Path) -> None:
     Image.fromarray(GREY[8]).convert("CMYK").save(buffer, "JPEG", quality=98)
     (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
     assert np.abs(read_film(tmp_path / "a.jpg").astype(int) - GREY[8]).mean() < 8
+
+
+def test_a_jpeg_of_printers_colours_is_turned_once(tmp_path: Path) -> None:
+    image, exif = Image.fromarray(GREY[8]).convert("CMYK"), Image.Exif()
+    for orientation in (1, 6):
+        exif[0x0112] = orientation
+        image.save(tmp_path / f"{orientation}.jpg", quality=98, exif=exif)
+    upright, turned = (read_film(tmp_path / f"{orientation}.jpg") for orientation in (1, 6))
+    np.testing.assert_array_equal(turned, np.rot90(upright, -1))
+
+
+def test_a_colour_jpeg_of_12_bits_becomes_red_green_and_blue(tmp_path: Path) -> None:
+    colours = np.tile(np.array([4000, 500, 100], np.uint16), (32, 32, 1))
+    data = bytes(imagecodecs.jpeg8_encode(colours, level=98, bitspersample=12, subsampling="444"))
+    samples = decode_jpeg(data, check_jpeg(data, 10**6))
+    assert np.abs(samples.astype(int) - [4000, 500, 100]).max() < 60
+
+
+def test_what_no_picture_suffers_from_is_no_damage(tmp_path: Path) -> None:
+    """Fill before the end, a later revision of JFIF; other bytes that are left over are damage."""
+    data = cv2.imencode(".jpg", GREY[8])[1].tobytes()
+    revision = data.index(b"JFIF") + 5
+    later = data[:revision] + b"\2\1" + data[revision + 2 :]
+    (tmp_path / "film.jpg").write_bytes(data)
+    whole = read_film(tmp_path / "film.jpg")
+    for stream in (data[:-2] + bytes(3) + data[-2:], later, later[:-2] + bytes(3) + later[-2:]):
+        (tmp_path / "film.jpg").write_bytes(stream)
+        np.testing.assert_array_equal(read_film(tmp_path / "film.jpg"), whole)
+    (tmp_path / "film.jpg").write_bytes(data[:-2] + b"\x12\x34\x56\x78" * 8 + data[-2:])
+    with pytest.raises(FilmError, match="extraneous bytes"):
+        read_film(tmp_path / "film.jpg")
 
 
 # Sums of the stored samples, as GDCM 3.2.6 and CharLS by pyjpegls 1.5.1 decode them, both alike.

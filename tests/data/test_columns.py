@@ -18,6 +18,8 @@ from cxrlt_cli.data.columns import Kind, judged, told_of_passed_over, words_of
     ("Follow-up #", "0 1 0", "metadata"),
     ("PixelRepresentation_DICOM", "0 0 1", "metadata"),
     ("subject_id", "1 1 0", "metadata"),
+    ("Female", "1 1 0", "metadata"),
+    ("AP/PA", "1 1 0", "metadata"),
     ("StudyID", "1 1 0", "metadata"),
     ("Unnamed: 0", "0 1 0", "metadata"),
     ("patient_report_date_order", "1 1 0", "metadata"),

@@ -176,6 +176,19 @@ def test_a_lookup_table_that_is_not_whole_is_refused(tmp_path: Path, entries: Pi
         read(tmp_path, LEVELS, VOILUTSequence=table)
 
 
+@pytest.mark.parametrize("pixel", [np.uint16, np.uint32])
+def test_few_bits_in_wide_cells_have_their_own_range(tmp_path: Path, pixel: Any) -> None:
+    levels = np.array([[50, 60], [70, 80]])
+    film = read(tmp_path, levels.astype(pixel), BitsStored=8, HighBit=7)
+    np.testing.assert_array_equal(film, levels)
+
+
+def test_the_narrowest_window_is_black_or_white(tmp_path: Path) -> None:
+    """PS3.3 C.11.2.1.2.1: at or below the center less a half, and above."""
+    film = read(tmp_path, np.array([[98, 99, 100, 101]], np.uint16), WindowCenter=100, WindowWidth=1)
+    assert film.tolist() == [[0, 0, 255, 255]]
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "Sigmoid ", "SIGMOID"])
 def test_window_functions_are_told_in_any_case(tmp_path: Path, name: str) -> None:
     film = read(tmp_path, LEVELS, **STRETCHED, VOILUTFunction=name, WindowCenter=2000, WindowWidth=1000)

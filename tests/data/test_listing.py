@@ -63,3 +63,11 @@ def test_far_too_many_files_are_not_looked_through(tmp_path: Path, monkeypatch: 
     lay(tmp_path, "b/2")
     with pytest.raises(DataError, match="holds more than 3 files"):
         list(Listing(tmp_path).files())
+
+
+def test_one_entry_that_cannot_be_looked_at_hides_no_other(tmp_path: Path) -> None:
+    lay(tmp_path, *[f"{number}.PNG" for number in range(40)])
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    found = Listing(tmp_path)
+    assert len(list(found.files())) == 40
+    assert found.closed == []

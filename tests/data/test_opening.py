@@ -84,3 +84,14 @@ def test_a_packed_pipe_is_read_once(tmp_path: Path) -> None:
     thread.start()
     assert read_ids(tmp_path / "pipe").tolist() == ["a.png", "b.png", "c.png"]
     thread.join()
+
+
+def test_a_pipe_that_is_read_again_is_not_called_empty(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=(tmp_path / "pipe").write_text, args=["ImageID\na.png\n"])
+    thread.start()
+    with open_text(tmp_path / "pipe") as text:
+        assert text.read() == "ImageID\na.png\n"
+    thread.join()
+    with pytest.raises(DataError, match="is a pipe, and this command reads it twice"), open_text(tmp_path / "pipe"):
+        pass

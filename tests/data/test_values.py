@@ -23,7 +23,7 @@ ONES = [
     "Positive",
     "pos",
 ]
-NONES = ["", "nan", "NaN", "NA", "N/A", "n/a", "NULL", "null", "None", "<NA>", "-", "#N/A", "NaT"]
+NONES = ["", "nan", "NaN", "NA", "N/A", "n/a", "NULL", "null", "None", "<NA>", "#N/A", "NaT"]
 
 
 @pytest.mark.parametrize(("cells", "label"), [
@@ -74,7 +74,8 @@ def test_a_patient_is_one_however_the_number_is_spelled() -> None:
         "313257652463271541323716421675467814123",
     ):
         assert patient_of(cell) == cell
-    assert {patient_of(cell) for cell in NONES} == {""}
+    assert {patient_of(cell) for cell in (*NONES, "-")} == {""}
+    assert meaning_of("-") == "other"
 
 
 def test_numbers_that_lost_their_digits_are_known() -> None:

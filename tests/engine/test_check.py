@@ -155,7 +155,7 @@ PLANTED: dict[str, tuple[Plant, bool]] = {
     "films that cannot be read: is empty": (raw(1, lambda _: b""), True),
     "films that cannot be read: is a PNG cut short": (raw(1, lambda data: data[: len(data) // 2]), True),
     "films that cannot be read: is neither PNG, JPEG nor DICOM": (raw(1, lambda _: b"<html>"), True),
-    "films of one level": (film(1, lambda film: np.full_like(film, 900)), True),
+    "films of one level": (film(1, lambda film: np.full_like(film, 900)), False),
     "films that look inverted": (film(1, lambda film: film.max() - film), False),
     "films that look turned by a quarter": (film(1, lambda film: np.rot90(film).copy()), False),
     "films that are largely burnt out": (film(1, burnt), False),
@@ -275,3 +275,20 @@ def test_films_to_leave_out_are_written_for_exclude(phantoms: Path, tmp_path: Pa
     faults, _, broken = run(csv, exclude=[tmp_path / "exclude.csv"])
     assert not broken
     assert not any("copies" in what for what in faults)
+
+
+def test_ids_that_are_all_refused_are_told_row_by_row(phantoms: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "absolute.csv"
+    csv.write_text("ImageID,PatientID,Mass\n/films/a.png,1,1\n/films/b.png,2,0\n")
+    faults, _, broken = run(csv, image_dir=phantoms / "images")
+    assert broken
+    assert faults["ids that are refused"]["number"] == 2
+
+
+def test_where_no_film_is_found_labels_are_judged_all_the_same(tmp_path: Path) -> None:
+    csv = tmp_path / "labels.csv"
+    csv.write_text("ImageID,PatientID,Mass\na.png,1,1\nb.png,2,-1\n")
+    faults, _, broken = run(csv)
+    assert broken
+    assert faults["ids without a film"]["films"] == []
+    assert any("-1" in " ".join(fault["examples"]) for fault in faults.values())

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -204,14 +205,14 @@ def test_a_list_knows_itself_again_by_its_films_and_where_they_are(tmp_path: Pat
 
 @pytest.mark.parametrize("where", ["csv", "val_csv"])
 def test_links_are_refused_among_all_films_of_a_training(labels: Path, tmp_path: Path, where: str) -> None:
-    other = make_films(tmp_path / "other", 10)
-    first = other.parent / "images" / "film000.png"
+    other = make_films(tmp_path / "other", 10, first=100)
+    first = other.parent / "images" / "film100.png"
     first.rename(tmp_path / "secret.png")
     first.symlink_to(tmp_path / "secret.png")
     films = {"csv": labels, "val_csv": other} if where == "val_csv" else {"csv": other, "val_csv": labels}
     training, validation, _ = find(**films)
     assert {len(training.paths), len(validation.paths)} == {48, 10}
-    with pytest.raises(DataError, match=r"film000\.png: is a link out of"):
+    with pytest.raises(DataError, match=r"film100\.png: is a link out of"):
         find(**films, links="refuse")
 
 
@@ -235,3 +236,14 @@ def test_a_list_of_films_is_gone_through_in_stretches(labels: Path, tmp_path: Pa
     with pytest.raises(DataError, match=r"2 of 2 films cannot be read"):
         gone = write_csv(tmp_path / "gone.csv", ["ImageID"], [["a.png"], ["b.png"]])
         FilmList.of(options, gone, Recorder())
+
+
+def test_the_way_out_names_the_csv_of_the_film_that_is_damaged(labels: Path, tmp_path: Path) -> None:
+    training, validation, _ = find(labels, val_fraction=0.3)
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(b"no film")
+    options = TrainOptions.model_validate({"csv": labels, "val_csv": tmp_path / "other.csv"})
+    with pytest.raises(DataError) as error:
+        check_films(training, replace(validation, paths=[damaged]), options, Recorder())
+    assert f"--csv {tmp_path / 'other.csv'}" in error.value.hint
+    assert f"--csv {labels}" not in error.value.hint
