@@ -18,7 +18,10 @@ from cxrlt_cli.names import is_text, shown
 
 Kind = Literal["finding", "metadata", "lists", "empty", "nameless", "other"]
 
-UNCERTAIN = "CheXpert and MIMIC-CXR write -1 for uncertain: make it 1, 0 or empty. Or name the other findings, without this one: --findings."
+UNCERTAIN = (
+    "CheXpert and MIMIC-CXR write -1 for uncertain: make it 1, 0 or empty. "
+    "Or name the other findings, without this one: --findings."
+)
 LISTS = "Findings are columns of 0 and 1: make a column of each name in the lists."
 
 # Names of findings in public sets, beside the challenge's; compared without regard to case and underscores.
