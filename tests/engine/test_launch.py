@@ -30,6 +30,7 @@ from tests.conftest import run_options
 from tests.engine.workers import deal, fail
 from tests.helpers import Recorder, write_csv
 
+SLURM = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "h", "SLURM_JOB_ID": "1"}
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "h", "MASTER_PORT": "1"}
 SRUN = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "0"}
 NODES = {"nodes": 2, "rendezvous": "host:29500"}
@@ -93,8 +94,8 @@ def test_how_many_compute(options: dict[str, Any], environment: dict[str, str], 
         ({"processes": 2, **NODES}, {}, False),
         ({}, {**TORCHRUN, "RANK": "0"}, True),
         ({}, {**TORCHRUN, "RANK": "1"}, False),
-        ({}, {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0"}, True),
-        ({}, {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}, False),
+        ({}, {**SLURM, "SLURM_PROCID": "0"}, True),
+        ({}, {**SLURM, "SLURM_PROCID": "1"}, False),
     ],
 )
 def test_one_process_of_a_command_has_the_lock(
