@@ -90,10 +90,12 @@ def test_a_file_that_is_not_there_is_told_with_the_nearest_that_is(tmp_path: Pat
     assert known.message == f"{tmp_path / 'lables.csv'} does not exist. Meant: labels.csv?"
 
 
-def test_a_folder_that_is_gone_from_under_a_command_is_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["data", "phantom", "x", "--films", "40"], ["infer", "/x", "--csv", "/x.csv"]])
+def test_a_folder_that_is_gone_from_under_a_command_is_told(tmp_path: Path, words: list[str]) -> None:
+    """Before PyTorch is loaded, whose libraries would end the process."""
     (tmp_path / "gone").mkdir()
     code = "import os, sys; os.rmdir(os.getcwd()); from cxrlt_cli.cli.app import main; main()"
-    command = [sys.executable, "-c", code, "data", "phantom", "x", "--films", "40"]
+    command = [sys.executable, "-c", code, *words]
     done = subprocess.run(command, cwd=tmp_path / "gone", capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr.splitlines()[0]) == (
         2,

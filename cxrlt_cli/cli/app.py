@@ -1,5 +1,6 @@
 """The commands: options in, engine called, exit code out."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -52,6 +53,7 @@ def command(
             out, err = consoles()
             debug = ctx.params["debug"]
             try:
+                os.getcwd()  # noqa: PTH109 - some libraries end the process where the folder that it began in is gone
                 options = resolve(model, ctx)
                 debug = options.debug
                 share_cores()

@@ -179,3 +179,21 @@ def test_the_default_tracker_costs_a_warning_where_it_cannot_be_started(
     recorder = Recorder()
     train(run_options(labels, tmp_path / "run", track=None, max_steps=1), recorder)
     assert "--track tensorboard cannot be started: No API key configured. The run is not tracked." in recorder.warnings
+
+
+def test_tensorboard_gets_options_as_code_that_none_of_them_can_end(tmp_path: Path) -> None:
+    hostile = {"csv": "a```\n<script>alert(1)</script>", "findings": ["<b>", "\x1b[31m"]}
+    tracking.TensorBoard(tmp_path, hostile, 0).close(failed=False)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (event,) = events.Tensors("options/text_summary")
+    (text,) = event.tensor_proto.string_val
+    lines = [line for line in text.decode().splitlines() if line]
+    assert len(lines) > 2
+    assert all(line.startswith("    ") for line in lines)
+    assert b"\x1b" not in text
+
+
+def test_damaged_names_of_trackers_are_told(tmp_path: Path) -> None:
+    (tmp_path / "trackers.json").write_text("[" * 100_000)
+    with pytest.raises(OptionError, match=r"trackers\.json is damaged"):
+        tracking._remembered(tmp_path, "mlflow")
