@@ -70,12 +70,12 @@ def find_faults(
     return faults
 
 
-def report_faults(faults: Sequence[FilmError], num_films: int) -> DataError:
-    """One error for many films: the first five and their number."""
+def report_faults(faults: Sequence[FilmError], num_films: int, what: str = "cannot be read") -> DataError:
+    """One error for many films: what is wrong with how many, and the first five."""
     shown = "\n".join(f"  {fault.path}: {fault.reason}" for fault in faults[:5])
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     return DataError(
-        f"{len(faults)} of {num_films} films cannot be read:\n{shown}{more}",
+        f"{len(faults)} of {num_films} films {what}:\n{shown}{more}",
         "Mend them, or go on without them: cxrlt data check --csv CSV --fix exclude.csv, then --exclude exclude.csv.",
     )
 

@@ -79,7 +79,8 @@ def require_films(
         told.append("Where several files may be meant, write the id as the path below the folder, with its ending.")
     if "" in found.absent.values() or found.unusable or damaged:
         told.append(way_out(options, csv))
-    raise DataError(report_faults(faults, found.number).message, "\n".join(told))
+    what = "cannot be read" if damaged else "have no file that can be used"  # none was read so far
+    raise DataError(report_faults(faults, found.number, what).message, "\n".join(told))
 
 
 def way_out(options: FilmOptions, csv: Path) -> str:

@@ -62,7 +62,7 @@ def test_numbers_are_never_written_with_an_exponent_or_empty_decimals(tmp_path: 
 
 
 def test_a_cell_without_end_takes_no_memory(tmp_path: Path) -> None:
-    notes = pd.Categorical.from_codes([0] * 5000, ["x" * 2_000_000])
+    notes = pd.Categorical.from_codes([0] * 5000, pd.Index(["x" * 2_000_000]))
     frame = pd.DataFrame({"ImageID": [str(row) for row in range(5000)], "Note": notes})
     path = written(frame, tmp_path / "labels.parquet")
     assert path.stat().st_size < 10**6

@@ -186,7 +186,7 @@ def test_links_out_of_the_folder_are_refused_when_asked(labels: Path, tmp_path: 
     csv = write_csv(tmp_path / "films.csv", ["ImageID"], [["own.png"], ["inside.png"], ["out.png"], ["far"]])
     options = ComputeOptions(csv=csv, image_dir=folder)
     assert FilmList.of(options, csv, Recorder()).number == 4
-    wanted = r"2 of 4 films cannot be read:\n.*far: does not exist\n.*out\.png: is a link out of"
+    wanted = r"2 of 4 films have no file that can be used:\n.*far: does not exist\n.*out\.png: is a link out of"
     with pytest.raises(DataError, match=wanted):
         FilmList.of(options.model_copy(update={"links": "refuse"}), csv, Recorder())
 
@@ -233,7 +233,7 @@ def test_a_list_of_films_is_gone_through_in_stretches(labels: Path, tmp_path: Pa
     doubled = write_csv(tmp_path / "doubled.csv", ["ImageID"], [[name] for name in [*names, names[2]]])
     with pytest.raises(DataError, match=r"row 21 holds 'film002\.png', as row 4 does"):
         FilmList.of(options, doubled, Recorder())
-    with pytest.raises(DataError, match=r"2 of 2 films cannot be read"):
+    with pytest.raises(DataError, match=r"2 of 2 films have no file that can be used"):
         gone = write_csv(tmp_path / "gone.csv", ["ImageID"], [["a.png"], ["b.png"]])
         FilmList.of(options, gone, Recorder())
 
