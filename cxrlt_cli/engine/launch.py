@@ -150,7 +150,7 @@ def _elastic(plan: Topology, job: Path) -> Any:
     signal.signal(signal.SIGUSR1, _pass_on)
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_cores() // plan.num_processes))
     try:
-        with _held_back(signal.SIGUSR1):
+        with _held_back(signal.SIGUSR1, signal.SIGINT):
             results = elastic_launch(config, _work)(str(job))
     except ChildFailedError as error:
         _raise_first(error.failures, job.parent, plan)
@@ -176,18 +176,18 @@ def _pass_on(number: int, _: FrameType | None) -> None:
 
 
 @contextmanager
-def _held_back(number: int) -> Iterator[None]:
-    """Processes started meanwhile get this signal once they let it through: a Python that starts is ended by it.
+def _held_back(*numbers: int) -> Iterator[None]:
+    """Processes started meanwhile get these signals once they let them through: a Python that starts is ended by them.
 
-    They have the mask of the thread that starts them; this process hears the signal by another one.
+    They have the mask of the thread that starts them; this process hears the signals by another one.
     """
     over = Event()
 
     def hear() -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
         over.wait()
 
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     listener = Thread(target=hear, daemon=True)
     listener.start()
     try:
@@ -201,8 +201,8 @@ def _held_back(number: int) -> Iterator[None]:
 def _work(job: str) -> bytes:
     """One worker, from its start to its end; what it gives is pickled, its error is left beside the job."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until somebody listens
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
     signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))  # whoever started this one says so
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1, signal.SIGINT])
     end_with_parent()
     keep_freed_memory()
     work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())

@@ -8,9 +8,9 @@ import csv
 import json
 import shutil
 import signal
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -101,7 +101,9 @@ def write(folder: Path, recipe: Recipe, num_processes: int, advance: Callable[[i
     fresh = get_context("spawn")  # a fork of a process whose libraries run threads can hang
     with ProcessPoolExecutor(num_processes, fresh, initializer=_begin_worker) as pool:
         try:
-            for record in pool.map(paint, everything, chunksize=8):
+            with _ctrl_c_held_back():
+                drawn = pool.map(paint, everything, chunksize=8)
+            for record in drawn:
                 records.append(json.dumps(record) + "\n")
                 advance(1)
         except BaseException:
@@ -179,6 +181,19 @@ def _drawings(films: Sequence[Film], seed: int, part: int) -> list[_Drawing]:
             _Drawing(name, film, patient, (seed * 10 + part) * 10**7 + number, part == 0 and number % 100 == 50)
         )
     return drawings
+
+
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """Processes that start meanwhile never hear it: a Python that is starting would end with a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin_worker() -> None:
