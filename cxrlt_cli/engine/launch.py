@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from multiprocessing import resource_tracker
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -187,6 +188,7 @@ def _held_back(*numbers: int) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
         over.wait()
 
+    resource_tracker.ensure_running()  # which lets Ctrl-C through again when it has started
     before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     listener = Thread(target=hear, daemon=True)
     listener.start()
