@@ -48,6 +48,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], tuple[P
     return fit
 
 
+@pytest.mark.soak  # a training of its own: a minute
 def test_shuffled_labels_teach_nothing(fitted: Callable[[bool], tuple[Path, Scores]]) -> None:
     _, scores = fitted(False)
     _, chance = fitted(True)
