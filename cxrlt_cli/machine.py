@@ -10,8 +10,10 @@ ENDED = 137  # exit code of who was killed
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: by its affinity, a container's quota and ``LOKY_MAX_CPU_COUNT``."""
+    import joblib  # late: help and completion need none
+
+    return int(joblib.cpu_count())
 
 
 def share_cores() -> None:

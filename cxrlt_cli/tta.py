@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 
+import torch
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample, interpolate, logsigmoid, pad
+from torch.nn.functional import affine_grid, grid_sample, interpolate, pad
+
+from cxrlt_cli.scores.merging import merge_views
 
 
 @dataclass(frozen=True)
@@ -86,20 +89,9 @@ VIEWS: Mapping[str, tuple[View, ...]] = MappingProxyType(
 
 
 def merge(logits: Tensor, mode: str) -> Tensor:
-    """Logits ``[V, N, C]`` of views to probabilities ``[N, C]`` in float64.
+    """Logits ``[V, N, C]`` of views to probabilities ``[N, C]`` in float64, by one of ``scores.merging.MERGES``.
 
     ``mean``, ``median`` and ``max`` of the probabilities; ``gmean``, their geometric mean; ``logit_mean``, the sigmoid
     of the mean logit. The sigmoid is taken once.
     """
-    wide = logits.double()
-    if mode == "logit_mean":
-        return wide.mean(dim=0).sigmoid()
-    if mode == "gmean":
-        return logsigmoid(wide).mean(dim=0).exp()
-    probabilities = wide.sigmoid()
-    if mode == "mean":
-        return probabilities.mean(dim=0)
-    if mode == "median":
-        return probabilities.quantile(0.5, dim=0)
-    assert mode == "max", mode
-    return probabilities.amax(dim=0)
+    return torch.from_numpy(merge_views(logits.double().numpy(force=True), mode))

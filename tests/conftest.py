@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxrlt_cli.config import TrainOptions
-from cxrlt_cli.engine.train import train
+from cxrlt_cli.verbs.train import train
 from tests.helpers import Recorder, make_films
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cxrlt_cli.engine.reporting import Advance, EpochSummary
-from cxrlt_cli.metrics import Comparison, Scores
+from cxrlt_cli.engine.reporter import Advance, EpochSummary
+from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.scores.metrics import Comparison, Scores
 
 GOLDEN = Path(__file__).parent / "golden"
 FINDINGS = ("Normal", "effusion", "nodule")
@@ -117,3 +118,8 @@ class Recorder:
 
     def result(self, message: str) -> None:
         self.results.append(message)
+
+
+def head_of(model: Classifier) -> Any:
+    """Its head, whatever it is made of."""
+    return model.head

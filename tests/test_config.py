@@ -7,9 +7,11 @@ import yaml
 from pydantic import ValidationError
 
 from cxrlt_cli import config, losses, tta
-from cxrlt_cli.config import Options, TrainOptions, about, flag, to_yaml
+from cxrlt_cli.config import Options, TrainOptions, about, choices, flag, to_yaml
 from cxrlt_cli.data import sampling
 from cxrlt_cli.nets import heads
+from cxrlt_cli.scores import merging
+from cxrlt_cli.training import tracking
 
 MODELS = [m for m in vars(config).values() if inspect.isclass(m) and issubclass(m, Options)]
 
@@ -85,20 +87,30 @@ def test_flags() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choices", "contract"),
+    ("named", "registry", "contract"),
     [
-        (heads.HEADS, "linear mlp csra csra-winner mldecoder"),
+        (choices.HEADS, heads.HEADS, "linear mlp csra csra-winner mldecoder"),
         (
+            choices.LOSSES,
             losses.LOSSES,
             "bce weighted-bce focal cb-focal asl asl-exp ral hill twoway ldam ldam-drw db db-lite mfm",
         ),
-        (sampling.SAMPLERS, "uniform cas rfs rfs-label-share sqrt progressive"),
-        (tta.VIEWS, "none flip light medium heavy flip_scale"),
+        (choices.SAMPLERS, sampling.SAMPLERS, "uniform cas rfs rfs-label-share sqrt progressive"),
+        (choices.VIEWS, tta.VIEWS, "none flip light medium heavy flip_scale"),
+        (choices.MERGES, merging.MERGES, "mean logit_mean gmean median max rank"),
+        (choices.TRACKERS, {**tracking.TRACKERS, "none": None}, "tensorboard wandb mlflow none"),
     ],
-    ids=["heads", "losses", "samplers", "views"],
+    ids=["heads", "losses", "samplers", "views", "merges", "trackers"],
 )
-def test_what_there_is_is_what_the_contract_names(choices: Mapping[str, object], contract: str) -> None:
-    assert set(choices) == set(contract.split())
+def test_what_can_be_chosen_is_what_there_is_and_what_the_contract_names(
+    named: Mapping[str, str], registry: Mapping[str, object], contract: str
+) -> None:
+    assert set(named) == set(registry) == set(contract.split())
+
+
+def test_choices_of_the_same_words_share_a_line() -> None:
+    told = choices.choices_help("What.", {"a": "one.", "b": "two.", "c": "one."})
+    assert told == "What.\n\na, c: one.\n\nb: two."
 
 
 @pytest.mark.parametrize(("model", "given", "said"), [

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cxrlt_cli.data.image import read_film
-from cxrlt_cli.data.table import read_labels
-from cxrlt_cli.engine.train import train
+from cxrlt_cli.tables.label_table import read_labels
+from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
 from tests.helpers import Recorder
 

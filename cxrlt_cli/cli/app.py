@@ -17,7 +17,7 @@ from cxrlt_cli.files import open_standard_streams
 from cxrlt_cli.machine import keep_freed_memory, share_cores
 
 if TYPE_CHECKING:
-    from cxrlt_cli.engine.reporting import Reporter
+    from cxrlt_cli.engine.reporter import Reporter
 
 INTERRUPTED = 130
 
@@ -104,7 +104,7 @@ def main_options(
 @command(c.TrainOptions, panel="Learn")
 def train() -> Run[c.TrainOptions]:
     """Train a classifier on your films: a head on a frozen backbone first, then everything."""
-    from cxrlt_cli.engine.train import train
+    from cxrlt_cli.verbs.train import train
 
     return train
 
@@ -112,7 +112,7 @@ def train() -> Run[c.TrainOptions]:
 @command(c.FinetuneOptions, panel="Learn")
 def finetune() -> Run[c.FinetuneOptions]:
     """Go on from a checkpoint: with other films, other findings, another loss."""
-    from cxrlt_cli.engine.train import finetune
+    from cxrlt_cli.verbs.finetune import finetune
 
     return finetune
 
@@ -120,7 +120,7 @@ def finetune() -> Run[c.FinetuneOptions]:
 @command(c.InferOptions, panel="Predict")
 def infer() -> Run[c.InferOptions]:
     """Predict films with one checkpoint: a CSV of probabilities, a row a film, a column a finding."""
-    from cxrlt_cli.engine.infer import infer
+    from cxrlt_cli.verbs.infer import infer
 
     return infer
 
@@ -128,7 +128,7 @@ def infer() -> Run[c.InferOptions]:
 @command(c.EnsembleOptions, panel="Predict")
 def ensemble() -> Run[c.EnsembleOptions]:
     """Blend checkpoints and prediction CSVs into one."""
-    from cxrlt_cli.engine.ensemble import ensemble
+    from cxrlt_cli.verbs.ensemble import ensemble
 
     return ensemble
 
@@ -136,7 +136,7 @@ def ensemble() -> Run[c.EnsembleOptions]:
 @command(c.OodOptions, panel="Predict")
 def ood() -> Run[c.OodOptions]:
     """Score findings that nobody labelled, from words alone."""
-    from cxrlt_cli.engine.ood import ood
+    from cxrlt_cli.verbs.ood import ood
 
     return ood
 
@@ -144,7 +144,7 @@ def ood() -> Run[c.OodOptions]:
 @command(c.EvaluateOptions, panel="Judge")
 def evaluate() -> Run[c.EvaluateOptions]:
     """Score predictions against labels: AP, AUROC, F1 and calibration, for each finding and each band."""
-    from cxrlt_cli.engine.evaluate import evaluate
+    from cxrlt_cli.verbs.evaluate import evaluate
 
     return evaluate
 
@@ -161,7 +161,7 @@ def demo() -> Run[c.DemoOptions]:
 @command(c.DataCheckOptions, panel="Data", parent=data_app, name="check")
 def data_check() -> Run[c.DataCheckOptions]:
     """Look for faults in films, labels and submissions, before a run finds them."""
-    from cxrlt_cli.engine.check import check
+    from cxrlt_cli.verbs.data_check import check
 
     return check
 
@@ -169,7 +169,7 @@ def data_check() -> Run[c.DataCheckOptions]:
 @command(c.DataCacheOptions, panel="Data", parent=data_app, name="cache")
 def data_cache() -> Run[c.DataCacheOptions]:
     """Decode films once, on all cores, and keep them as a model sees them: for --cache of other commands."""
-    from cxrlt_cli.engine.cache import build_cache
+    from cxrlt_cli.verbs.data_cache import build_cache
 
     return build_cache
 
@@ -177,7 +177,7 @@ def data_cache() -> Run[c.DataCacheOptions]:
 @command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")
 def data_phantom() -> Run[c.DataPhantomOptions]:
     """Draw digital phantoms: films whose findings are known."""
-    from cxrlt_cli.engine.phantom import draw_phantoms
+    from cxrlt_cli.verbs.data_phantom import draw_phantoms
 
     return draw_phantoms
 
@@ -185,7 +185,7 @@ def data_phantom() -> Run[c.DataPhantomOptions]:
 @command(c.ModelsListOptions, panel="Models", parent=models_app, name="list")
 def models_list() -> Run[c.ModelsListOptions]:
     """Show the models that cxrlt knows, and which are on this machine."""
-    from cxrlt_cli.engine.models import list_models
+    from cxrlt_cli.verbs.models import list_models
 
     return list_models
 
@@ -193,7 +193,7 @@ def models_list() -> Run[c.ModelsListOptions]:
 @command(c.ModelsPullOptions, panel="Models", parent=models_app, name="pull")
 def models_pull() -> Run[c.ModelsPullOptions]:
     """Fetch a model from the hub, to be used offline: a pinned revision, as safetensors, with checksums."""
-    from cxrlt_cli.engine.models import pull_model
+    from cxrlt_cli.verbs.models import pull_model
 
     return pull_model
 
@@ -201,7 +201,7 @@ def models_pull() -> Run[c.ModelsPullOptions]:
 @command(c.ModelsVerifyOptions, panel="Models", parent=models_app, name="verify")
 def models_verify() -> Run[c.ModelsVerifyOptions]:
     """Check a fetched model against the checksums of its manifest."""
-    from cxrlt_cli.engine.models import verify_model
+    from cxrlt_cli.verbs.models import verify_model
 
     return verify_model
 
@@ -209,7 +209,7 @@ def models_verify() -> Run[c.ModelsVerifyOptions]:
 @command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")
 def models_export() -> Run[c.ModelsExportOptions]:
     """Write a checkpoint as ONNX, for other programs: films in, probabilities out."""
-    from cxrlt_cli.engine.export import export_model
+    from cxrlt_cli.verbs.models_export import export_model
 
     return export_model
 

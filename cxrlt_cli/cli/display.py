@@ -19,14 +19,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from cxrlt_cli.engine.reporting import Advance, EpochSummary, counted, duration
+from cxrlt_cli.engine.reporter import Advance, EpochSummary, counted, duration
 from cxrlt_cli.errors import CxrltError
 from cxrlt_cli.labels import Band
 from cxrlt_cli.names import visible
 
 if TYPE_CHECKING:
-    from cxrlt_cli.bootstrap import Interval
-    from cxrlt_cli.metrics import Comparison, FindingScore, Scores
+    from cxrlt_cli.scores.bootstrap import Interval
+    from cxrlt_cli.scores.metrics import Comparison, FindingScore, Scores
 
 BAND_STYLES: dict[Band, str] = {"head": "green", "medium": "yellow", "tail": "red"}
 BAND_TITLES: dict[Band, str] = {"head": "head (above 10 %)", "medium": "medium", "tail": "tail (below 1 %)"}

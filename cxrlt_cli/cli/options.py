@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from cxrlt_cli.cli.faults import told
+from cxrlt_cli.cli.wording import told
 from cxrlt_cli.config import Options, OptionsT, about, flag
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.names import meant, meant_path, shown

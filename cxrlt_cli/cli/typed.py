@@ -5,7 +5,7 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from cxrlt_cli.cli.faults import in_our_words
+from cxrlt_cli.cli.wording import in_our_words
 
 REPEATED = "cxrlt.repeated"
 

@@ -3,6 +3,22 @@
 The command line, ``--config`` files, the saved ``run.yaml`` and the help are all made from these models.
 """
 
+from cxrlt_cli.config.choices import Track
+from cxrlt_cli.config.command_options import (
+    DataCacheOptions,
+    DataCheckOptions,
+    DataPhantomOptions,
+    DemoOptions,
+    EnsembleOptions,
+    EvaluateOptions,
+    InferOptions,
+    ModelsExportOptions,
+    ModelsListOptions,
+    ModelsPullOptions,
+    ModelsVerifyOptions,
+    OodOptions,
+    PredictOptions,
+)
 from cxrlt_cli.config.fields import (
     Names,
     Numbers,
@@ -17,7 +33,7 @@ from cxrlt_cli.config.fields import (
     option,
     to_yaml,
 )
-from cxrlt_cli.config.training import (
+from cxrlt_cli.config.train_options import (
     PRESETS,
     ComputeOptions,
     Device,
@@ -25,23 +41,7 @@ from cxrlt_cli.config.training import (
     FinetuneOptions,
     FitOptions,
     Precision,
-    Track,
     TrainOptions,
-)
-from cxrlt_cli.config.verbs import (
-    DataCacheOptions,
-    DataCheckOptions,
-    DataPhantomOptions,
-    DemoOptions,
-    EnsembleOptions,
-    EvaluateOptions,
-    InferOptions,
-    ModelsExportOptions,
-    ModelsListOptions,
-    ModelsPullOptions,
-    ModelsVerifyOptions,
-    OodOptions,
-    PredictOptions,
 )
 
 __all__ = [

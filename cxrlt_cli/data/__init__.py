@@ -1,1 +1,1 @@
-"""From a CSV and a folder of films to batches."""
+"""Films: found, decoded, kept, augmented, drawn in an order, loaded."""

@@ -23,8 +23,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from cxrlt_cli.data.cached_films import KeptFilms, checksum
 from cxrlt_cli.data.image import MAX_PIXELS, read_film
-from cxrlt_cli.data.kept import KeptFilms, checksum
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.errors import DataError, FilmError, OptionError, explain
@@ -39,7 +39,7 @@ BLOCK = 128  # films that are decoded before they are written
 Keys = NDArray[np.bytes_]  # [N], each KEY bytes
 
 
-class Recipe(Protocol):
+class FilmTransform(Protocol):
     """From a film to the square that is kept."""
 
     @property
@@ -57,7 +57,7 @@ class FilmCache:
     Raises OptionError where the folder holds something else, or films of another recipe; DataError where it is damaged.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe) -> None:
+    def __init__(self, folder: Path, recipe: FilmTransform) -> None:
         _require_recipe(folder, recipe)
         self._folder, self._recipe = folder, recipe
         self._take(_read_entries(folder))
@@ -182,7 +182,7 @@ class _News:
         return bool(self._here[np.searchsorted(self._keys, key)])
 
 
-def _again(path: Path, key: bytes, slot: int, cache: Path, recipe: Recipe, max_pixels: int) -> Film:
+def _again(path: Path, key: bytes, slot: int, cache: Path, recipe: FilmTransform, max_pixels: int) -> Film:
     """A film that is damaged in ``cache``, from its file, and put there anew where that can be written.
 
     Raises FilmError where the file cannot be read, or has changed since it was kept.
@@ -202,7 +202,7 @@ def _entry(key: bytes, film: Film) -> bytes:
     return np.array([(key, checksum(film))], ENTRY).tobytes()
 
 
-def _described(recipe: Recipe) -> dict[str, Any]:
+def _described(recipe: FilmTransform) -> dict[str, Any]:
     content = {"format": FORMAT, **recipe.to_json()}
     return {"hash": _hash(content), "recipe": content}
 
@@ -211,7 +211,7 @@ def _hash(recipe: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _require_recipe(folder: Path, recipe: Recipe) -> None:
+def _require_recipe(folder: Path, recipe: FilmTransform) -> None:
     """Raise OptionError where films of another recipe, or other files, are in ``folder``."""
     if folder.exists() and not folder.is_dir():
         raise OptionError(f"--cache {folder} is a file; films are kept in a folder.")
@@ -272,7 +272,7 @@ def _key(path: Path) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=KEY).digest()
 
 
-def _read(path: Path, recipe: Recipe, max_pixels: int) -> Film | FilmError:
+def _read(path: Path, recipe: FilmTransform, max_pixels: int) -> Film | FilmError:
     try:
         return recipe(read_film(path, max_pixels=max_pixels))
     except FilmError as error:

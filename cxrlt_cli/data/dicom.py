@@ -27,7 +27,6 @@ from cxrlt_cli.data.structure import UnreadableError
 Levels = NDArray[np.float64]
 
 MAGIC, HEAD = b"DICM", 132  # behind 128 bytes that say nothing
-ENDINGS = (".dcm", ".dicom")
 
 
 def is_dicom(head: bytes) -> bool:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.data import codecs, dicom, structure
 from cxrlt_cli.data.levels import PERCENTILES, Film, histogram, look_up, percentile_range, stretch
+from cxrlt_cli.data.listing import DICOM_ENDINGS
 from cxrlt_cli.data.structure import UnreadableError
 from cxrlt_cli.errors import DataError, FilmError
 
@@ -45,7 +46,7 @@ def read_film(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Film:
         if data.startswith(structure.JPEG):
             header = structure.check_jpeg(data, max_pixels)
             return _upright(_to_8_bit(_grey(_decode_jpeg(data, header))), header.exif)
-        if dicom.is_dicom(data[: dicom.HEAD]) or path.suffix.lower() in dicom.ENDINGS:
+        if dicom.is_dicom(data[: dicom.HEAD]) or path.suffix.lower() in DICOM_ENDINGS:
             return dicom.render(data, max_pixels)
     except FileNotFoundError as error:
         raise FilmError(path, "does not exist") from error

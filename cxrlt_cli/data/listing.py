@@ -14,14 +14,15 @@ from typing import Literal
 
 from cxrlt_cli.errors import DataError
 
+DICOM_ENDINGS = (".dcm", ".dicom")
+FILM_ENDINGS = (*DICOM_ENDINGS, ".png", ".jpg", ".jpeg")
 MAX_FILES = 2_000_000  # that are looked through: ten times the largest public sets
-ENDINGS = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")
 
 
 def ending_of(name: str) -> str:
     """The ending of a film's name, as it is written; empty where it has none that films have."""
     start = name.rfind(".")
-    return name[start:] if start > 0 and name[start:].lower() in ENDINGS else ""
+    return name[start:] if start > 0 and name[start:].lower() in FILM_ENDINGS else ""
 
 
 def stem_of(name: str) -> str:

@@ -14,7 +14,7 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import get_frame
-from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.filereader import read_preamble
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     UID,
@@ -30,6 +30,7 @@ from pydicom.uid import (
 
 from cxrlt_cli.data import codecs, structure
 from cxrlt_cli.data.structure import UnreadableError
+from cxrlt_cli.private_apis import read_file_meta
 
 Cells = NDArray[np.unsignedinteger]  # samples as bits, whatever their sign: [H, W] or [H, W, 3]
 
@@ -72,7 +73,7 @@ def read_elements(data: bytes, max_pixels: int) -> tuple[Dataset, UID]:
     """What is read of a file, and how its pixels are stored."""
     file = BytesIO(data)
     read_preamble(file, force=True)
-    if _read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+    if read_file_meta(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         structure.check_deflated(data[file.tell() :], max_pixels)
     dataset = pydicom.dcmread(BytesIO(data), force=True, specific_tags=list(_TAGS))
     if "PixelData" not in dataset:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.config import check_settings
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.scores import Doubles
 
 Indices = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Order = Callable[[int], Indices]  # number of an epoch, from 0, to [L]
 
 ROUND, NEGATIVES = 2**32, 2**32 + 1  # streams of random numbers beside those of the findings
@@ -193,7 +193,7 @@ def class_aware_stream(
         yield list(islice(draws(), length))
 
 
-def repeat_factors(targets: NDArray[Any], threshold: float) -> Floats:
+def repeat_factors(targets: NDArray[Any], threshold: float) -> Doubles:
     """``max(1, max_c sqrt(threshold / f_c))`` over a film's findings, ``[N]``; 1 for a film without any.
 
     f_c is the share of the films that have finding c.
@@ -209,15 +209,15 @@ def label_share_repeats(targets: NDArray[Any], threshold: float = 0.01, cap: int
     return np.round(np.minimum(factors, cap)).astype(np.int64)
 
 
-def _counts(targets: NDArray[Any]) -> Floats:
+def _counts(targets: NDArray[Any]) -> Doubles:
     return np.asarray((np.asarray(targets) == 1).sum(axis=0), np.float64)
 
 
-def _at_least_one(counts: Floats) -> Floats:
+def _at_least_one(counts: Doubles) -> Doubles:
     return np.maximum(counts, 1)
 
 
-def _largest(targets: NDArray[Any], values: Floats) -> Floats:
+def _largest(targets: NDArray[Any], values: Doubles) -> Doubles:
     """``[N]``: the largest of values ``[C]`` over a film's findings, and at least 1."""
     largest = np.ones(len(targets))
     for column, value in zip(np.asarray(targets).T, values, strict=True):
@@ -225,7 +225,7 @@ def _largest(targets: NDArray[Any], values: Floats) -> Floats:
     return largest
 
 
-def _finding_weights(targets: NDArray[Any], power: float) -> Floats:
+def _finding_weights(targets: NDArray[Any], power: float) -> Doubles:
     """Shares ``[N]`` that sum to 1: the largest ``n_c^-power`` of a film's findings; their mean without any."""
     counts = _counts(targets)
     values = _at_least_one(counts) ** -power
@@ -236,11 +236,11 @@ def _finding_weights(targets: NDArray[Any], power: float) -> Floats:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def _weighted(weights: Floats, rng: np.random.Generator) -> Indices:
+def _weighted(weights: Doubles, rng: np.random.Generator) -> Indices:
     return rng.choice(len(weights), len(weights), p=weights)
 
 
-def _repeated(factors: Floats, seed: int) -> Order:
+def _repeated(factors: Doubles, seed: int) -> Order:
     """Every film as often as its factor says; fractions by systematic sampling over films in a random order."""
     whole = np.floor(factors).astype(np.int64)
     fractions = factors - whole

@@ -1,1 +1,1 @@
-"""The verbs: train, infer, evaluate. They speak to a Reporter, never to a terminal."""
+"""What every command stands on: processes, films on the disk, prediction, tables that grow, locks, the reporter."""

@@ -11,21 +11,21 @@ from typing import Literal
 import numpy as np
 
 from cxrlt_cli.config import FilmOptions, FitOptions
+from cxrlt_cli.data.finder import Finder, Found, Naming, Progress
 from cxrlt_cli.data.image import find_faults, report_faults
-from cxrlt_cli.data.naming import Finder, Found, Naming, Progress
-from cxrlt_cli.data.phantom.dataset import RECIPE
-from cxrlt_cli.data.table import LabelTable, Texts, ids_as_they_are, read_exclusions, stream_ids
 from cxrlt_cli.engine.labelled import labelled_films
-from cxrlt_cli.engine.reporting import Reporter, tell_exclusions
+from cxrlt_cli.engine.reporter import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import meant_path
+from cxrlt_cli.phantom.folder import RECIPE
+from cxrlt_cli.tables.label_table import LabelTable, Texts, ids_as_they_are, read_exclusions, stream_ids
 
 SOME = 256  # films that are asked for in each folder, to choose among two
 
 
 @dataclass(frozen=True)
-class Films:
+class LabelledFilms:
     """Labelled films on the disk."""
 
     table: LabelTable
@@ -168,15 +168,15 @@ class FilmList:
         }
 
 
-def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Films, Films]:
+def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[LabelledFilms, LabelledFilms]:
     """Training and validation films, from one CSV disjoint by patient, or from two."""
     training, validation = labelled_films(options, csv, reporter)
     ids = training.ids if options.val_csv else np.concatenate([training.ids, validation.ids])
     path = _paths(options, csv, np.sort(ids), reporter)
     val_path = path if options.val_csv is None else _paths(options, options.val_csv, validation.ids, reporter)
     return (
-        Films(training, [path(film) for film in training.ids]),
-        Films(validation, [val_path(film) for film in validation.ids]),
+        LabelledFilms(training, [path(film) for film in training.ids]),
+        LabelledFilms(validation, [val_path(film) for film in validation.ids]),
     )
 
 
@@ -192,7 +192,7 @@ def _paths(options: FitOptions, csv: Path, ids: Texts, reporter: Reporter) -> Ca
     return found.naming.path
 
 
-def check_films(training: Films, validation: Films, options: FitOptions, reporter: Reporter) -> None:
+def check_films(training: LabelledFilms, validation: LabelledFilms, options: FitOptions, reporter: Reporter) -> None:
     """Read every film once; raises DataError with all that cannot be read."""
     assert options.csv is not None, "they were found"
     paths = training.paths + validation.paths

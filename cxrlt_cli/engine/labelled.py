@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from cxrlt_cli.config import FitOptions
-from cxrlt_cli.data.columns import told_of_passed_over
-from cxrlt_cli.data.table import LabelTable, read_exclusions, read_labels
-from cxrlt_cli.engine.reporting import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.tables.columns import warnings_about_ignored
+from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
 
 
 class SplitError(DataError):
@@ -24,10 +24,10 @@ def labelled_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[
     excluded = read_exclusions(options.exclude, options.id_column)
     table = _read_table(options, csv, options.findings, excluded)
     tell_exclusions(reporter, excluded, table.left_out)
-    if table.passed_over:
-        reporter.note(f"Columns of {csv} that are not read as findings: {listed(table.passed_over, 40)}.")
+    if table.ignored:
+        reporter.note(f"Columns of {csv} that are not read as findings: {listed(table.ignored, 40)}.")
     if options.findings is None:
-        for warning in told_of_passed_over(table.passed_over):
+        for warning in warnings_about_ignored(table.ignored):
             reporter.warn(warning)
     if table.doubtful:
         reporter.warn(

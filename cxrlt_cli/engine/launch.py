@@ -29,10 +29,10 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from cxrlt_cli.config import ComputeOptions
+from cxrlt_cli.engine.cluster import by_torchrun, started_already
+from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Reporter, Silent
-from cxrlt_cli.engine.starter import by_torchrun, started_already
-from cxrlt_cli.engine.writing import alone
+from cxrlt_cli.engine.reporter import Reporter, Silent
 from cxrlt_cli.errors import CxrltError, OptionError, WorkerError, explain, listed
 from cxrlt_cli.machine import end_with_parent, keep_freed_memory, num_cores
 
@@ -91,14 +91,14 @@ def num_processes(options: ComputeOptions, environment: Mapping[str, str], num_g
     return plan.num_processes * plan.num_nodes if names is None else int(names["WORLD_SIZE"])
 
 
-def writing(options: ComputeOptions, *outputs: tuple[str, Path | None]) -> AbstractContextManager[None]:
-    """``engine.writing.alone`` for a command that may be one of several processes, of which the first writes.
+def lock_outputs_once(options: ComputeOptions, *outputs: tuple[str, Path | None]) -> AbstractContextManager[None]:
+    """``lock_outputs`` for a command that may be one of several processes, of which the first writes.
 
     Several machines that were started one by one do not know yet which is the first: they take no lock.
     """
     plan = topology(options, os.environ, torch.cuda.device_count())
     others = plan.kind == "join" and os.environ.get("RANK", os.environ.get("SLURM_PROCID")) != "0"
-    return nullcontext() if options.dry_run or others or plan.num_nodes > 1 else alone(*outputs)
+    return nullcontext() if options.dry_run or others or plan.num_nodes > 1 else lock_outputs(*outputs)
 
 
 def launch(

@@ -4,17 +4,61 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cxrlt_cli.data.outputs import finish_table
 from cxrlt_cli.documents import read_json
-from cxrlt_cli.engine.writing import partial_paths
+from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.locks import partial_paths
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporter import Advance, Reporter, counted
 from cxrlt_cli.files import is_stream, write_text
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import Texts
+from cxrlt_cli.tables.outputs import finish_table
 
 PIECE = 2**24  # bytes that are read at a time
+
+
+def write_predictions(
+    paths: Sequence[Path],
+    key: Mapping[str, Any],
+    films: FilmList,
+    sizes: Iterable[int],
+    num_findings: int,
+    predict: Callable[[Texts, Advance], Sequence[Predictions]],
+    process: Process,
+    reporter: Reporter,
+) -> None:
+    """What ``predict`` gives for the films, one table for each of ``paths``, a stretch of ``sizes`` films at a time.
+
+    After a stop, the same ``key`` (all that decides what is written) goes on where it was. All processes predict; the
+    first writes.
+    """
+    existed = [path.is_file() for path in paths]
+    partial = PartialCsvs(paths, key, films.id_column) if process.is_main else None
+    if partial is not None and partial.note:
+        reporter.note(partial.note)
+    done = process.collected(partial.num_films if partial else 0)[0]
+    if done:
+        reporter.note(f"Going on after {counted(done, 'film')} that were predicted before.")
+    with reporter.progress("Predicting", films.number) as advance:
+        advance(done)
+        for ids in films.stretches(sizes, done):
+            predictions = predict(ids, advance)
+            if partial is not None:
+                partial.append(*predictions)
+    if partial is not None:
+        partial.finish()
+    for path, replaced in zip(paths, existed, strict=True):
+        reporter.result(told_of_written(path, replaced, films.number, num_findings))
+
+
+def told_of_written(path: Path, replaced: bool, num_films: int, num_findings: int) -> str:
+    """``Wrote out.csv: 1,200 films, 30 findings.``"""
+    what = f"{counted(num_films, 'film')}, {counted(num_findings, 'finding')}"
+    return f"{'Replaced' if replaced else 'Wrote'} {path}: {what}."
 
 
 class PartialCsvs:

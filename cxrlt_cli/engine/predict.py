@@ -2,38 +2,50 @@
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cxrlt_cli.data.image import Preprocessing, report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, on_device, ordered_loader
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Advance, Reporter, duration
+from cxrlt_cli.engine.reporter import Advance, Reporter, duration
 from cxrlt_cli.errors import FilmError, WorkerError
-from cxrlt_cli.nets.classifier import Classifier, WithFeatures
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.tta import VIEWS, View
 
 STRETCH_SECONDS, STRETCH_FILMS = 60.0, 2**15  # between two writings, at most: what a stop can lose, what is in memory
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """What a model gives for N films in V views, in float32 on the CPU."""
+
+    logits: Tensor  # [V, N, C]
+    features: Tensor | None  # [N, D], means over the feature map of the first view; None unless they were asked for
+
+
 def predict(
-    models: Sequence[Classifier | WithFeatures],
+    models: Sequence[Classifier],
     batches: Iterable[Batch],
     process: Process,
     advance: Advance,
     views: Sequence[View] = VIEWS["none"],
-) -> list[torch.Tensor]:
-    """Logits ``[V, N, C]`` of each model, in float32 on the CPU, in the order of the films, which are read once.
-
-    Of a model with features, ``[V, N, C + D]``.
+    features: bool = False,
+) -> list[Outputs]:
+    """What each model gives, in the order of the films, which are read once; with ``features`` where these are wanted.
 
     ``batches`` come from a dataset of ``preprocessings(models)``. Raises DataError with every film that could not be
     read: none is left out, none is made up. Raises WorkerError where a logit is not finite.
     """
     distinct = preprocessings(models)
-    logits: list[list[torch.Tensor]] = [[] for _ in models]
+    logits: list[list[Tensor]] = [[] for _ in models]
+    pooled: list[list[Tensor]] = [[] for _ in models]
     faults: list[FilmError] = []
     num_films, highest = 0, -1
     with torch.inference_mode():
@@ -44,16 +56,35 @@ def predict(
             for preprocessing, films in zip(distinct, batch.films, strict=False):  # no films where none could be read
                 levels = films.float()
                 seen = [view.apply(levels) for view in views]
-                for model, mine in zip(models, logits, strict=True):
+                for model, mine, own in zip(models, logits, pooled, strict=True):
                     if model.preprocessing == preprocessing:
                         model.eval()
                         with process.autocast():
-                            mine.append(torch.stack([model(model.normalize(view)) for view in seen]))
+                            given = [model.logits_and_map(model.normalize(view)) for view in seen]
+                        mine.append(torch.stack([logit for logit, _ in given]))
+                        if features:
+                            own.append(given[0][1].float().mean(dim=(2, 3)))
             advance((len(batch.indices) + len(batch.faults)) * process.num_processes)
     if faults:
         raise report_faults(faults, num_films)
     total = 1 + max(process.collected(highest))
-    return [process.gathered(_finite(torch.cat(mine, dim=1).cpu()), total, dim=1) for mine in logits]
+    return [
+        Outputs(
+            process.gathered(_finite(torch.cat(mine, dim=1)), total, dim=1),
+            process.gathered(_finite(torch.cat(own)), total, dim=0) if features else None,
+        )
+        for mine, own in zip(logits, pooled, strict=True)
+    ]
+
+
+def read_checkpoint(path: Path, reporter: Reporter) -> Checkpoint:
+    """``Checkpoint.read``, with a warning where nothing can tell whether the file is what was written."""
+    checkpoint = Checkpoint.read(path)
+    if not checkpoint.checked:
+        reporter.warn(
+            f"{path} carries no checksum, as files of cxrlt 0.1.0 and of others: damage would not be noticed."
+        )
+    return checkpoint
 
 
 def films_in_order(films: FilmDataset, batch_size: int, process: Process) -> "DataLoader[Batch]":
@@ -68,13 +99,13 @@ def films_in_order(films: FilmDataset, batch_size: int, process: Process) -> "Da
     )
 
 
-def preprocessings(models: Sequence[Classifier | WithFeatures]) -> list[Preprocessing]:
+def preprocessings(models: Sequence[Classifier]) -> list[Preprocessing]:
     """The different ways in which these models want a film, in the order of the models."""
     return list(dict.fromkeys(model.preprocessing for model in models))
 
 
 def rehearse(
-    models: Sequence[Classifier | WithFeatures],
+    models: Sequence[Classifier],
     loader: Iterable[Batch],
     views: Sequence[View],
     num_films: int,
@@ -108,10 +139,12 @@ def stretches(batch_size: int, process: Process) -> Iterator[int]:
             batches = max(1, batches // 2)
 
 
-def _finite(logits: torch.Tensor) -> torch.Tensor:
-    if not torch.isfinite(logits).all():
+def _finite(outputs: Tensor) -> Tensor:
+    """On the CPU; raises WorkerError where a number is not finite."""
+    outputs = outputs.cpu()
+    if not torch.isfinite(outputs).all():
         raise WorkerError(
-            f"The model gives {int((~torch.isfinite(logits)).sum())} logits that are no finite numbers.",
+            f"The model gives {int((~torch.isfinite(outputs)).sum())} numbers that are not finite.",
             "Its training diverged, or the precision is too low: lower the learning rates, or pass --precision fp32.",
         )
-    return logits
+    return outputs

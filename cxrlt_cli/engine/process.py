@@ -9,6 +9,7 @@ from torch import Tensor, distributed
 from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.machine import num_cores
+from cxrlt_cli.private_apis import cpu_computes_bf16
 
 T = TypeVar("T")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -106,7 +107,7 @@ def encoder_dtype(precision: str, process: Process) -> torch.dtype:
 
     ConvNeXt's depthwise convolutions gain nothing there, so ``auto`` means less to a classifier.
     """
-    multiplies = process.device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    multiplies = process.device.type == "cpu" and cpu_computes_bf16()
     return torch.bfloat16 if precision == "auto" and multiplies else process.dtype
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from cxrlt_cli.config import check_settings
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.losses import functions
+from cxrlt_cli.losses.class_weights import effective_number_weights, ldam_margins
 from cxrlt_cli.losses.functions import Weighting, side_weights
-from cxrlt_cli.losses.weights import effective_number_weights, ldam_margins
 
 __all__ = ["LOSSES", "Criterion", "Reduction", "create", "effective_number_weights", "ldam_margins", "settings_of"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from cxrlt_cli.losses import weights
+from cxrlt_cli.losses import class_weights
 
 Weighting = Literal["both", "positives"]
 
@@ -33,7 +33,7 @@ def weighted_bce(
 
     ``power`` 1 balances positives and negatives of a finding; its square root is what trains on a long tail.
     """
-    weight = weights.odds_weights(counts, num_images, power, max_weight).to(logits.dtype)
+    weight = class_weights.odds_weights(counts, num_images, power, max_weight).to(logits.dtype)
     return targets * weight * softplus(-logits) + (1 - targets) * softplus(logits)
 
 
@@ -73,7 +73,7 @@ def cb_focal(
     base rate; or ``positives`` alone, which drives the probabilities of frequent findings towards 0.
     """
     losses = focal(logits, targets, counts=counts, num_images=num_images, gamma=gamma)
-    return losses * side_weights(targets, weights.effective_number_weights(counts, beta), weighting)
+    return losses * side_weights(targets, class_weights.effective_number_weights(counts, beta), weighting)
 
 
 def asl(
@@ -118,7 +118,7 @@ def asl_exp(
 
     As the winner of CXR-LT 2023 trained (Kim, ICCVW 2023, arXiv:2308.03968); weights after Guo & Wang, CVPR 2021.
     """
-    share = weights.prevalences(counts, num_images).to(logits.dtype)
+    share = class_weights.prevalences(counts, num_images).to(logits.dtype)
     weight = targets * torch.exp(1 - share) + (1 - targets) * torch.exp(share)
     settings = {"gamma_neg": gamma_neg, "gamma_pos": gamma_pos, "clip": clip}
     return weight * asl(
@@ -222,7 +222,7 @@ def ldam(
     Cao et al., NeurIPS 2019, arXiv:1906.07413, for several labels as in arXiv:2603.02294. The probability that the
     model then stands for is ``sigmoid(scale * z)``: ``Architecture.logit_scale`` carries the scale into the checkpoint.
     """
-    margin = weights.ldam_margins(counts, max_margin).to(logits.dtype)
+    margin = class_weights.ldam_margins(counts, max_margin).to(logits.dtype)
     return softplus((1 - 2 * targets) * scale * (logits - targets * margin))
 
 
@@ -252,10 +252,10 @@ def db(
     n_c is kept within [1, N - 1]. The bias nu is for training only. ``bias_div_scale`` divides nu by neg_scale, as the
     published code does by a mistake that its author has acknowledged: for parity with its checkpoints.
     """
-    inverse = weights.inverse_counts(counts, num_images).to(logits.dtype)
+    inverse = class_weights.inverse_counts(counts, num_images).to(logits.dtype)
     share = inverse / (targets * inverse).sum(dim=1, keepdim=True).clamp(min=1e-30)  # huge, not inf, without a positive
     weight = alpha + torch.sigmoid(beta * (share - mu))
-    bias = -init_bias * weights.log_odds_against(counts, num_images).to(logits.dtype)
+    bias = -init_bias * class_weights.log_odds_against(counts, num_images).to(logits.dtype)
     shifted = logits + (bias / neg_scale if bias_div_scale else bias)
     margin = torch.where(targets == 1, shifted, -neg_scale * shifted)
     focal_weight = torch.exp(-focal_gamma * softplus(margin))  # (1 - sigmoid(t))^gamma
@@ -279,8 +279,8 @@ def db_lite(
     the most frequent, the opposite of LDAM's. Nothing of it looks at which findings occur together. Pham et al.,
     arXiv:2602.13430.
     """
-    weight = weights.effective_number_weights(counts, beta)
-    shifted = logits - targets * weights.head_margins(weight, max_margin).to(logits.dtype)
+    weight = class_weights.effective_number_weights(counts, beta)
+    shifted = logits - targets * class_weights.head_margins(weight, max_margin).to(logits.dtype)
     return weight.pow(weight_power).to(logits.dtype) * softplus((1 - 2 * targets) * shifted)
 
 
@@ -298,7 +298,7 @@ def mfm(
 
     ``o_c = (1 - log(n_c / n_max))^(1/6)``. Zhang et al., ICCV 2023 (COMIC), arXiv:2304.08172.
     """
-    factor = weights.multi_grain_factors(counts).to(logits.dtype)
+    factor = class_weights.multi_grain_factors(counts).to(logits.dtype)
     settings = {"gamma_neg": gamma_neg + factor, "gamma_pos": gamma_pos, "clip": clip}
     return factor * asl(logits, targets, counts=counts, num_images=num_images, **settings)  # type: ignore[arg-type]
 

@@ -1,6 +1,6 @@
 """Batch norm whose statistics are of the whole batch, wherever its films are; and what it needs to have any.
 
-torch's own ``SyncBatchNorm`` computes the same, on GPUs alone; this one also on CPUs, where it can be tested.
+On GPUs they are timm's and torch's own, which need one; these compute the same on CPUs.
 """
 
 from collections.abc import Callable
@@ -9,19 +9,18 @@ from itertools import islice
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d  # type: ignore[attr-defined]
+from timm.layers import BatchNormAct2d, convert_sync_batchnorm  # type: ignore[attr-defined]
 from torch import Tensor, distributed, nn
+from torch.nn.functional import batch_norm
 
 
-class SynchronizedBatchNorm(nn.modules.batchnorm._BatchNorm):
+class SynchronizedBatchNorm(nn.BatchNorm2d):
     """``BatchNorm1d`` or ``BatchNorm2d`` over the batches of all processes; the same state."""
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        assert input.ndim >= 2, input.shape
 
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(input)
+            batch = self.running_mean is None
+            return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, batch, 0.0, self.eps)
         axes = [axis for axis in range(input.ndim) if axis != 1]
         shape = [1, -1, *[1] * (input.ndim - 2)]
         wide = input.to(torch.promote_types(input.dtype, torch.float32))  # sums of many values overflow in fp16
@@ -82,8 +81,15 @@ class SynchronizedBatchNormAct(SynchronizedBatchNorm):
         return activated
 
 
-def synchronize(module: nn.Module) -> nn.Module:
-    """Have every batch norm in ``module`` synchronized; gives it, or what replaces it."""
+def synchronize(module: nn.Module, device: torch.device) -> nn.Module:
+    """Have every batch norm in ``module`` synchronized for training on ``device``; gives it, or what replaces it."""
+    if device.type != "cuda":
+        return _synchronize(module)
+    converted: nn.Module = convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
+    return converted
+
+
+def _synchronize(module: nn.Module) -> nn.Module:
     if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d):
         assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
         return _like(module, SynchronizedBatchNorm(*_settings(module)))
@@ -92,7 +98,7 @@ def synchronize(module: nn.Module) -> nn.Module:
         synchronized.drop, synchronized.act = module.drop, module.act
         return _like(module, synchronized)
     for name, child in module.named_children():
-        setattr(module, name, synchronize(child))
+        setattr(module, name, _synchronize(child))
     return module
 
 
@@ -123,7 +129,7 @@ def starved(module: nn.Module, run: Callable[[Any], object]) -> str | None:
             found.append(names[norm])
 
     for each in names:
-        if isinstance(each, nn.modules.batchnorm._BatchNorm):
+        if isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d):
             each.register_forward_pre_hook(look)
     try:
         with torch.no_grad(), torch.random.fork_rng([]):

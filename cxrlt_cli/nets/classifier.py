@@ -50,7 +50,7 @@ class Classifier(nn.Module):
             _load_backbone(self.backbone, architecture.backbone, weights)
         num_features = _num_features(self.backbone, architecture.backbone, preprocessing.image_size)
         self.bn = nn.BatchNorm2d(num_features) if architecture.head == "csra-winner" else nn.Identity()
-        self.head: Any = heads.create(
+        self.head: heads.Head = heads.create(
             architecture.head,
             num_features,
             len(self.findings),
@@ -83,9 +83,9 @@ class Classifier(nn.Module):
 
         In bf16 a head has a hundred different logits for a thousand films, and ties cost AP.
         """
-        return self.look(images)[0]
+        return self.logits_and_map(images)[0]
 
-    def look(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits ``[N, C]`` and the feature map ``[N, D, H, W]`` that they come from."""
         features = self.feature_map(images)
         with torch.autocast(features.device.type, enabled=False):
@@ -97,7 +97,7 @@ class Classifier(nn.Module):
 
         Raises OptionError where the head has no attention.
         """
-        if not hasattr(self.head, "attend"):
+        if not isinstance(self.head, heads.AttentionHead):
             with_attention = [name for name, head in heads.HEADS.items() if hasattr(head, "attend")]
             raise OptionError(
                 f"Head {self.architecture.head} has no attention.", f"These do: {listed(with_attention)}."
@@ -152,20 +152,6 @@ class Classifier(nn.Module):
         self.mean, self.std = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
-
-
-class WithFeatures(nn.Module):
-    """A classifier that gives ``[N, C + D]``: its logits, and the mean over the feature map that they come from."""
-
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.classifier = classifier
-        self.preprocessing, self.findings = classifier.preprocessing, classifier.findings
-        self.normalize = classifier.normalize
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits, features = self.classifier.look(images)
-        return torch.cat([logits, features.float().mean(dim=(2, 3))], dim=1)
 
 
 def fits(before: Architecture, after: Architecture) -> bool:

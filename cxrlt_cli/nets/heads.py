@@ -1,15 +1,11 @@
 """Heads: from a feature map ``[N, D, H, W]`` to logits ``[N, C]``, and to where each finding was looked for.
 
 Letters: N films, C findings, D features, H x W map, K = H W positions, A attention heads, Q queries.
-
-``finding_axis`` of a head names its tensors that have a slice for each finding, and along which axis: what can be
-carried over to other findings. ``attend`` gives with the logits the attention ``[N, C, H, W]`` that they came from; it
-sums to 1 over the map, and a head that averages before it looks has none. ``start_at`` sets the bias where it is given
-a number. ``last`` are the parameters that its logits are linear in.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +20,39 @@ TEMPERATURES: dict[int, tuple[float, ...]] = {
 }
 
 
-class Linear(nn.Module):
+class Head(nn.Module, ABC):
+    """What a classifier asks of its head."""
+
+    @property
+    @abstractmethod
+    def finding_axis(self) -> Mapping[str, int]:
+        """Its tensors that have a slice for each finding, and along which axis: what other findings can take over."""
+
+    @abstractmethod
+    def forward(self, features: Tensor) -> Tensor:
+        """Feature map ``[N, D, H, W]`` to logits ``[N, C]``."""
+
+    @abstractmethod
+    def last(self) -> Sequence[nn.Parameter]:
+        """The parameters that its logits are linear in."""
+
+    @abstractmethod
+    def start_at(self, logits: Tensor) -> None:
+        """Set the biases to these logits ``[C]``; a finding with NaN keeps its own."""
+
+
+class AttentionHead(Head):
+    """A head that says where it looked; one that averages before it looks cannot."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.attend(features)[0]
+
+    @abstractmethod
+    def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits ``[N, C]``, and the attention ``[N, C, H, W]`` that they came from, which sums to 1 over the map."""
+
+
+class Linear(Head):
     """Average over positions, then one layer."""
 
     finding_axis: ClassVar[Mapping[str, int]] = {"classifier.weight": 0, "classifier.bias": 0}
@@ -44,7 +72,7 @@ class Linear(nn.Module):
         _set(self.classifier.bias, logits)
 
 
-class MLP(nn.Module):
+class MLP(Head):
     """Average over positions, then two layers with batch norm and dropout: the winner's standard head.
 
     The last layer starts with Xavier weights and a bias of -2 (a probability of 0.12).
@@ -78,7 +106,7 @@ class MLP(nn.Module):
         _set(self.classifier[-1].bias, logits)  # type: ignore[arg-type]
 
 
-class CSRA(nn.Module):
+class CSRA(AttentionHead):
     """Class-specific residual attention: the average score of a finding, and more where it scores high.
 
         s_c(k) = <w_c, x_k> / |w_c|
@@ -106,9 +134,6 @@ class CSRA(nn.Module):
         self.bias = nn.Parameter(torch.zeros(num_findings)) if bias else None
         nn.init.normal_(self.weight, std=in_features**-0.5)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.attend(features)[0]
-
     def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and the attention averaged over the attention heads."""
         assert features.shape[1] == self.weight.shape[2], "einsum would stretch a map of one feature"
@@ -130,7 +155,7 @@ class CSRA(nn.Module):
         _set(self.bias, logits)
 
 
-class CSRAWinner(nn.Module):
+class CSRAWinner(AttentionHead):
     """CSRA as the winner of CXR-LT 2026 built it: attention from a layer of its own, one classifier for both paths.
 
         logit = W mean_k(x_k) + b + lambda (W sum_k softmax_k(<a_c, x_k>) x_k + b)
@@ -149,9 +174,6 @@ class CSRAWinner(nn.Module):
         nn.init.xavier_uniform_(self.conv_att.weight)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.attend(features)[0]
-
     def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and attention."""
         scores = torch.einsum("cd,ndk->nck", self.classifier.weight, features.flatten(2))
@@ -168,7 +190,7 @@ class CSRAWinner(nn.Module):
         _set(self.classifier.bias, logits / (1 + self.csra_lambda))
 
 
-class MLDecoder(nn.Module):
+class MLDecoder(AttentionHead):
     """A query for each finding, or group of findings, looks at the map through one decoder layer.
 
         e = relu(W_e x_k);  h = LN(2 q);  h = LN(h + attention(h, e, e));  h = LN(h + FFN(h));  logit = h_g W_g + b
@@ -211,9 +233,6 @@ class MLDecoder(nn.Module):
         """Nothing where findings share queries: then no finding can be taken out."""
         return {"queries": 0, "weight": 0, "bias": 0} if self.weight.shape[2] == 1 else {}
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.attend(features)[0]
-
     def attend(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and the cross-attention of each finding's query averaged over its heads."""
         tokens = torch.relu(self.embed(features.flatten(2).transpose(1, 2)))
@@ -245,7 +264,7 @@ def _set(bias: nn.Parameter, values: Tensor) -> None:
         bias.copy_(torch.where(values.isnan(), bias, values))
 
 
-HEADS: dict[str, Callable[..., nn.Module]] = {
+HEADS: dict[str, Callable[..., Head]] = {
     "linear": Linear,
     "mlp": MLP,
     "csra": CSRA,
@@ -264,7 +283,7 @@ def create(
     bias: bool = False,
     num_queries: int = 100,
     logit_scale: float = 1.0,
-) -> nn.Module:
+) -> Head:
     """The head of a name of ``HEADS``, freshly initialised: feature map ``[N, D, H, W]`` to logits ``[N, C]``.
 
     ``csra_heads``, ``csra_lambda`` and ``bias`` are csra's (csra-winner has the lambda; every other head has a bias
@@ -276,9 +295,8 @@ def create(
         "csra-winner": {"csra_lambda": csra_lambda},
         "mldecoder": {"num_queries": num_queries},
     }
-    head: Any = HEADS[name](in_features, num_findings, **settings.get(name, {}))
+    head = HEADS[name](in_features, num_findings, **settings.get(name, {}))
     with torch.no_grad():
         for parameter in head.last():
             parameter.div_(logit_scale)
-    module: nn.Module = head
-    return module
+    return head

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from cxrlt_cli import __version__
 from cxrlt_cli.labels import BANDS
-from cxrlt_cli.metrics import FindingScore, Scores
-from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.report import charts
 from cxrlt_cli.report.texts import escape
+from cxrlt_cli.scores.metrics import FindingScore, Scores
+from cxrlt_cli.scores.predictions import Predictions
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 BAND_NAMES = {"head": "head (above 10 %)", "medium": "medium", "tail": "tail (below 1 %)"}

@@ -3,16 +3,13 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from cxrlt_cli.metrics import NUM_CALIBRATION_BINS, FindingScore
 from cxrlt_cli.report.texts import escape
-
-Floats = NDArray[np.floating[Any]]
+from cxrlt_cli.scores import Floats
+from cxrlt_cli.scores.metrics import NUM_CALIBRATION_BINS, FindingScore
 
 SMALL, MARGIN = 132, 22  # pixels
 

@@ -26,14 +26,14 @@ from cxrlt_cli.data import cache
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.loading import Batch
 from cxrlt_cli.data.sampling import create
-from cxrlt_cli.data.table import stream_ids
 from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets import heads
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import stream_ids
 from cxrlt_cli.tta import VIEWS
 from tests.benchmarks.harness import memory
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrlt_cli.bootstrap import resample
 from cxrlt_cli.machine import keep_freed_memory, num_cores
+from cxrlt_cli.scores.bootstrap import resample
 from tests.benchmarks.harness import Benchmark
 
 NUM_FILMS, NUM_PATIENTS, NUM_FINDINGS = 10_000, 4_000, 30

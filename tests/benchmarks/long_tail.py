@@ -19,12 +19,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from cxrlt_cli.bootstrap import interval, resample
-from cxrlt_cli.data.phantom.dataset import Recipe, is_complete, write
-from cxrlt_cli.data.table import read_labels
 from cxrlt_cli.labels import BANDS, band
-from cxrlt_cli.metrics import prevalence
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.phantom.folder import PhantomRecipe, is_complete, write
+from cxrlt_cli.scores.bootstrap import interval, resample
+from cxrlt_cli.scores.metrics import prevalence
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import read_labels
 
 RECIPES = (
     ("linear", "bce", "uniform"),
@@ -37,7 +37,7 @@ RECIPES = (
 )
 ON_REAL_FILMS = (RECIPES[0], RECIPES[4])
 SEEDS = (1, 2, 3)
-TRAINING, TEST = Recipe(2000, 128, seed=1, imbalance=100), Recipe(1500, 128, seed=2, imbalance=10)
+TRAINING, TEST = PhantomRecipe(2000, 128, seed=1, imbalance=100), PhantomRecipe(1500, 128, seed=2, imbalance=10)
 BUDGET = "--preset phantom --epochs 5 --workers 0 --quiet"
 LENGTH = {"cas": " --sampler-options epoch_length={}"}  # in batches as many as the epochs of the others
 NUM_RESAMPLES = 500

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from cxrlt_cli.data.image import read_film
-from cxrlt_cli.data.phantom import draw
-from cxrlt_cli.data.phantom.signs import SIGNS
 from cxrlt_cli.nets.classifier import Classifier, load
+from cxrlt_cli.phantom import draw
+from cxrlt_cli.phantom.signs import SIGNS
 
 FIRST = 10**8  # of patients whom no training set has
 

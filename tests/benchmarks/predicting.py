@@ -10,10 +10,10 @@ import torch
 from cxrlt_cli.config import InferOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.loading import FilmDataset, FilmFiles
+from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Silent
-from cxrlt_cli.engine.speed import predicting
+from cxrlt_cli.engine.reporter import Silent
 from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
@@ -49,7 +49,7 @@ def ours(folder: Path) -> Callable[[], int]:
     models = [Classifier(architecture, FINDINGS, recipe).eval() for _ in range(2)]
     options = InferOptions(checkpoint=Path("x"), batch_size=BATCH)
     process = replace(Process.of(options), num_workers=0)
-    process = predicting(options, process, models[0], 10**6, Silent())
+    process = choose_for_predicting(options, process, models[0], 10**6, Silent())
     dataset = FilmDataset(FilmFiles(reading.films(folder), preprocessings(models), 10**8))
 
     def once() -> int:

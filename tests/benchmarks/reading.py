@@ -20,8 +20,8 @@ from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.cache import FilmCache
 from cxrlt_cli.data.image import Preprocessing, read_film
 from cxrlt_cli.data.loading import FilmDataset
-from cxrlt_cli.data.phantom.dataset import Recipe, write
 from cxrlt_cli.machine import keep_freed_memory
+from cxrlt_cli.phantom.folder import PhantomRecipe, write
 from tests.benchmarks.harness import Benchmark
 
 NUM_FILMS, SIDE = 12, 512
@@ -32,7 +32,7 @@ def prepare(folder: Path) -> None:
     """``films/0.png`` to ``films/11.png``, and each of them again under eight names in ``many/``."""
     if (folder / "films").exists():
         return
-    write(folder / "drawn", Recipe(NUM_FILMS, 512), 2, lambda _: None)
+    write(folder / "drawn", PhantomRecipe(NUM_FILMS, 512), 2, lambda _: None)
     (folder / "films").mkdir()
     rng = np.random.default_rng(0)
     for index, path in enumerate(sorted((folder / "drawn" / "images").iterdir())):

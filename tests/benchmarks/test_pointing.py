@@ -10,9 +10,9 @@ import torch
 
 from cxrlt_cli.config import TrainOptions
 from cxrlt_cli.data.image import Preprocessing
-from cxrlt_cli.data.phantom import draw
-from cxrlt_cli.engine.train import train
-from cxrlt_cli.metrics import Scores
+from cxrlt_cli.phantom import draw
+from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.verbs.train import train
 from tests.benchmarks.pointing import FIRST, pointing_game
 from tests.helpers import Recorder, write_csv
 

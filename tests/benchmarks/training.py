@@ -12,14 +12,14 @@ from cxrlt_cli import losses
 from cxrlt_cli.config import TrainOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.loading import Batch
-from cxrlt_cli.engine.learner import Learner
+from cxrlt_cli.engine.precision import choose_for_training, compile_backbone
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Silent
-from cxrlt_cli.engine.schedule import Phase
-from cxrlt_cli.engine.speed import compile_backbone, settled
+from cxrlt_cli.engine.reporter import Silent
 from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.training.learner import Learner
+from cxrlt_cli.training.schedule import Phase
 from tests.benchmarks.harness import Benchmark
 
 BACKBONE, SIDE, BATCH, STEPS = "convnextv2_tiny", 224, 16, 3
@@ -54,7 +54,7 @@ def ours(_: Path, compiled: bool = False) -> Callable[[], int]:
     model = Classifier(Architecture(BACKBONE, "linear"), FINDINGS, Preprocessing(SIDE), drop_path=0.2)
     options = TrainOptions(batch_size=BATCH, compile=False, epochs=1, weights="none").resolved()
     cpu = Process(torch.device("cpu"), torch.float32, 0)
-    process = settled(options, cpu, model, 1, Silent())[1]
+    process = choose_for_training(options, cpu, model, options.batch_size, Silent())[1]
     learner = learner_of(model, process)
     if compiled:
         compile_backbone(model)

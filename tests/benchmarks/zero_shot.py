@@ -15,19 +15,19 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cxrlt_cli.config import OodOptions
-from cxrlt_cli.data.phantom.dataset import Recipe, write
-from cxrlt_cli.engine import ood
+from cxrlt_cli.engine.encode import ImageEncoder
 from cxrlt_cli.engine.process import Process, encoder_dtype
-from cxrlt_cli.engine.reporting import Silent
+from cxrlt_cli.engine.reporter import Silent
 from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets.clip import load
+from cxrlt_cli.phantom.folder import PhantomRecipe, write
 
 BATCH, NUM_FILMS = 16, 48
 
 
 def prepare(folder: Path) -> None:
     """Phantoms of 8 bits, as the script needs them, and a model."""
-    write(folder / "phantoms", Recipe(NUM_FILMS, 512), 2, lambda _: None)
+    write(folder / "phantoms", PhantomRecipe(NUM_FILMS, 512), 2, lambda _: None)
     for path in _paths(folder):
         Image.open(path).point(lambda level: level / 16).convert("L").save(path)
     make_vit_l(folder / "model")
@@ -67,6 +67,7 @@ def ours(folder: Path) -> Callable[[], int]:
     keep_freed_memory()
     options = OodOptions.model_validate({"device": "cpu", "batch_size": BATCH})
     process = Process.of(options)
-    looking = ood._Looking(load(folder / "model").lower(encoder_dtype("auto", process)), options, process, Silent())
+    model = load(folder / "model").lower(encoder_dtype("auto", process))
+    images = ImageEncoder(model, options, process, Silent())
     paths = _paths(folder)
-    return lambda: sum(len(rows) for rows, _ in looking.encoded(np.arange(len(paths)), paths))
+    return lambda: sum(len(rows) for rows, _ in images.encoded(np.arange(len(paths)), paths))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SECONDS = 15.0
-IMPORTED_FIRST = ("cache", "ensemble", "infer", "ood", "train")
+IMPORTED_FIRST = ("data_cache", "ensemble", "infer", "ood", "train")
 
 
 def bug(*_: object, **__: object) -> Any:
@@ -39,9 +39,9 @@ def full_disk(*_: object) -> None:
 def bring(fault: str) -> None:
     """Change this process, so that the command fails."""
     changes: dict[str, tuple[list[str], str, Callable[..., Any]]] = {
-        "beside readers": (["engine.predict", "engine.learner", "engine.ood"], "on_device", one_batch),
+        "beside readers": (["engine.predict", "training.learner", "engine.encode"], "on_device", one_batch),
         "in a reader": (["data.loading", "data.cache"], "read_film", bug),
-        "disk": (["engine.fit"], "RunFolder.save_last", full_disk),
+        "disk": (["training.loop"], "RunFolder.save_last", full_disk),
     }
     modules, names, value = changes[fault]
     for module in modules:
@@ -119,7 +119,7 @@ def begin(case: dict[str, Any]) -> None:
 def serve() -> None:
     """Returns in a process that is to be a command."""
     for name in IMPORTED_FIRST:
-        import_module(f"cxrlt_cli.engine.{name}")
+        import_module(f"cxrlt_cli.verbs.{name}")
     print("ready", flush=True)
     for line in sys.stdin:
         case = json.loads(line)

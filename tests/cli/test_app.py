@@ -100,13 +100,13 @@ def test_interruption_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cxrlt_cli.engine.evaluate.evaluate", interrupted)
+    monkeypatch.setattr("cxrlt_cli.verbs.evaluate.evaluate", interrupted)
     assert run("evaluate", "p.csv", "--csv", "x.csv")[0] == 130
 
 
 def test_a_bug_keeps_its_traceback_and_exits_1(tmp_path: Path) -> None:
     code = (
-        "import cxrlt_cli.engine.evaluate as e, sys\n"
+        "import cxrlt_cli.verbs.evaluate as e, sys\n"
         "def broken(*_): raise ZeroDivisionError('a bug')\n"
         "e.evaluate = broken\n"
         "sys.argv = ['cxrlt', 'evaluate', 'p.csv', '--csv', 'x.csv']\n"

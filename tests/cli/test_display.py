@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from cxrlt_cli.cli.display import RichReporter, consoles, show_error
-from cxrlt_cli.engine.reporting import EpochSummary
+from cxrlt_cli.engine.reporter import EpochSummary
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026
-from cxrlt_cli.metrics import Comparison, Scores, score
+from cxrlt_cli.scores.metrics import Comparison, Scores, score
 
 SUMMARY = EpochSummary("all", 3, 60, 0.0712, 1.5e-4, 1.5e-5, "ema", 0.4, None, 47.2, 131.0, True)
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cxrlt_cli.data.cache import BLOCK, FilmCache
+from cxrlt_cli.data.cached_films import KeptFilms
 from cxrlt_cli.data.image import Preprocessing, read_film
-from cxrlt_cli.data.kept import KeptFilms
 from cxrlt_cli.data.loading import FilmDataset, ordered_loader
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from tests.helpers import flipped

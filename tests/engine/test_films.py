@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from cxrlt_cli.config import ComputeOptions, DataCheckOptions, TrainOptions
-from cxrlt_cli.engine.check import check
 from cxrlt_cli.engine.films import FilmList, check_films, find_films, finder
 from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.verbs.data_check import check
 from tests.helpers import Recorder, make_films, write_csv
 
 IDS = ["film000.png", "film001.png"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cxrlt_cli.config import DataCheckOptions, TrainOptions
-from cxrlt_cli.engine.check import check
 from cxrlt_cli.engine.films import find_films
 from cxrlt_cli.errors import CxrltError, DataError
+from cxrlt_cli.verbs.data_check import check
 from tests.helpers import Recorder, make_films
 
 Table = list[list[str]]

@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from torch.distributed.elastic.rendezvous import RendezvousConnectionError
 
 from cxrlt_cli.config import ComputeOptions, EnsembleOptions, InferOptions, OodOptions
-from cxrlt_cli.data.table import read_ids
-from cxrlt_cli.engine.ensemble import ensemble
-from cxrlt_cli.engine.infer import infer
-from cxrlt_cli.engine.launch import Topology, launch, num_processes, topology, writing
-from cxrlt_cli.engine.ood import ood
-from cxrlt_cli.engine.train import train
+from cxrlt_cli.engine.launch import Topology, launch, lock_outputs_once, num_processes, topology
 from cxrlt_cli.errors import OptionError, WorkerError
 from cxrlt_cli.nets.classifier import Classifier
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import read_ids
+from cxrlt_cli.verbs.ensemble import ensemble
+from cxrlt_cli.verbs.infer import infer
+from cxrlt_cli.verbs.ood import ood
+from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
 from tests.engine.workers import deal, fail
 from tests.helpers import Recorder, write_csv
@@ -108,7 +108,7 @@ def test_one_process_of_a_command_has_the_lock(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     options = ComputeOptions.model_validate({"device": "cpu", **changes})
-    with writing(options, ("--out", tmp_path / "p.csv")):
+    with lock_outputs_once(options, ("--out", tmp_path / "p.csv")):
         assert [path.name for path in tmp_path.iterdir()] == [".p.csv.lock"] * locks
 
 
@@ -216,7 +216,7 @@ def test_training_with_the_same_global_batch_gives_the_same_weights(
 
     test_efficientnet has batch norms, some of them with an activation in themselves.
     """
-    monkeypatch.setattr("cxrlt_cli.engine.train.Classifier", made)
+    monkeypatch.setattr("cxrlt_cli.verbs.train.Classifier", made)
     for number, batch in ((1, 8), (2, 4)):
         out, changes = tmp_path / str(number), {**TRAINING, "backbone": backbone, "image_size": 64}
         train(run_options(labels, out, **changes, processes=number, batch_size=batch), Recorder())

@@ -8,7 +8,7 @@ import pytest
 
 from cxrlt_cli.engine.partial import PartialCsvs
 from cxrlt_cli.errors import DataError
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.scores.predictions import Predictions
 
 KEY = {"model": "a"}
 

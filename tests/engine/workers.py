@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporting import Reporter
+from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.nets.batch_norm import SynchronizedBatchNorm, synchronize
 
@@ -59,7 +59,7 @@ def step(net: nn.Module, own: nn.Module, images: torch.Tensor) -> dict[str, torc
 
 
 def shared(process: Process, _: Reporter) -> dict[str, Any]:
-    net = synchronize(network())
+    net = synchronize(network(), torch.device("cpu"))
     assert sum(isinstance(module, SynchronizedBatchNorm) for module in net.modules()) == 4
     rows = slice(0, 3) if process.rank == 0 else slice(3, 8)
     wrapped = DistributedDataParallel(net)

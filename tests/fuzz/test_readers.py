@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from cxrlt_cli import prompts
 from cxrlt_cli.data.image import read_film
-from cxrlt_cli.data.table import read_ids, read_labels
 from cxrlt_cli.errors import CheckpointError, DataError, FilmError
 from cxrlt_cli.names import fault_of_id, fault_of_name
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.tensors import read_tensors
-from cxrlt_cli.predictions import Predictions
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import read_ids, read_labels
 from tests.fuzz import inputs
 from tests.fuzz.inputs import KINDS, TELLING, Edit, spoilt
 

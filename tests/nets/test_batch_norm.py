@@ -3,6 +3,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d  # type: ignore[attr-defined]
 from torch import nn
 
 from cxrlt_cli.config import ComputeOptions
@@ -13,6 +14,8 @@ from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
 from tests.engine.workers import films, network, shared, step
 from tests.helpers import Recorder
+
+CPU = torch.device("cpu")
 
 
 def test_shares_of_a_batch_are_normalised_as_the_whole() -> None:
@@ -27,7 +30,7 @@ def test_shares_of_a_batch_are_normalised_as_the_whole() -> None:
 
 
 def test_in_use_it_is_torchs_own() -> None:
-    net, plain = synchronize(network()).eval(), network().eval()
+    net, plain = synchronize(network(), CPU).eval(), network().eval()
     torch.testing.assert_close(net(films()), plain(films()))
     assert net.state_dict().keys() == plain.state_dict().keys()
 
@@ -35,7 +38,7 @@ def test_in_use_it_is_torchs_own() -> None:
 @pytest.mark.parametrize("kind", [nn.LayerNorm, nn.GroupNorm])
 def test_other_norms_stay(kind: type[nn.Module]) -> None:
     module = nn.LayerNorm(4) if kind is nn.LayerNorm else nn.GroupNorm(2, 4)
-    assert type(synchronize(nn.Sequential(module))[0]) is kind  # type: ignore[index]
+    assert type(synchronize(nn.Sequential(module), CPU)[0]) is kind  # type: ignore[index]
 
 
 def classifier(backbone: str, head: str, image_size: int) -> Classifier:
@@ -78,3 +81,9 @@ def test_other_errors_are_not_taken_for_it() -> None:
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+def test_on_gpus_the_libraries_own_are_taken() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(4), BatchNormAct2d(4))
+    made = synchronize(module, torch.device("cuda"))
+    assert all(isinstance(each, nn.SyncBatchNorm) for each in made.children())

@@ -16,6 +16,7 @@ from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.nets import heads
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier, check_backbone, load, parameter_groups
+from tests.helpers import head_of
 
 FINDINGS = ("Normal", "Mass", "Hernia")
 
@@ -145,12 +146,12 @@ def test_the_winners_layout_gives_the_golden_logits() -> None:
 def test_findings_are_carried_over_by_name() -> None:
     source = classifier(csra_heads=2)
     target = Classifier(source.architecture, ("Hernia", "goiter", "Normal"), Preprocessing(96))
-    fresh = target.head.weight.detach().clone()
+    fresh = head_of(target).weight.detach().clone()
     assert target.carry_over(source.checkpoint()) == ("goiter",)
-    weight = source.head.weight
-    assert torch.equal(target.head.weight[:, 0], weight[:, 2])
-    assert torch.equal(target.head.weight[:, 2], weight[:, 0])
-    assert torch.equal(target.head.weight[:, 1], fresh[:, 1])
+    weight = head_of(source).weight
+    assert torch.equal(head_of(target).weight[:, 0], weight[:, 2])
+    assert torch.equal(head_of(target).weight[:, 2], weight[:, 0])
+    assert torch.equal(head_of(target).weight[:, 1], fresh[:, 1])
     state = source.backbone.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in target.backbone.state_dict().items())
 
@@ -202,7 +203,7 @@ def test_layers_below_learn_slower(backbone: str) -> None:
     assert max(backbone_rates) == pytest.approx(0.1)
     assert backbone_rates[0] == min(backbone_rates) < 0.05
     assert all(math.log2(0.1 / rate) == pytest.approx(round(math.log2(0.1 / rate))) for rate in backbone_rates)
-    assert rates[id(model.head.classifier.weight)] == 1.0
+    assert rates[id(head_of(model).classifier.weight)] == 1.0
 
 
 @pytest.mark.parametrize("head", ["linear", "mlp", "csra", "csra-winner", "mldecoder"])
@@ -219,16 +220,16 @@ def test_a_fresh_classifier_can_start_at_the_shares_of_the_films(head: str) -> N
 
 def test_only_new_findings_start_at_their_shares() -> None:
     model = classifier(head="linear")
-    before = model.head.classifier.bias.detach().clone()
+    before = head_of(model).classifier.bias.detach().clone()
     model.start_at(torch.tensor([0.5, 0.1, 0.2]), ["Mass"])
-    after = model.head.classifier.bias
+    after = head_of(model).classifier.bias
     assert after[1].item() == pytest.approx(math.log(0.1 / 0.9))
     assert torch.equal(after[[0, 2]], before[[0, 2]])
 
 
 def test_a_head_with_a_start_of_its_own_has_it_whatever_the_scale() -> None:
     model = classifier(head="mlp", logit_scale=30.0)
-    assert 30 * model.head.classifier[-1].bias[0].item() == pytest.approx(-2)
+    assert 30 * head_of(model).classifier[-1].bias[0].item() == pytest.approx(-2)
 
 
 def test_attention_is_given_by_heads_that_have_one() -> None:

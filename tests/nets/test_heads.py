@@ -72,9 +72,9 @@ def test_every_head_gives_logits_that_can_learn(name: str, shape: tuple[int, ...
 def test_the_finding_axis_is_told_rightly(name: str) -> None:
     head = heads.create(name, 16, 5)
     state = head.state_dict()
-    axes = {tensor: axis for tensor, axis in head.finding_axis.items() if tensor in state}  # type: ignore[operator, union-attr]
+    axes = {tensor: axis for tensor, axis in head.finding_axis.items() if tensor in state}
     assert all(state[tensor].shape[axis] == 5 for tensor, axis in axes.items())
-    others = {tensor: value for tensor, value in state.items() if tensor not in head.finding_axis}  # type: ignore[operator]
+    others = {tensor: value for tensor, value in state.items() if tensor not in head.finding_axis}
     assert all(5 not in value.shape for value in others.values())
 
 

@@ -21,7 +21,7 @@ from cxrlt_cli.nets.classifier import Classifier, load
 from cxrlt_cli.nets.clip import load as load_clip
 from cxrlt_cli.nets.hub import Source, catalogue, find, home, pull, resolve
 from cxrlt_cli.nets.manifest import Manifest, verified
-from cxrlt_cli.nets.weights import starting_weights
+from cxrlt_cli.nets.pretrained import starting_weights
 from tests.hub import COMMITS, serving, use
 
 

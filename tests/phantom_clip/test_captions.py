@@ -3,7 +3,7 @@
 import re
 
 from cxrlt_cli import prompts
-from cxrlt_cli.data.phantom.signs import SIGNS
+from cxrlt_cli.phantom.signs import SIGNS
 from tests.phantom_clip.train import CAPTIONS
 
 

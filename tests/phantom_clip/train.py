@@ -27,12 +27,13 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torch.nn.functional import logsigmoid, normalize
 
-from cxrlt_cli import prompts, zeroshot
-from cxrlt_cli.data.phantom import draw
-from cxrlt_cli.data.phantom.signs import SIGNS
+from cxrlt_cli import prompts
 from cxrlt_cli.labels import UNSEEN
 from cxrlt_cli.nets import clip
 from cxrlt_cli.nets.manifest import Manifest, sha256
+from cxrlt_cli.phantom import draw
+from cxrlt_cli.phantom.signs import SIGNS
+from cxrlt_cli.scores import zeroshot
 
 CAPTIONS = Path(__file__).with_name("captions.yaml")
 DRAWN, SIDE = 128, 96

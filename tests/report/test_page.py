@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from cxrlt_cli.bootstrap import resample
-from cxrlt_cli.metrics import Scores, score
-from cxrlt_cli.predictions import Predictions
 from cxrlt_cli.report import Mistake, Picture, charts, page, worst
+from cxrlt_cli.scores.bootstrap import resample
+from cxrlt_cli.scores.metrics import Scores, score
+from cxrlt_cli.scores.predictions import Predictions
 
 EVIL = "<script>alert('x')</script>\" onload='y' & Co"
 NAMES = ("Normal", EVIL, "never", "rare")

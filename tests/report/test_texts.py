@@ -8,12 +8,12 @@ import numpy as np
 import yaml
 
 from cxrlt_cli.config import EvaluateOptions, to_yaml
-from cxrlt_cli.metrics import score
-from cxrlt_cli.predictions import Predictions
-from cxrlt_cli.promptlab import Examined, Sentence
 from cxrlt_cli.report import Mistake, Picture, page, worst
-from cxrlt_cli.report.prompts import prompt_page
+from cxrlt_cli.report.prompt_page import prompt_page
 from cxrlt_cli.report.texts import escape
+from cxrlt_cli.scores.metrics import score
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.scores.promptlab import Examined, Sentence
 
 HOSTILE = "<script>alert(1)</script>'\"&\x1b[31m\x07\x9b\u202e"
 RAW = ("\x1b", "\x07", "\x9b", "\u202e", "<script>alert")

@@ -1,0 +1,91 @@
+"""What options can be chosen from: names and their help, for the command line, the README and the registries in code.
+
+A new loss is its name and line here and its function in ``losses.LOSSES``; so for heads, samplers, views, merges and
+trackers. ``tests/test_config.py`` holds each table against its registry.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+HEADS = {
+    "linear": "average, then one layer.",
+    "mlp": "average, then two layers.",
+    "csra": "attention for each finding (Zhu & Wu 2021).",
+    "csra-winner": "csra as the challenge's winner built it.",
+    "mldecoder": "a query for each finding looks at the map (Ridnik 2023).",
+}
+LOSSES = {
+    "bce": "every label counts the same.",
+    "weighted-bce": "positives of rare findings count more.",
+    "focal": "labels that are learned already count less.",
+    "cb-focal": "focal, and rare findings count more.",
+    "asl": "easy negatives count less, very easy ones nothing.",
+    "asl-exp": "asl, weighted by frequency (winner of 2023).",
+    "ral": "asl that distrusts hard negatives.",
+    "hill": "forgives negatives that may be missing labels.",
+    "twoway": "positives must outrank negatives.",
+    "ldam": "rare positives must clear a wider margin.",
+    "ldam-drw": "ldam, and rare findings count more at the end.",
+    "db": "rebalances findings that occur together, spares negatives.",
+    "db-lite": "frequency weights; the winner of 2026 calls it db.",
+    "mfm": "asl, sharper for rare findings.",
+}
+SAMPLERS = {
+    "uniform": "once an epoch.",
+    "cas": "so that every finding is seen equally often.",
+    "rfs": "again where its rarest finding is below a threshold.",
+    "rfs-label-share": "the same on labels; the winner of 2026 calls it cas.",
+    "sqrt": "between uniform and cas.",
+    "progressive": "from uniform to cas as epochs go by.",
+}
+VIEWS = {
+    "none": "the film as it is.",
+    "flip": "and its mirror image.",
+    "light": "flip, and turned by 5 degrees either way.",
+    "medium": "light, and 10 % larger and smaller.",
+    "heavy": "medium, and 10 % brighter and darker.",
+    "flip_scale": "flip, and 5 % larger and smaller, each mirrored too (the winner's).",
+}
+MERGES = {
+    "mean": "of the probabilities.",
+    "logit_mean": "the sigmoid of the mean logit.",
+    "gmean": "the geometric mean of the probabilities.",
+    "median": "of the probabilities.",
+    "max": "of the probabilities.",
+    "rank": "the mean rank among the films (members only; their views by mean).",
+}
+POSTPROCESSES = {
+    "none": "nothing.",
+    "normal_gating": "findings are lowered where the film looks normal; it can hurt, so judge it on labelled films.",
+}
+TRACKERS = {
+    "tensorboard": "event files in the run folder.",
+    "wandb": "Weights & Biases; WANDB_PROJECT names the project, WANDB_MODE=offline needs no network.",
+    "mlflow": "the server or folder of MLFLOW_TRACKING_URI.",
+    "none": "history.jsonl alone.",
+}
+
+if TYPE_CHECKING:
+    HeadName: TypeAlias = str
+    LossName: TypeAlias = str
+    SamplerName: TypeAlias = str
+    Views: TypeAlias = str
+    Merge: TypeAlias = str
+    Postprocess: TypeAlias = str
+    Track: TypeAlias = str
+else:
+    HeadName = Literal[tuple(HEADS)]
+    LossName = Literal[tuple(LOSSES)]
+    SamplerName = Literal[tuple(SAMPLERS)]
+    Views = Literal[tuple(VIEWS)]
+    Merge = Literal[tuple(MERGES)]
+    Postprocess = Literal[tuple(POSTPROCESSES)]
+    Track = Literal[tuple(TRACKERS)]
+
+
+def choices_help(first: str, choices: Mapping[str, str]) -> str:
+    """The help of an option: a line on what it does, then one on each choice; those of the same words share one."""
+    names: dict[str, list[str]] = {}
+    for name, text in choices.items():
+        names.setdefault(text, []).append(name)
+    return "\n\n".join([first, *(f"{', '.join(same)}: {text}" for text, same in names.items())])

@@ -1,0 +1,234 @@
+"""Options of the commands that do not train."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
+from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, changed, option
+from cxrlt_cli.config.train_options import ComputeOptions, FilmOptions
+
+
+class PredictOptions(ComputeOptions):
+    """What infer and ensemble share."""
+
+    tta: Views = option(
+        "none",
+        choices_help("Views of a film whose logits are merged.", VIEWS),
+        panel="Prediction",
+    )
+    merge: Merge = option(
+        "mean",
+        choices_help("How views, and members of an ensemble, become one probability.", MERGES),
+        panel="Prediction",
+    )
+    postprocess: Postprocess = option(
+        "none",
+        choices_help("What happens to the probabilities last.", POSTPROCESSES),
+        panel="Prediction",
+    )
+    alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", ge=0)
+    normal: str | None = option(None, "Finding that means normal (default: by its name).", panel="Prediction")
+
+    @model_validator(mode="after")
+    def _check_gating(self) -> Self:
+        if "alpha" in self.model_fields_set and self.postprocess == "none" and not getattr(self, "fit", False):
+            raise ValueError("--alpha is the strength of --postprocess normal_gating: pass that too")
+        if self.normal is not None and self.postprocess == "none" and not getattr(self, "fit", False):
+            raise ValueError("--normal names the finding for --postprocess normal_gating: pass that too")
+        return self
+
+
+class InferOptions(PredictOptions):
+    checkpoint: Path = option(..., "Weights: a file that train wrote, or the winner's.", argument=True)
+    findings: Names | None = option(
+        None, "Findings to write, separated by commas (default: all the model has).", panel="Films"
+    )
+    calibration: Literal["none", "platt", "temperature"] = option(
+        "none",
+        "Probabilities as often as they say, fitted on the validation films of the training.\n\n"
+        "none: as the model gives them.\n\n"
+        "platt: slope and offset of each finding's logit.\n\n"
+        "temperature: slope alone.",
+        panel="Prediction",
+    )
+    decisions: Path | None = option(None, "CSV for 0 and 1 by the thresholds of --decide.", panel="Prediction")
+    decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] = option(
+        "f1",
+        "Where --decisions cut, as fitted on the validation films.\n\n"
+        "f1: where F1 is best.\n\n"
+        "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
+        panel="Prediction",
+    )
+    ood_score: bool = option(
+        False,
+        "Add a column ood_score: how unlike the training films a film is, from 0 to 1, as the share of the validation "
+        "films that are less so.",
+        panel="Prediction",
+    )
+    out: Path = option(Path("predictions.csv"), "CSV to write.")
+
+    @model_validator(mode="after")
+    def _check_needless(self) -> Self:
+        if "decide" in self.model_fields_set and self.decisions is None:
+            raise ValueError("--decide says where --decisions cuts: pass that too, a CSV to write")
+        if "merge" in changed(self) and self.tta == "none" and self.merge != "rank":
+            raise ValueError("--merge is of several views of a film: pass --tta too")
+        return self
+
+
+class EnsembleOptions(PredictOptions):
+    members: tuple[Path, ...] = option(..., "Checkpoints and prediction CSVs, mixed.", argument=True)
+    weights: Numbers | None = option(
+        None, "A weight for each member, separated by commas (default: all alike).", panel="Prediction"
+    )
+    fit: bool = option(
+        False,
+        "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out.",
+        panel="Prediction",
+    )
+    union: bool = option(
+        False, "Write the findings of all members, each blended of those that know it.", panel="Prediction"
+    )
+    out: Path = option(Path("submission.csv"), "CSV to write.")
+
+
+class OodOptions(ComputeOptions):
+    model: str = option(
+        "auto",
+        "Image and text encoder.\n\n"
+        "auto: whyxrayclip; for digital phantoms, where that cannot be had, phantom-clip.\n\n"
+        "whyxrayclip: WhyXrayCLIP, from this machine or else from the hub.\n\n"
+        "phantom-clip: a demonstration that knows drawings alone.\n\n"
+        "hf-hub:OWNER/NAME: an open_clip model of the hub.\n\n"
+        "DIR: a folder with one.",
+        panel="Zero-shot",
+    )
+    prompts: Path | None = option(
+        None, "YAML file: findings and the sentences that describe them (default: our own).", panel="Zero-shot"
+    )
+    findings: Names | None = option(
+        None, "Findings of the prompts to score, separated by commas (default: all).", panel="Zero-shot"
+    )
+    pool: Pool = option(
+        "mean",
+        "From cosines with sentences to a score.\n\n"
+        "mean: of all.\n\n"
+        "max: the largest.\n\n"
+        "topk:K: the mean of the K largest.\n\n"
+        "lse: a smooth maximum, log(mean(exp(100 s))) / 100.\n\n"
+        "Each ranks films in another order.",
+        panel="Zero-shot",
+    )
+    anchor: Literal["none", "normal"] = option(
+        "none",
+        "What a score is measured against.\n\n"
+        "none: nothing; probabilities lie near a half, and the order is that of the cosines.\n\n"
+        "normal: sentences on a normal film, at the model's temperature; the order changes.",
+        panel="Zero-shot",
+    )
+    tta: Views = option("none", "Views of a film whose features are averaged; as for infer.", panel="Zero-shot")
+    features: Path | None = option(
+        None, "Folder that keeps image features, so that other sentences cost seconds.", panel="Zero-shot"
+    )
+    normalization: Literal["auto", "clip", "imagenet", "half"] = option(
+        "auto",
+        "Mean and deviation that the encoder expects.\n\n"
+        "auto: as its folder says.\n\n"
+        "clip, imagenet: those of CLIP, those of ImageNet.\n\n"
+        "half: 0.5 for each.",
+        panel="Zero-shot",
+    )
+    report: Path | None = option(
+        None, "HTML file on what each sentence is worth, where --csv has labels.", panel="Zero-shot"
+    )
+    out: Path = option(Path("submission.csv"), "CSV to write.")
+
+    @model_validator(mode="after")
+    def _check_films(self) -> Self:
+        if self.csv is None and self.image_dir is not None:
+            raise ValueError("--image-dir goes with the films of --csv: pass that too")
+        return self
+
+
+class EvaluateOptions(Options):
+    predictions: tuple[Path, ...] = option(
+        ..., "Prediction CSV; with a second one, the first is compared with it.", argument=True
+    )
+    csv: Path | None = option(
+        None, "CSV with the true labels (default: the phantoms' own, where those were predicted).", panel="Films"
+    )
+    train_csv: Path | None = option(
+        None, "Labels of the training films, for the frequency bands (default: --csv's own).", panel="Films"
+    )
+    id_column: str = option("ImageID", "Column that names the film.", panel="Films")
+    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
+    findings: Names | None = option(
+        None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
+    )
+    exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
+    missing: Literal["error", "leave-out"] = option(
+        "error",
+        "Films that have labels and no prediction, or a prediction in one of two files alone: an error, or left out of "
+        "the scores.",
+        panel="Films",
+    )
+    bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
+    empty: Literal["skip", "zero"] = option(
+        "skip", "A finding without a positive film is left out of the means, or counts as AP 0.", panel="Scores"
+    )
+    threshold: Threshold = option("0.5", "Where F1 cuts: at 0.5, or where it is best.", panel="Scores")
+    by: str | None = option(None, "Column of --csv whose groups are scored apart.", panel="Scores")
+    json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
+    report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
+    image_dir: Path | None = option(
+        None, "Folder of the films, for the report (default: the CSV's folder, or images/ beside it).", panel="Films"
+    )
+    checkpoint: Path | None = option(None, "Model whose attention the report shows on the films.", panel="Scores")
+
+
+class DemoOptions(Options):
+    directory: Path = option(Path("cxrlt-demo"), "Folder for the demonstration.", argument=True)
+
+
+class DataCheckOptions(FilmOptions):
+    against: tuple[Path, ...] = option(
+        (), "CSV of other films, such as the validation's, that must share no patient; may be repeated.", panel="Films"
+    )
+    submission: Path | None = option(None, "Submission CSV to hold against --csv.", panel="Films")
+    checkpoint: Path | None = option(None, "Model whose findings the columns are held against.", panel="Films")
+    json_path: Path | None = option(None, "File for the faults as JSON.", alias="json")
+    fix: Path | None = option(None, "CSV of the films that training is better without, for --exclude.")
+
+
+class DataCacheOptions(FilmOptions):
+    image_size: int = option(512, "Side of the square film in pixels.", ge=32)
+
+
+class DataPhantomOptions(Options):
+    directory: Path = option(..., "Folder for the films.", argument=True)
+    films: int = option(1000, "Number of films, those of the two tests included.", ge=10)
+    size: int = option(256, "Side of a film in pixels.", ge=64, le=4096)
+    imbalance: float | None = option(None, "Ratio of the most to the least frequent finding.", ge=1)
+    sheet: Path | None = option(None, "PNG for a contact sheet.")
+
+
+class ModelsListOptions(Options):
+    pass
+
+
+class ModelsPullOptions(Options):
+    name: str = option(..., "A name of models list, a timm backbone, or hf-hub:OWNER/NAME.", argument=True)
+    out: Path | None = option(
+        None, "Folder to put it in, to be copied elsewhere (default: the cache, where commands find it by its name)."
+    )
+
+
+class ModelsVerifyOptions(Options):
+    name: str = option(..., "Model or folder to check.", argument=True)
+
+
+class ModelsExportOptions(Options):
+    checkpoint: Path = option(..., "Weights to export.", argument=True)
+    out: Path = option(Path("model.onnx"), "ONNX file to write.")

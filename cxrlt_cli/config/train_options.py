@@ -1,0 +1,257 @@
+"""Options of ``train`` and ``finetune``, and of every command that reads films."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import model_validator
+
+from cxrlt_cli.config.choices import (
+    HEADS,
+    LOSSES,
+    SAMPLERS,
+    TRACKERS,
+    HeadName,
+    LossName,
+    SamplerName,
+    Track,
+    choices_help,
+)
+from cxrlt_cli.config.fields import Names, Options, OptionsT, Settings, changed, flags, option
+
+Preset = Literal["challenge", "phantom"]
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "challenge": {},
+    "phantom": {
+        "backbone": "convnextv2_atto",
+        "weights": "none",
+        "image_size": 96,
+        "drop_path": 0.0,
+        "warmup_epochs": 0,
+        "epochs": 4,
+        "lr_head": 2e-3,
+        "lr_backbone": 2e-3,
+        "batch_size": 32,
+    },
+}
+
+
+class FilmOptions(Options):
+    """Which films, and what their CSV calls things."""
+
+    csv: Path | None = option(None, "CSV with one row a film.", panel="Films")
+    image_dir: Path | None = option(
+        None, "Folder of the films (default: the CSV's folder, or images/ beside the CSV).", panel="Films"
+    )
+    id_column: str = option("ImageID", "Column that names the film's file inside the folder.", panel="Films")
+    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
+    findings: Names | None = option(
+        None, "Findings, separated by commas (default: every column of 0, 1 and empty).", panel="Films"
+    )
+    exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
+    cache: Path | None = option(None, "Folder that keeps films as the model sees them, decoded once.", panel="Films")
+    links: Literal["follow", "refuse"] = option(
+        "follow",
+        "Films that are links out of their folder.\n\nfollow: are films like others.\n\nrefuse: are an error.",
+        panel="Films",
+    )
+    max_pixels: int = option(100_000_000, "Refuse films of more pixels than this.", panel="Films", ge=1)
+
+
+class ComputeOptions(FilmOptions):
+    """Where it runs, and how wide."""
+
+    device: Device = option("auto", "auto takes a GPU where there is one.", panel="Compute")
+    precision: Precision = option(
+        "auto",
+        "auto takes bf16 on GPUs that have it, and on CPUs where a trial shows that it is faster.",
+        panel="Compute",
+    )
+    workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")
+    batch_size: int = option(64, "Films in a batch, on each process.", panel="Compute", ge=1)
+    processes: int | Literal["auto"] = option(1, "Processes that compute; auto: one for each GPU.", panel="Processes")
+    nodes: int = option(1, "Machines that take part.", panel="Processes", ge=1)
+    rendezvous: str | None = option(None, "HOST:PORT of the first machine.", panel="Processes")
+    run_id: str | None = option(None, "Name that the machines of one run share.", panel="Processes")
+    dry_run: bool = option(False, "Check everything, run one batch, print the plan and an estimate; write nothing.")
+
+    @model_validator(mode="after")
+    def _check_workers(self) -> Self:
+        if self.workers != "auto" and self.workers < 0:
+            raise ValueError("--workers must be auto, 0 or more")
+        if self.processes != "auto" and self.processes < 1:
+            raise ValueError("--processes must be auto, 1 or more")
+        if self.run_id is not None and self.nodes == 1:
+            raise ValueError("--run-id is the name that several machines share: pass --nodes and --rendezvous too")
+        return self
+
+
+class FitOptions(ComputeOptions):
+    """What train and finetune share. The defaults are the recipe that won CXR-LT 2026, where it was right."""
+
+    out: Path | None = option(None, "Folder of the run (default: runs/COMMAND-K).")
+    resume: bool = option(False, "Go on where the run in --out stopped.")
+    checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", ge=0)
+    track: Track | None = option(
+        None,
+        choices_help("Experiment tracker (default: tensorboard where it is installed, else none).", TRACKERS),
+    )
+
+    val_csv: Path | None = option(
+        None, "CSV of validation films (default: patients held out from --csv).", panel="Films"
+    )
+    val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
+
+    drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
+
+    prior_bias: bool = option(
+        False,
+        "Start each finding that is new at its share of the training films; gives csra a bias.",
+        panel="Model",
+    )
+
+    loss: LossName = option(
+        "db",
+        choices_help("What a wrong probability costs.", LOSSES),
+        panel="Long tail",
+    )
+    loss_options: Settings = option({}, "Settings of the loss, such as gamma_neg=2,clip=0.1.", panel="Long tail")
+    sampler: SamplerName = option(
+        "cas",
+        choices_help("How often a film is shown.", SAMPLERS),
+        panel="Long tail",
+    )
+    sampler_options: Settings = option({}, "Settings of the sampler, such as repeat_cap=20.", panel="Long tail")
+
+    warmup_epochs: int = option(
+        10, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+    )
+    epochs: int = option(60, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
+    max_steps: int | None = option(None, "Stop after this many optimizer steps.", panel="Schedule", ge=1)
+    lr_warmup: float = option(1e-3, "Learning rate of phase 1.", panel="Schedule", gt=0)
+    lr_head: float | None = option(
+        None, "Learning rate of the head in phase 2 (default: 1.5e-4; from scratch 1e-3).", panel="Schedule", gt=0
+    )
+    lr_backbone: float | None = option(
+        None, "Learning rate of the backbone in phase 2 (default: 1.5e-5; from scratch 1e-3).", panel="Schedule", gt=0
+    )
+    layer_decay: float = option(
+        1.0,
+        "Factor of the backbone's learning rate from one layer to the one below it; 1: all alike.",
+        panel="Schedule",
+        gt=0,
+        le=1,
+    )
+    weight_decay: float = option(0.01, "AdamW's weight decay; biases and norms are spared.", panel="Schedule", ge=0)
+    ema_decay: float = option(
+        0.9999,
+        "Decay of the averaged weights in phase 2, warmed up; 0 switches averaging off.",
+        panel="Schedule",
+        ge=0,
+        lt=1,
+    )
+    average_last: int = option(
+        0, "Epochs at the end whose weights are averaged as well; 0 and 1: none.", panel="Schedule", ge=0
+    )
+    clip_grad: float = option(1.0, "Largest norm of the gradient; 0 switches clipping off.", panel="Schedule", ge=0)
+    accumulate: int = option(1, "Batches that make one optimizer step.", panel="Schedule", ge=1)
+    compile: bool | None = option(
+        None,
+        "Compile the backbone with torch.compile (default: in runs of 20 minutes or more, where a trial shows that it "
+        "pays).",
+        panel="Compute",
+    )
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> Self:
+        if self.val_csv is not None and "val_fraction" in self.model_fields_set:
+            raise ValueError(
+                "--val-csv and --val-fraction exclude each other: no film is held out where others are given"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_epochs(self) -> Self:
+        if self.warmup_epochs + self.epochs == 0:
+            raise ValueError("--warmup-epochs and --epochs are both 0: there is nothing to train")
+        if self.warmup_epochs == 0 and "lr_warmup" in changed(self):
+            raise ValueError("--lr-warmup is for phase 1: pass --warmup-epochs too")
+        if self.epochs == 0 and (needless := changed(self) & {"layer_decay", "average_last"}):
+            raise ValueError(f"{flags(self, needless)} is for phase 2, and --epochs is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _check_films(self) -> Self:
+        if self.csv is None and (needless := changed(self) & {"image_dir", "val_csv"}):
+            raise ValueError(f"{flags(self, needless)} goes with the films of --csv: pass that too")
+        return self
+
+
+class TrainOptions(FitOptions):
+    preset: Preset | None = option(
+        None,
+        "challenge: the winner's recipe, as the defaults say it; phantom: a small network for digital phantoms "
+        "(default: challenge with --csv, phantom without).",
+        panel="Model",
+    )
+    backbone: str = option("convnextv2_base", "Any image model of timm.", panel="Model")
+    head: HeadName = option(
+        "csra",
+        choices_help("From feature map to logits.", HEADS),
+        panel="Model",
+    )
+    csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
+    csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
+    image_size: int = option(512, "Side of the square that a film is resized to, in pixels.", panel="Model", ge=32)
+    weights: str = option("pretrained", "pretrained (timm's hub), none, or a file or folder of weights.", panel="Model")
+
+    def resolved(self) -> "TrainOptions":
+        """These options with the preset's values where none was given, and every dependent default filled in."""
+        preset = self.preset or ("phantom" if self.csv is None else "challenge")
+        given = self.model_fields_set | {"preset"}
+        chosen = {name: value for name, value in PRESETS[preset].items() if name not in given}
+        weights = str(Path(self.weights).resolve()) if Path(self.weights).exists() else self.weights
+        options = self.model_copy(update={"preset": preset, "weights": weights, **chosen})
+        rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
+        return _fill(options, lr_head=rates[0], lr_backbone=rates[1])
+
+
+class FinetuneOptions(FitOptions):
+    checkpoint: Path = option(..., "Weights to start from: a file that train wrote, or the winner's.", argument=True)
+    retrain_head: bool = option(
+        False, "Train a fresh head for --epochs, everything else frozen (classifier re-training).", panel="Model"
+    )
+    head: HeadName | None = option(None, "Another head than the checkpoint's, from scratch.", panel="Model")
+    csra_heads: Literal[1, 2, 4, 6, 8] | None = option(
+        None, "Attention heads of csra; another number starts from scratch (default: the checkpoint's).", panel="Model"
+    )
+    csra_lambda: float | None = option(
+        None, "Weight of csra's attention against its average (default: the checkpoint's).", panel="Model", ge=0
+    )
+    image_size: int | None = option(
+        None, "Side of the square film in pixels (default: the checkpoint's).", panel="Model", ge=32
+    )
+    warmup_epochs: int = option(
+        0, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+    )
+    epochs: int = option(10, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
+
+    def resolved(self) -> "FinetuneOptions":
+        """These options with every default that depends on another one filled in."""
+        return _fill(self, lr_head=1e-3 if self.retrain_head else 1.5e-4, lr_backbone=1.5e-5)
+
+    @model_validator(mode="after")
+    def _check_retraining(self) -> Self:
+        if self.retrain_head and self.warmup_epochs:
+            raise ValueError("--retrain-head trains the head alone for --epochs: leave --warmup-epochs out")
+        if self.retrain_head and not self.epochs:
+            raise ValueError("--retrain-head with --epochs 0: there is nothing to train")
+        if self.retrain_head and "layer_decay" in changed(self):
+            raise ValueError("--retrain-head keeps the backbone as it is: leave --layer-decay out")
+        return self
+
+
+def _fill(options: OptionsT, **defaults: Any) -> OptionsT:
+    return options.model_copy(update={k: v for k, v in defaults.items() if getattr(options, k) is None})

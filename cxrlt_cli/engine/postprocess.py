@@ -1,0 +1,84 @@
+"""From a model's logits to the probabilities and decisions that are written: views, calibration, gating, novelty."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cxrlt_cli.config import InferOptions, PredictOptions
+from cxrlt_cli.engine.predict import Outputs
+from cxrlt_cli.errors import OptionError, listed
+from cxrlt_cli.labels import LabelSpace
+from cxrlt_cli.names import meant
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.novelty import Novelty
+from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.predictions import OOD_SCORE, Predictions, normal_gating
+from cxrlt_cli.tables.label_table import Texts
+from cxrlt_cli.tta import VIEWS, merge
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """What ``cxrlt infer`` makes of the outputs of one model."""
+
+    options: InferOptions
+    known: tuple[str, ...]  # the findings of the model
+    findings: tuple[str, ...]  # those that are written
+    normal: str | None  # the finding that gates the others
+    calibration: Calibration | None
+    novelty: Novelty | None
+
+    @classmethod
+    def of(cls, options: InferOptions, checkpoint: Checkpoint) -> "Postprocess":
+        """Raises OptionError and CheckpointError where the model lacks what the options ask for."""
+        known = checkpoint.findings
+        findings = options.findings or known
+        unknown = [name for name in findings if name not in known]
+        if unknown:
+            raise OptionError(
+                f"--findings: the model does not know {listed(unknown)}.{meant(unknown[0], known)}",
+                f"It has {listed(known, 40)}.",
+            )
+        calibrates = options.calibration != "none" or options.decisions is not None
+        return cls(
+            options,
+            known,
+            findings,
+            normal_finding(options, known),
+            Calibration.of(checkpoint.training, known) if calibrates else None,
+            Novelty.of(checkpoint.novelty) if options.ood_score else None,
+        )
+
+    def predictions(self, ids: Texts, outputs: Outputs) -> tuple[Predictions, ...]:
+        """For ``--out`` and, if it is asked for, ``--decisions``."""
+        predictions = Predictions(ids, self.known, merge(outputs.logits, self.options.merge).numpy())
+        decided = []
+        if self.calibration is not None and self.options.decisions is not None:
+            decided = [self.calibration.decide(predictions, self.options.decide).select(self.findings)]
+        if self.calibration is not None and self.options.calibration != "none":
+            predictions = self.calibration.calibrate(predictions, self.options.calibration)
+        if self.normal is not None:
+            predictions = normal_gating(predictions, self.options.alpha, self.normal)
+        predictions = predictions.select(self.findings)
+        if self.novelty is not None:
+            assert outputs.features is not None, "asked for"
+            predictions = predictions.with_column(OOD_SCORE, self.novelty.score(outputs.features).numpy())
+        return predictions, *decided
+
+
+def normal_finding(options: PredictOptions, findings: Sequence[str]) -> str | None:
+    """The finding that gates the others, where that is asked for; raises OptionError where there is none."""
+    if options.postprocess == "none":
+        return None
+    normal = options.normal or LabelSpace.of(findings).normal
+    if normal not in findings:
+        what = f"--normal: the model does not know {normal}" if options.normal else "No finding means normal"
+        raise OptionError(f"{what}; normal_gating needs one.", f"Name it with --normal: {listed(findings, 40)}.")
+    return normal
+
+
+def plan_of_views(options: PredictOptions, normal: str | None) -> dict[str, str]:
+    views = VIEWS[options.tta]
+    names = ", ".join(view.name for view in views)
+    facts = {"views": f"{options.tta} ({names}), merged by {options.merge}"} if len(views) > 1 else {}
+    gating = {"gating": f"every finding times (1 - {normal}) to the power of {options.alpha:g}"} if normal else {}
+    return {**facts, **gating}

@@ -1,0 +1,147 @@
+"""Intervals for AP and AUROC by resampling patients: exact scores of weighted films, each finding sorted once.
+
+Letters: N films, C findings, P patients, R resamples. Patients are drawn, not films: films of a patient are alike, and
+taking them for independent makes intervals too narrow. Memory does not grow with R beyond the scores themselves.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlt_cli.scores import Doubles
+
+Interval = tuple[float, float]
+
+LEVEL = 0.95
+CHUNK = 32  # resamples whose weights are held at once
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """AP and AUROC ``[R, C]`` of resampled patients; NaN where a resample has no positive (or no negative) film."""
+
+    ap: Doubles
+    auroc: Doubles
+    num_patients: int
+    positive_patients: NDArray[np.int64]  # [C], who have the finding
+    empty: Literal["skip", "zero"] = "skip"
+
+    def macro_ap(self) -> Doubles:
+        """Means ``[R]`` over the findings that a resample has a positive of; with ``zero`` the others count 0."""
+        return _row_means(np.nan_to_num(self.ap, nan=0.0) if self.empty == "zero" else self.ap)
+
+    def macro_auroc(self) -> Doubles:
+        return _row_means(self.auroc)
+
+
+class Ranking:
+    """The films of one finding from the highest probability down; called with a weight for each patient.
+
+    Gives AP (step-wise, ties grouped) and AUROC as scikit-learn has them with ``sample_weight``, in one pass over the
+    films. ``targets [N]`` (NaN: left out), ``probabilities [N]``, ``patients [N]``: numbers from 0 to P - 1.
+    """
+
+    def __init__(self, targets: NDArray[Any], probabilities: NDArray[Any], patients: NDArray[np.int64]) -> None:
+        films = np.flatnonzero(~np.isnan(targets))
+        films = films[np.argsort(-probabilities[films], kind="stable")]
+        values = probabilities[films]
+        starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]])) if len(films) else films
+        ends = np.concatenate([starts[1:], [len(films)]]).astype(np.int64)
+        self._positives = np.flatnonzero(targets[films] == 1)
+        tie = np.searchsorted(starts, self._positives, side="right") - 1
+        last = np.flatnonzero(np.concatenate([tie[1:] != tie[:-1], [True]])) if len(tie) else tie
+        self._last = last  # the last positive of each tie that has one
+        self._starts, self._ends = starts[tie[last]], ends[tie[last]]
+        self._patients = patients[films].astype(np.int64)
+
+    def __call__(self, weights: NDArray[Any]) -> tuple[float, float]:
+        """AP and AUROC of films that count as often as ``weights [P]`` says of their patients; NaN without any.
+
+        Fastest with int32: what is summed up stays in it, so that the films that are drawn must be below 2^31.
+        """
+        if not len(self._positives):
+            return float("nan"), float("nan")
+        each = np.take(weights, self._patients, mode="clip")
+        through = np.cumsum(each, dtype=weights.dtype)  # weight of the films down to each
+        hits = np.cumsum(each[self._positives], dtype=np.float64)[self._last]
+        total, positive = float(through[-1]), hits[-1]
+        if positive == 0:
+            return float("nan"), float("nan")
+        gained = np.diff(hits, prepend=0.0)
+        reached = through[self._ends - 1].astype(np.float64)
+        before = np.where(self._starts > 0, through[self._starts - 1], 0).astype(np.float64)
+        ap = float((gained * hits / np.maximum(reached, 1e-300)).sum() / positive)
+        if total == positive:
+            return ap, float("nan")
+        wrong, wrong_before = reached - hits, before - (hits - gained)
+        below = (total - positive) - 0.5 * (wrong + wrong_before)  # negatives of lower probability, ties by half
+        return ap, float((gained * below).sum() / (positive * (total - positive)))
+
+
+def resample(
+    targets: NDArray[Any],
+    members: Sequence[NDArray[Any]],
+    patients: NDArray[Any],
+    num_resamples: int,
+    *,
+    seed: int = 0,
+    num_threads: int = 1,
+    empty: Literal["skip", "zero"] = "skip",
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[Resampled]:
+    """Scores of each of ``members`` (probabilities ``[N, C]``) on the same resamples of patients, so that they pair.
+
+    ``targets [N, C]``: 1, 0, NaN; ``patients [N]``: whose film it is. Same seed, same resamples, on any number of
+    threads.
+    """
+    names, numbers = np.unique(np.asarray(patients).astype(str), return_inverse=True)
+    rankings = [[Ranking(targets[:, c], member[:, c], numbers) for c in range(targets.shape[1])] for member in members]
+    scores = np.full((2, len(members), num_resamples, targets.shape[1]), np.nan)
+
+    def judge(place: tuple[int, int]) -> None:
+        member, finding = place
+        for row, counts in enumerate(chunk):
+            scores[:, member, first + row, finding] = rankings[member][finding](counts)
+
+    places = [(m, c) for m in range(len(members)) for c in range(targets.shape[1])]
+    with ThreadPoolExecutor(num_threads) as pool:
+        first = 0
+        for chunk in _weights(len(names), num_resamples, seed):
+            list(pool.map(judge, places))
+            first += len(chunk)
+            advance(len(chunk))
+    having = np.array([len(set(numbers[targets[:, c] == 1])) for c in range(targets.shape[1])], np.int64)
+    return [Resampled(scores[0, m], scores[1, m], len(names), having, empty) for m in range(len(members))]
+
+
+def interval(values: Doubles, estimate: float, limits: Interval = (0.0, 1.0)) -> Interval | None:
+    """The 95 % interval of an estimate from its resampled values ``[R]``; None where none of them exists.
+
+    Percentiles, moved down by twice the bias that resampling shows (mean of the values less the estimate): AP of few
+    positives is too high, in a resample as in the sample itself, since a positive film outranks what it displaces and
+    ties with its own copies. The interval is cut at ``limits`` and always holds the estimate.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return None
+    low, high = np.percentile(known, (50 * (1 - LEVEL), 50 * (1 + LEVEL))) - 2 * (known.mean() - estimate)
+    return max(limits[0], min(float(low), estimate)), min(limits[1], max(float(high), estimate))
+
+
+def _weights(num_patients: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+    """How often each patient was drawn, ``[chunk, P]``, a chunk of resamples after another."""
+    rng = np.random.default_rng(seed)
+    for first in range(0, num_resamples, CHUNK):
+        number = min(CHUNK, num_resamples - first)
+        draws = [rng.integers(0, num_patients, num_patients) for _ in range(number)]
+        yield np.stack([np.bincount(row, minlength=num_patients).astype(np.int32) for row in draws])
+
+
+def _row_means(values: Doubles) -> Doubles:
+    """Means over the columns that are no NaN; NaN where all are."""
+    known = ~np.isnan(values)
+    return np.asarray(np.where(known, values, 0.0).sum(axis=1) / np.where(known.any(axis=1), known.sum(axis=1), np.nan))

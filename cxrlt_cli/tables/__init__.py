@@ -1,0 +1,1 @@
+"""CSV and Parquet: read as text, judged column by column, written whole."""

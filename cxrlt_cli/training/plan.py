@@ -1,0 +1,76 @@
+"""What a run is about to do: its plan in words, and a dry run of one batch."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from itertools import islice
+
+from cxrlt_cli.engine.precision import compile_error, uncompiled
+from cxrlt_cli.engine.predict import predict
+from cxrlt_cli.engine.reporter import counted, duration
+from cxrlt_cli.errors import explain
+from cxrlt_cli.labels import BANDS, band
+from cxrlt_cli.scores.metrics import prevalence
+from cxrlt_cli.training.run import Run
+from cxrlt_cli.training.schedule import Phase
+
+
+def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
+    model, training, validation, options = run.model, run.training, run.validation, run.options
+    bands = Counter(band(frequency) for frequency in prevalence(training.table.targets))
+    tail = ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name])
+    stop = f"; stops after {counted(options.max_steps, 'step')}" if options.max_steps else ""
+    stretches = {
+        "head": "{1} of the head at {0.lr_head:g}",
+        "all": "{1} of everything at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
+    }
+    return {
+        "films": f"{len(training.paths):,} to train on, {len(validation.paths):,} to validate on, of "
+        f"{training.table.num_patients:,} and {validation.table.num_patients:,} patients",
+        "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
+        "model": f"{model.architecture.backbone} and {model.architecture.head}, "
+        f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
+        "method": f"loss {_with(options.loss, options.loss_options)}, "
+        f"sampler {_with(options.sampler, options.sampler_options)}",
+        "schedule": ", then ".join(
+            stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
+        )
+        + f"; {counted(len(run.draws), 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
+        "process": str(run.process),
+    }
+
+
+def _with(name: str, settings: Mapping[str, object]) -> str:
+    return name + (f" ({', '.join(f'{key} {value}' for key, value in settings.items())})" if settings else "")
+
+
+def rehearse_run(run: Run, phases: tuple[Phase, ...]) -> None:
+    """One batch of the last phase and one of validation, timed; nothing is written."""
+    compiles = run.options.compile and phases[-1].trains == "all"
+    start = time.perf_counter()
+    learner = run.learner(phases[-1], 1)
+    try:
+        run.rehearse(learner)
+    except RuntimeError as error:
+        if not compiles or explain(error) is not None:
+            raise
+        raise compile_error(error) from error
+    run.process.wait()
+    trained = time.perf_counter()
+    if compiles:  # a minute that no other batch takes
+        start = trained
+        run.rehearse(learner)
+        run.process.wait()
+        trained = time.perf_counter()
+    with uncompiled():
+        predict(list(learner.variants.values()), islice(run.val_batches, 1), run.process, lambda _: None)
+    validated = time.perf_counter()
+    epoch = (trained - start) * len(run.draws) + (validated - trained) * len(run.val_batches)
+    num_epochs = float(sum(phase.num_epochs for phase in phases))
+    if run.options.max_steps:
+        num_epochs = min(num_epochs, run.options.max_steps * run.options.accumulate / len(run.draws))
+    slow = "" if compiles else " (the first batch is slow)"
+    run.reporter.result(
+        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, the whole run "
+        f"{duration(epoch * num_epochs)} or less{slow}. Nothing was written."
+    )

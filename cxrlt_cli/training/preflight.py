@@ -1,0 +1,62 @@
+"""What is checked before any process starts to train: films that can be read, a head and batches that go together."""
+
+import os
+
+import torch
+
+from cxrlt_cli.config import FitOptions, changed, flags
+from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.engine.films import LabelledFilms, check_films
+from cxrlt_cli.engine.launch import num_processes
+from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.sources import keep_films
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.nets.batch_norm import starved
+from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.training.schedule import phases_of
+
+
+def read_once(
+    training: LabelledFilms,
+    validation: LabelledFilms,
+    preprocessing: Preprocessing,
+    options: FitOptions,
+    reporter: Reporter,
+) -> None:
+    """Every film, into ``--cache`` if there is one; raises DataError with all that cannot be read."""
+    if options.cache is None or options.dry_run:
+        check_films(training, validation, options, reporter)
+        return
+    paths = [training.paths, validation.paths]
+    keep_films(paths, sum(map(len, paths)), [preprocessing], options, reporter)
+
+
+def check_head(head: str, options: FitOptions) -> None:
+    """Raise OptionError where the head and its options do not go together."""
+    of_csra = {"csra_heads": ("csra",), "csra_lambda": ("csra", "csra-winner")}
+    for name in changed(options) & set(of_csra):
+        if head not in of_csra[name]:
+            raise OptionError(f"{flags(options, [name])} is of no use with --head {head}.", "Leave it out.")
+
+
+def check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:
+    """Raise OptionError where a batch norm that learns would see one value of a feature: that has no variance."""
+    together = num_processes(options, os.environ, torch.cuda.device_count())  # theirs are synchronized
+    if together > 1 or min(options.batch_size, num_films) > 1:
+        return
+
+    def learn(model: Classifier) -> None:
+        model.train()
+        if all(phase.trains == "head" for phase in phases_of(options)):
+            model.backbone.eval()
+        model(torch.zeros(1, 3, model.image_size, model.image_size))
+
+    name = starved(model, learn)
+    if name is not None:
+        whose = "--head " + model.architecture.head
+        if name.startswith("backbone."):
+            whose = f"--backbone {model.architecture.backbone} at --image-size {model.image_size}"
+        hint = (
+            "Raise --batch-size." if num_films > 1 else "There is one film to train on; pass another backbone or head."
+        )
+        raise OptionError(f"{whose} needs batches of 2 films or more, for its batch norm.", hint)

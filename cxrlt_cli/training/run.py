@@ -1,0 +1,154 @@
+"""What the phases of one run share: the model, its loss, its films, and how it is scored."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from cxrlt_cli import losses
+from cxrlt_cli.config import FitOptions
+from cxrlt_cli.data.augment import Augmentation
+from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
+from cxrlt_cli.engine.films import LabelledFilms
+from cxrlt_cli.engine.precision import choose_for_training, compile_backbone, uncompiled
+from cxrlt_cli.engine.predict import films_in_order, predict
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.sources import film_source
+from cxrlt_cli.nets.batch_norm import synchronize
+from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.scores.metrics import Scores, prevalence, score
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.training.learner import Learner
+from cxrlt_cli.training.method import Method
+from cxrlt_cli.training.resume import Action, Position, ResumeFile
+from cxrlt_cli.training.run_folder import RunFolder
+from cxrlt_cli.training.schedule import Phase, num_films_learned
+from cxrlt_cli.tta import merge
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the phases of one run share."""
+
+    model: Classifier
+    training: LabelledFilms
+    validation: LabelledFilms
+    criterion: losses.Criterion
+    draws: EpochDraws
+    batches: "DataLoader[Batch]"
+    val_batches: "DataLoader[Batch]"
+    options: FitOptions
+    process: Process
+    reporter: Reporter
+
+    def learner(self, phase: Phase, num_steps: int) -> Learner:
+        if self.options.compile and phase.trains == "all":
+            compile_backbone(self.model)
+        return Learner(
+            self.model,
+            self.criterion,
+            phase,
+            num_steps=num_steps,
+            weight_decay=self.options.weight_decay,
+            layer_decay=self.options.layer_decay,
+            clip_grad=self.options.clip_grad,
+            accumulate=self.options.accumulate,
+            process=self.process,
+        )
+
+    def learn(
+        self, learner: Learner, num_batches: int, at: Position, resume: ResumeFile, title: str
+    ) -> tuple[float, int]:
+        """Learn from what is left of an epoch; the mean loss of its films, and how many were left."""
+        table = self.training.table
+        self.draws.enter(at.num_epochs * len(self.draws) + at.batch)
+
+        def after_step(batch: int, sums: Callable[[], tuple[float, int]]) -> None:
+            if (action := resume.due()) != "continue":
+                loss, num_films = self.process.summed(torch.tensor(sums(), dtype=torch.float64)).tolist()
+                here = replace(at, batch=batch, loss=loss, num_films=int(num_films))
+                self.tell(action, resume.path)
+                resume.write(here, learner.state(), action)
+
+        films = (num_batches - at.batch) * self.options.batch_size * self.process.num_processes
+        with self.reporter.progress(title, films) as advance:
+            loss, num_films = learner.epoch(
+                self.batches,
+                range(at.batch, num_batches),
+                torch.from_numpy(table.targets),
+                list(table.ids),
+                advance,
+                after_step,
+                (at.loss, at.num_films) if self.process.is_main else (0.0, 0),
+            )
+        return loss, num_films - at.num_films
+
+    def rehearse(self, learner: Learner) -> None:
+        """One batch, after which nothing is kept."""
+        table = self.training.table
+        targets, ids = torch.from_numpy(table.targets), list(table.ids)
+        learner.epoch(self.batches, range(1), targets, ids, lambda _: None, lambda *_: None)
+
+    def tell(self, action: Action, path: Path) -> None:
+        if action == "stop":
+            self.reporter.warn(f"Stopped; the state is kept in {path}. Go on with --resume.")
+
+    def score_of(self, folder: RunFolder) -> Scores:
+        """The scores of the best epoch, from the predictions that it left."""
+        return self.score(Predictions.read(folder.path / "val_predictions.csv", folder.id_column))
+
+    def score(self, predictions: Predictions) -> Scores:
+        table = self.validation.table
+        return score(
+            table.targets,
+            predictions.probabilities,
+            predictions.findings,
+            frequencies=prevalence(self.training.table.targets),
+            num_patients=table.num_patients,
+        )
+
+    def validate(self, models: Mapping[str, Classifier]) -> dict[str, tuple[Predictions, Scores]]:
+        """What each model predicts for the validation films, and how good it is."""
+        table = self.validation.table
+        with self.reporter.progress("validation", len(table)) as advance, uncompiled():
+            outputs = predict(list(models.values()), self.val_batches, self.process, advance)
+        results = {}
+        for (name, model), mine in zip(models.items(), outputs, strict=True):
+            predictions = Predictions(table.ids, model.findings, merge(mine.logits, "mean").numpy())
+            predictions = predictions.select(table.space.findings)
+            results[name] = predictions, self.score(predictions)
+        return results
+
+
+def set_up(
+    model: Classifier,
+    method: Method,
+    training: LabelledFilms,
+    validation: LabelledFilms,
+    options: FitOptions,
+    process: Process,
+    reporter: Reporter,
+) -> Run:
+    """Model and criterion on their device, and the loaders."""
+    if process.num_processes > 1:
+        synchronize(model, process.device)
+    share = {"rank": process.rank, "num_processes": process.num_processes}
+    draws = EpochDraws(method.order, options.batch_size, options.seed, **share)
+    options, process = choose_for_training(options, process, model, num_films_learned(options, len(draws)), reporter)
+    known = FilmDataset(film_source(training.paths, [model.preprocessing], options, reporter), Augmentation())
+    unseen = FilmDataset(film_source(validation.paths, [model.preprocessing], options, reporter))
+    return Run(
+        model.to(process.device),
+        training,
+        validation,
+        method.criterion.to(process.device),
+        draws,
+        training_loader(known, draws, num_workers=process.num_workers, pin=process.pins),
+        films_in_order(unseen, options.batch_size, process),
+        options,
+        process,
+        reporter,
+    )

@@ -1,0 +1,135 @@
+"""The folder of a run: what stands in it, and when it is written."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from torch import nn
+
+from cxrlt_cli import __version__
+from cxrlt_cli.config import FitOptions, Precision, to_yaml
+from cxrlt_cli.documents import read_yaml
+from cxrlt_cli.engine.disk_space import ID, require_room
+from cxrlt_cli.engine.locks import held
+from cxrlt_cli.engine.reporter import EpochSummary
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.files import real, remove_leftovers, replacing, write_text
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.training.schedule import phases_of
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """``best.safetensors last.safetensors resume.pt history.jsonl run.yaml metrics.json val_predictions.csv``."""
+
+    path: Path
+    id_column: str = "ImageID"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.safetensors"
+
+    @classmethod
+    def choose(cls, options: FitOptions, command: str) -> "RunFolder":
+        """``--out``, or the first free ``runs/COMMAND-K``, the last one with ``--resume``.
+
+        Raises OptionError where a run stands there already, and is not to go on.
+        """
+        out = options.out
+        if out is None:
+            number = 1
+            while (Path("runs") / f"{command}-{number}").exists():
+                number += 1
+            if options.resume and number == 1:
+                raise OptionError(f"--resume: there is no runs/{command}-1.", "Name the run with --out.")
+            return cls(Path("runs") / f"{command}-{number - options.resume}", options.id_column)
+        if out.exists() and not out.is_dir():
+            raise OptionError(f"--out {out} is a file; a run needs a folder.")
+        if not options.resume and any((out / name).exists() for name in ("history.jsonl", "resume.pt")):
+            hint = "Go on with --resume, pass another folder, or remove that one first."
+            raise OptionError(f"--out {out} holds a run already.", hint)
+        return cls(out, options.id_column)
+
+    def as_started(self, options: FitOptions) -> FitOptions:
+        """Options that leave precision and compiling open, with what was chosen when the run was started."""
+        path = self.path / "run.yaml"
+        choices: dict[str, tuple[object, ...]] = {"precision": get_args(Precision), "compile": (True, False, None)}
+        open_ones = [
+            name for name, left in (("precision", "auto"), ("compile", None)) if getattr(options, name) == left
+        ]
+        if not open_ones:
+            return options
+        try:
+            chosen = read_yaml(path)
+        except FileNotFoundError:
+            return options
+        except (OSError, ValueError):
+            chosen = None
+        if not isinstance(chosen, dict) or any(
+            name in chosen and chosen[name] not in choices[name] for name in open_ones
+        ):
+            flags = " and ".join(f"--{name}" for name in choices)
+            raise OptionError(
+                f"--resume: {path} is damaged, which says how the run was started.",
+                f"Delete it, and pass {flags} as they were, if that is known.",
+            )
+        return options.model_copy(update={name: chosen[name] for name in open_ones if name in chosen})
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """As long as this lasts, no other command may write there; raises OptionError where one does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with held(self.path / ".lock", f"--out {self.path}: another command is writing a run there."):
+            remove_leftovers(real(self.path))
+            yield
+
+    def start(self, options: FitOptions, command: str, num_epochs: int) -> None:
+        """``run.yaml``: the resolved options, good for ``--config``; of ``history.jsonl``, what is known to have been.
+
+        Epochs after the first ``num_epochs`` were ended by a stop before they could be kept; they are learned again.
+        """
+        head = f"# cxrlt {__version__}; the same again: cxrlt {command} --config run.yaml\n"
+        text = yaml.safe_dump(to_yaml(options), sort_keys=False, allow_unicode=True)
+        write_text(self.path / "run.yaml", head + text)
+        history = self.path / "history.jsonl"
+        if history.exists():
+            lines = history.read_bytes().splitlines(keepends=True)
+            with replacing(history) as temporary:
+                temporary.write_bytes(b"".join(lines[:num_epochs]))
+
+    def add(self, summary: EpochSummary) -> None:
+        """One line to ``history.jsonl``."""
+        with (self.path / "history.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(summary.to_json()) + "\n")
+
+    def save_last(self, checkpoint: Checkpoint) -> None:
+        checkpoint.write(self.path / "last.safetensors")
+
+    def save_best(self, checkpoint: Checkpoint, predictions: Predictions, scores: Scores, best: dict[str, Any]) -> None:
+        """The checkpoint with its validation predictions and scores."""
+        checkpoint.write(self.best)
+        predictions.write(self.path / "val_predictions.csv", self.id_column)
+        metrics = {**scores.to_json(), "best": best}
+        write_text(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+
+
+def require_room_for_run(model: nn.Module, options: FitOptions, num_validation: int, folder: Path) -> None:
+    """For ``fit``; raises OptionError.
+
+    ``best`` and ``last`` hold the weights; ``resume.pt`` those, their averages and AdamW's two moments of each; and
+    what is written anew stands beside the old until it is whole.
+    """
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+    phases = phases_of(options)
+    averages = any(phase.ema_decay for phase in phases) + (options.average_last > 1)
+    moments = 2 * any(phase.trains == "all" for phase in phases)
+    predictions = num_validation * ID
+    there = sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) if options.resume else 0
+    needed = 2 * weights + 2 * weights * (1 + averages + moments) + predictions
+    require_room("--out", folder, needed - there, "the weights and the state of this run")

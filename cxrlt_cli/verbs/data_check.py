@@ -1,0 +1,225 @@
+"""``cxrlt data check``: what is wrong with films, labels and submissions, before a run finds out."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+import pandas as pd
+
+from cxrlt_cli.config import DataCheckOptions
+from cxrlt_cli.data.film_checks import LONG, SMALL, Look, look_at, near_pairs
+from cxrlt_cli.data.listing import ending_of
+from cxrlt_cli.engine.films import finder
+from cxrlt_cli.engine.label_checks import (
+    SPLIT,
+    Fault,
+    between,
+    breaking,
+    doubtful,
+    labels,
+    rows,
+    submission,
+    training,
+    vocabulary,
+)
+from cxrlt_cli.engine.locks import lock_outputs
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
+from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
+from cxrlt_cli.files import real, require_file, write_text
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.names import fault_of_id
+from cxrlt_cli.tables.columns import Column, judged_columns
+from cxrlt_cli.tables.label_table import read_csv, read_exclusions
+from cxrlt_cli.tables.outputs import require_table, write_table
+from cxrlt_cli.tables.values import patient_of
+
+
+def check(options: DataCheckOptions, reporter: Reporter) -> None:
+    """Tell every fault in one table; raises DataError, after that, where one would break a run."""
+    if options.csv is None:
+        raise OptionError("--csv is missing.", "It names the films to check, one row each.")
+    inputs = (options.csv, options.submission, *options.against, *options.exclude)
+    if options.json_path is not None:
+        require_file(options.json_path, "--json", inputs)
+    if options.fix is not None:
+        require_table(options.fix, "--fix", inputs)
+        if options.json_path is not None and real(options.json_path) == real(options.fix):
+            raise OptionError(f"--json and --fix are both {options.fix}.", "Give each a file of its own.")
+    tell_needless(reporter, options, ["cache"], "films are looked at as they are")
+    with lock_outputs(("--json", options.json_path), ("--fix", options.fix)):
+        _check(options, reporter)
+
+
+def _check(options: DataCheckOptions, reporter: Reporter) -> None:
+    assert options.csv is not None, "it was asked for"
+    frame = read_csv(options.csv)
+    if options.id_column not in frame.columns:
+        raise missing_column(options.csv, options.id_column, list(frame.columns))
+    excluded = read_exclusions(options.exclude, options.id_column)
+    frame = frame[~frame[options.id_column].isin(list(excluded))]
+    columns = judged_columns(frame, (options.id_column, options.patient_column), options.findings)
+    names = [column.name for column in columns if column.kind == "finding"]
+    ignored = [column for column in columns if column.kind != "finding"]
+    to_train = bool(names) and options.submission is None
+    faults = [*rows(frame, options, to_train=to_train), *labels(frame, columns, options)]
+    for other in options.against:
+        faults += between(frame, names, other, excluded, options)
+    for val_csv in (options.against or (None,)) if to_train and len(frame) else ():
+        faults += training(options, val_csv, faults)
+    if options.checkpoint is not None:
+        faults += vocabulary(names, options.checkpoint, reporter)
+    if options.submission is not None:
+        faults += submission(frame, options.submission, options)
+    if ignored:
+        reporter.note(f"Columns of {options.csv} that are not read as findings: {listed(ignored, 40)}.")
+    if options.patient_column in frame.columns:
+        frame = frame.assign(**{options.patient_column: frame[options.patient_column].map(patient_of)})
+    if len(frame):
+        faults += _films(frame, options, reporter)
+    else:
+        faults += breaking("no film", [options.csv], "The CSV has a header alone, or --exclude leaves nothing.")
+    _tell(faults, len(frame), options, reporter, bool(names), ignored)
+
+
+def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
+    ids = [film for film in dict.fromkeys(frame[options.id_column]) if film and not fault_of_id(film)]
+    assert options.csv is not None, "it was read"
+    if not ids:  # told of already, row by row
+        return
+    try:
+        where = finder(options.csv, options.image_dir, ids, options.links, reporter.progress)
+    except DataError as error:
+        yield from breaking("ids without a film", ids, " ".join(str(error).split("\n")))
+        return
+    found = where.find(lambda: [ids])
+    gone = [film for film, instead in found.absent.items() if not instead]
+    near = where.nearest(gone[0]) if gone else None
+    advice = where.lies_there() + (f" Nearest to {gone[0]} is {near}." if near else "")
+    yield from breaking("ids without a film", gone, advice, exclude=not where.listing.closed)  # they may lie there
+    other = [f"{film} ({instead}?)" for film, instead in found.absent.items() if instead]
+    yield from breaking("ids whose film is called otherwise", other, "Write the ids as the files are called.")
+    unclear = [f"{film} {fault.reason}" for film, fault in found.unclear.items()]
+    yield from breaking("ids that do not name one film", unclear, "Make clear which file is meant.")
+    lost = found.lost
+    here = {film: found.naming.path(film) for film in ids if film not in lost}
+    unusable = [fault.path for fault in found.unusable.values()]
+    named = {path.relative_to(where.folder).as_posix() for path in (*here.values(), *unusable)}
+    spare = [file for file in sorted(where.listing.files()) if ending_of(file) and file not in named]
+    yield from doubtful("films without an id", spare, "No row names them.")
+    with reporter.progress("Looking at films", len(here)) as advance:
+        looks = look_at(list(here.values()), max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
+    seen = dict(zip(here, looks, strict=True))
+    damaged = {film: look for film, look in seen.items() if isinstance(look, FilmError)}
+    broken = {film: fault.reason for film, fault in {**found.unusable, **damaged}.items()}
+    for reason, films in _grouped(broken):
+        yield from breaking(
+            f"films that cannot be read: {reason}", films, "Replace them or leave them out.", exclude=True
+        )
+    yield from _levels({film: look for film, look in seen.items() if isinstance(look, Look)}, frame, options)
+
+
+def _grouped(reasons: dict[str, str]) -> list[tuple[str, list[str]]]:
+    groups: dict[str, list[str]] = {}
+    for film, reason in reasons.items():
+        groups.setdefault(reason, []).append(film)
+    return list(groups.items())
+
+
+def _levels(looks: dict[str, Look], frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
+    def where(test: str) -> list[str]:
+        return [film for film, look in looks.items() if getattr(look, test)]
+
+    for fault in breaking("films of one level", where("constant"), "They show nothing: leave them out.", exclude=True):
+        yield replace(fault, breaks=False)  # no run stops at them
+    yield from doubtful("films that look inverted", where("inverted"), "Air must be dark.")
+    yield from doubtful("films that look turned by a quarter", where("rotated"), "Turn them upright.")
+    yield from doubtful("films that are largely burnt out", where("saturated"), "Export them anew.")
+    yield from doubtful(
+        f"films below {SMALL} px",
+        [f"{film} ({min(looks[film].shape)} px)" for film in where("small")],
+        "Small signs are lost.",
+    )
+    yield from doubtful(f"films more than {LONG:g} times as long as wide", where("long"), "Is it a chest film?")
+    kinds = Counter(look.kind for look in looks.values())
+    if len(kinds) > 1:
+        told = [f"{kind} ({number:,})" for kind, number in kinds.most_common()]
+        yield from doubtful("kinds of files in one set", told, "A model may learn to tell them apart.")
+    films = list(looks)
+    first: dict[bytes, str] = {}
+    copies = [
+        (first[look.content], film)
+        for film, look in looks.items()
+        if first.setdefault(look.content, film) != film and not look.constant
+    ]
+    yield from _told_pairs("films that are copies of another", copies, frame, options, exclude=True)
+    copied = {second for _, second in copies}
+    chosen = [film for film in films if not looks[film].constant and film not in copied]
+    if chosen:
+        near = near_pairs(np.stack([looks[film].fingerprint for film in chosen]))
+        pairs = [(chosen[one], chosen[other]) for one, other in near]
+        yield from _told_pairs("films that are nearly alike", pairs, frame, options, exclude=False)
+
+
+def _told_pairs(
+    what: str, pairs: Sequence[tuple[str, str]], frame: pd.DataFrame, options: DataCheckOptions, exclude: bool
+) -> Iterator[Fault]:
+    told = tuple(f"{second} = {first}" if exclude else f"{second} ~ {first}" for first, second in pairs)
+    films = tuple(second for _, second in pairs) if exclude else ()
+    if pairs:
+        yield Fault(what, len(pairs), told[:5], False, "One of them is enough.", films)
+    if options.patient_column in frame.columns:
+        owner = dict(zip(frame[options.id_column], frame[options.patient_column], strict=True))
+        apart = [text for text, (one, two) in zip(told, pairs, strict=True) if owner[one] != owner[two]]
+        yield from doubtful(f"{what}, under another patient", apart, "A split by patient would not keep them together.")
+
+
+def _tell(
+    faults: list[Fault],
+    num_films: int,
+    options: DataCheckOptions,
+    reporter: Reporter,
+    has_findings: bool,
+    ignored: Sequence[Column],
+) -> None:
+    faults = sorted(faults, key=lambda fault: not fault.breaks)
+    if faults:
+        title = f"{options.csv} ({counted(num_films, 'film')})"
+        reporter.table(title, ("", "number", "what, what to do, and where"), list(map(_row, faults)))
+    if options.json_path is not None:
+        held = {column.name: column.holds for column in ignored}
+        content = {"num_films": num_films, "faults": [asdict(fault) for fault in faults], "passed_over": held}
+        write_text(options.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        reporter.result(f"Wrote {options.json_path}.")
+    if options.fix is not None:
+        films = list(dict.fromkeys(film for fault in faults for film in fault.films))
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([[options.id_column], *([film] for film in films)])
+        write_table(text.getvalue(), options.fix, options.id_column)
+        reporter.result(f"Wrote {options.fix}: {counted(len(films), 'film')} for --exclude.")
+    number = sum(fault.breaks for fault in faults)
+    if number:
+        listable = sum(fault.breaks and bool(fault.films) for fault in faults)
+        hint = f"The films behind {listable} of these can be left out: --fix exclude.csv, then --exclude exclude.csv."
+        raise DataError(
+            f"{counted(number, 'fault')} would break a run.",
+            hint if listable and options.fix is None else "Mend the files that are named.",
+        )
+    others = f"; {counted(len(faults), 'thing')} to look at" if faults else ""
+    split = next((fault for fault in faults if fault.what == SPLIT), None)
+    if split is not None:
+        reporter.result(f"Nothing in the files that would break a run{others}.")
+        reporter.warn(f"But {split.what}: {split.examples[0]} {split.advice}")
+    elif has_findings:
+        reporter.result(f"Nothing that would break a run{others}.")
+    else:
+        reporter.result(f"Nothing that would break a prediction{others}. To train, there are no findings to learn.")
+
+
+def _row(fault: Fault) -> tuple[str, str, str]:
+    more = f" and {fault.number - len(fault.examples):,} more" if fault.number > len(fault.examples) else ""
+    where = f"{', '.join(fault.examples)}{more}"
+    return "breaks" if fault.breaks else "look", f"{fault.number:,}", f"{fault.what}. {fault.advice}\n  {where}"

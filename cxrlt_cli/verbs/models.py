@@ -1,0 +1,70 @@
+"""``cxrlt models``: what can be fetched, fetching it, checking what was fetched."""
+
+from pathlib import Path
+
+from cxrlt_cli.config import ModelsListOptions, ModelsPullOptions, ModelsVerifyOptions
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import CheckpointError, listed
+from cxrlt_cli.nets import hub
+from cxrlt_cli.nets.clip import PHANTOM_CLIP
+from cxrlt_cli.nets.manifest import MANIFEST, Manifest, verified
+
+DEMONSTRATION = "phantom-clip"
+
+
+def list_models(_: ModelsListOptions, reporter: Reporter) -> None:
+    """A table of the models that have a name, and where they are on this machine."""
+    rows = [
+        (
+            source.name,
+            source.about,
+            source.licence,
+            hub.FLAGS[source.kind].format("").replace(" as ", "").strip(),
+            str(hub.home(source)) if hub.home(source).exists() else "–",
+        )
+        for source in hub.catalogue()
+    ]
+    rows.append((DEMONSTRATION, "a demonstration, trained on phantoms alone", "Apache-2.0", "--model", "in cxrlt"))
+    reporter.table("Models", ("name", "what", "licence", "passed as", "where"), rows)
+    reporter.note(
+        "Also: the weights of any timm backbone, by its name, and any open_clip model of the hub, as hf-hub:OWNER/NAME."
+    )
+
+
+def pull_model(options: ModelsPullOptions, reporter: Reporter) -> None:
+    """Fetch a model from the hub into ``--out``, or into the cache where commands find it by its name."""
+    source = hub.find(options.name)
+    folder = options.out or hub.home(source)
+    if options.out is None and folder.exists():
+        verified(folder)
+        reporter.result(f"{source.name} is in {folder} already, whole.")
+        return
+    reporter.note(f"Fetching {source.repository} ({source.licence}) ...")
+    hub.pull(source, folder)
+    manifest = Manifest.read(folder)
+    use = hub.FLAGS[source.kind].format(source.name if options.out is None and source.kind == "open_clip" else folder)
+    reporter.result(
+        f"Wrote {folder}: {source.repository} at {manifest.revision[:7]}, licence {manifest.licence}. Pass {use}."
+    )
+
+
+def verify_model(options: ModelsVerifyOptions, reporter: Reporter) -> None:
+    """Hold a fetched model, by its name or its folder, against its manifest."""
+    folder = _folder(options.name)
+    manifest = verified(folder)
+    extra = [p.name for p in sorted(folder.iterdir()) if p.name not in (*manifest.files, MANIFEST)]
+    if extra:
+        reporter.warn(f"{folder} also holds {listed(extra)}, of which its manifest knows nothing.")
+    files = counted(len(manifest.files), "file")
+    reporter.result(f"{folder} is whole: {files} of {manifest.repository} at {manifest.revision[:7]}.")
+
+
+def _folder(name: str) -> Path:
+    if name == DEMONSTRATION:
+        return PHANTOM_CLIP
+    if Path(name).is_dir():
+        return Path(name)
+    source = hub.find(name)
+    if not hub.home(source).exists():
+        raise CheckpointError(f"{name} is not on this machine.", f"Fetch it: cxrlt models pull {name}")
+    return hub.home(source)

@@ -1,0 +1,128 @@
+import time
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from cxrlt_cli.scores.bootstrap import Ranking, interval, resample
+
+Simulated = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_weighted_scores_are_scikit_learns(seed: int) -> None:
+    """With ties, with films of nobody who was drawn, with unlabelled films."""
+    rng = np.random.default_rng(seed)
+    number = int(rng.integers(2, 60))
+    targets = (rng.random(number) < 0.3).astype(float)
+    targets[rng.random(number) < 0.1] = np.nan
+    probabilities = np.round(rng.random(number), int(rng.integers(1, 4)))
+    _, patients = np.unique(rng.integers(0, max(1, number // 2), number), return_inverse=True)
+    weights = rng.integers(0, 4, patients.max() + 1).astype(float)
+    ap, auroc = Ranking(targets, probabilities, patients)(weights)
+    known = ~np.isnan(targets)
+    y, p, w = targets[known], probabilities[known], weights[patients][known]
+    if (w * y).sum() == 0:
+        assert np.isnan(ap)
+        return
+    assert ap == pytest.approx(average_precision_score(y, p, sample_weight=w), abs=1e-12)
+    if (w * (1 - y)).sum():
+        assert auroc == pytest.approx(roc_auc_score(y, p, sample_weight=w), abs=1e-12)
+    else:
+        assert np.isnan(auroc)
+
+
+SHARES = {"usual": (0.3, 0.15, 0.08, 0.04), "long tail": tuple(np.geomspace(0.4, 0.006, 12))}
+
+
+def simulate(num_patients: int, rng: np.random.Generator, kind: str = "usual") -> Simulated:
+    """Films of patients who resemble themselves, in what they have and in how they score."""
+    patients = np.repeat(np.arange(num_patients), rng.geometric(0.5, num_patients))
+    shape = len(patients), len(SHARES[kind])
+
+    def mixed() -> np.ndarray:
+        own = rng.standard_normal((num_patients, shape[1]))[patients]
+        return np.asarray(np.sqrt(0.6) * own + np.sqrt(0.4) * rng.standard_normal(shape))
+
+    thresholds = [NormalDist().inv_cdf(1 - share) for share in SHARES[kind]]
+    targets = (mixed() > thresholds).astype(float)
+    return targets, mixed() + 1.5 * targets, patients
+
+
+@pytest.mark.parametrize(("kind", "least"), [("usual", 89), ("long tail", 80)])
+def test_95_percent_intervals_hold_the_truth_as_often(kind: str, least: int) -> None:
+    """Of macro AP and macro AUROC; where findings have a handful of positives, somewhat less often."""
+    rng = np.random.default_rng(0)
+    targets, scores, patients = simulate(100_000, rng, kind)
+    columns = range(len(SHARES[kind]))
+    ones = np.ones(patients.max() + 1)
+    truth = np.mean([Ranking(targets[:, c], scores[:, c], patients)(ones) for c in columns], axis=0)
+    held = np.zeros(2)
+    for seed in range(100):
+        targets, scores, patients = simulate(300, rng, kind)
+        ones = np.ones(patients.max() + 1)
+        estimates = np.nanmean([Ranking(targets[:, c], scores[:, c], patients)(ones) for c in columns], axis=0)
+        (resampled,) = resample(targets, [scores], patients, 120, seed=seed)
+        for index, values in enumerate((resampled.macro_ap(), resampled.macro_auroc())):
+            bounds = interval(values, float(estimates[index]))
+            assert bounds is not None
+            held[index] += bounds[0] <= truth[index] <= bounds[1]
+    assert (held >= least).all(), held
+
+
+def test_patients_are_drawn_and_not_films() -> None:
+    """Ten films of each patient who score alike: intervals of films would be a third as wide."""
+    rng = np.random.default_rng(0)
+    targets, scores = ((values[:100] > 0.5).astype(float) for values in rng.random((2, 100, 1)))
+    scores = scores + 0.3 * targets + 0.01 * rng.random((100, 1))
+    targets, scores = targets.repeat(10, axis=0), scores.repeat(10, axis=0)
+    whose = np.arange(100).repeat(10)
+    (clustered,), (single,) = (resample(targets, [scores], patients, 300) for patients in (whose, np.arange(1000)))
+    assert clustered.ap.std() > 2 * single.ap.std()
+
+
+def test_pairs_share_their_resamples_on_any_number_of_threads() -> None:
+    targets, scores, patients = simulate(60, np.random.default_rng(3))
+    first, second = resample(targets, [scores, scores], patients, 70, seed=1, num_threads=3)
+    np.testing.assert_array_equal(first.ap, second.ap)
+    np.testing.assert_array_equal(first.ap, resample(targets, [scores], patients, 70, seed=1)[0].ap)
+    assert (first.ap != resample(targets, [scores], patients, 70, seed=2)[0].ap).any()
+
+
+def test_a_resample_without_a_positive_counts_as_asked() -> None:
+    targets = np.zeros((40, 2))
+    targets[:20, 0] = 1
+    targets[0, 1] = 1
+    scores = np.random.default_rng(0).random((40, 2))
+    skip, zero = (resample(targets, [scores], np.arange(40), 200, empty=empty)[0] for empty in ("skip", "zero"))
+    lost = np.isnan(skip.ap[:, 1])
+    assert 0.2 < lost.mean() < 0.5  # (1 - 1/40)^40
+    np.testing.assert_allclose(zero.macro_ap()[lost], skip.macro_ap()[lost] / 2)
+
+
+def test_an_interval_holds_its_estimate() -> None:
+    values = np.linspace(0.4, 0.6, 200)
+    for estimate in (0.3, 0.42, 0.5, 0.6, 0.9):
+        bounds = interval(values, estimate)
+        assert bounds is not None
+        assert bounds[0] <= estimate <= bounds[1]
+    assert interval(np.array([np.nan, np.nan]), 0.5) is None
+    assert interval(values, 0.5) == pytest.approx((0.405, 0.595))
+    assert interval(values, 0.45) == pytest.approx((0.305, 0.495)), "moved down by twice the bias"
+    assert interval(values, 0.05) == pytest.approx((0.0, 0.05)), "cut where scores end"
+
+
+def test_it_is_far_faster_than_scoring_each_resample() -> None:
+    rng = np.random.default_rng(0)
+    targets, scores = (rng.random((20_000, 2)) < 0.05).astype(float), rng.random((20_000, 2))
+    start = time.perf_counter()
+    resample(targets, [scores], np.arange(20_000), 50)
+    ours = time.perf_counter() - start
+    start = time.perf_counter()
+    for _ in range(5):
+        rows = rng.integers(0, 20_000, 20_000)
+        for c in range(2):
+            average_precision_score(targets[rows, c], scores[rows, c])
+            roc_auc_score(targets[rows, c], scores[rows, c])
+    assert 10 * (time.perf_counter() - start) > 5 * ours
