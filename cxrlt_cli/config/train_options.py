@@ -22,6 +22,9 @@ Preset = Literal["challenge", "phantom"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
+WEIGHTS = ("pretrained", "imagenet", "none")  # words, whatever a folder is called; ./imagenet is a folder
+
+
 PRESETS: dict[Preset, dict[str, Any]] = {
     "challenge": {},
     "phantom": {
@@ -205,14 +208,20 @@ class TrainOptions(FitOptions):
     csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
     csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
     image_size: int = option(512, "Side of the square that a film is resized to, in pixels.", panel="Model", ge=32)
-    weights: str = option("pretrained", "pretrained (timm's hub), none, or a file or folder of weights.", panel="Model")
+    weights: str = option(
+        "pretrained",
+        "pretrained (timm's hub), imagenet (a package, for tf_efficientnet_lite0 and _lite2), none, or a file or "
+        "folder of weights.",
+        panel="Model",
+    )
 
     def resolved(self) -> "TrainOptions":
         """These options with the preset's values where none was given, and every dependent default filled in."""
         preset = self.preset or ("phantom" if self.csv is None else "challenge")
         given = self.model_fields_set | {"preset"}
         chosen = {name: value for name, value in PRESETS[preset].items() if name not in given}
-        weights = str(Path(self.weights).resolve()) if Path(self.weights).exists() else self.weights
+        is_path = self.weights not in WEIGHTS and Path(self.weights).exists()
+        weights = str(Path(self.weights).resolve()) if is_path else self.weights
         options = self.model_copy(update={"preset": preset, "weights": weights, **chosen})
         rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
         return _fill(options, lr_head=rates[0], lr_backbone=rates[1])

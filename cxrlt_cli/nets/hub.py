@@ -48,7 +48,8 @@ FLAGS: dict[Kind, str] = {"open_clip": "--model {}", "classifier": "{} as CHECKP
 WITHOUT: dict[Kind, str] = {
     "open_clip": "",
     "classifier": "",
-    "backbone": "\nOr start without them: --weights none, best with a small backbone (--backbone convnextv2_atto).",
+    "backbone": "\nOr start from those that pip has: --weights imagenet --backbone tf_efficientnet_lite0.\n"
+    "Or start without them: --weights none, best with a small backbone (--backbone convnextv2_atto).",
 }  # what can be done with no network at all
 BESIDE = ("open_clip_config.json", "config.json", "tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json",
           "README.md", "LICENSE*")  # fmt: skip
