@@ -38,13 +38,14 @@ def class_aware(
     reduce: float = 4,
     epoch_length: int | None = None,
     repeat_cap: int | None = None,
-    negative_share: float = 0.0,
+    negative_share: float | None = None,
 ) -> Order:
     """Every finding equally often: class-aware sampling, with the law of ``class_aware_stream`` and none of its loops.
 
     ``epoch_length``: L (default: ``max_c n_c C / reduce``). ``repeat_cap``: no film is drawn more often in an epoch;
     films that have a finding and are below the cap take the place of what goes beyond. ``negative_share``: share of the
-    draws for films without any finding, which are never drawn otherwise. Memory is linear in N, the positives and L.
+    draws for films without any finding (default: their share of the films). As published they are never drawn, and
+    what tells a finding from nothing at all is not learned; 0 has it so. Memory is linear in N, the positives and L.
 
     Finding c's films follow one another in reshuffled rounds, and so do the findings; both are functions of their
     position, found with a counter-based generator (Philox), so that no epoch needs the one before it.
@@ -59,7 +60,8 @@ def class_aware(
     _require("cas", reduce, "reduce", reduce > 0, "above 0")
     _require("cas", epoch_length, "epoch_length", epoch_length is None or epoch_length >= 1, "1 or more films")
     _require("cas", repeat_cap, "repeat_cap", repeat_cap is None or repeat_cap >= 1, "1 or more draws")
-    _require("cas", negative_share, "negative_share", 0 <= negative_share < 1, "0 or more, and below 1")
+    fits = negative_share is None or 0 <= negative_share < 1
+    _require("cas", negative_share, "negative_share", fits, "0 or more, and below 1")
     columns = [np.flatnonzero(column == 1) for column in np.asarray(targets).T]
     having = [films for films in columns if len(films)]
     if not having:
@@ -69,7 +71,8 @@ def class_aware(
         has_one[films] = True
     present, without = np.flatnonzero(has_one), np.flatnonzero(~has_one)
     length = int(epoch_length or max(1, int(max(len(films) for films in having) * len(having) / reduce)))
-    num_negative = round(negative_share * length)
+    share = len(without) / len(targets) if negative_share is None else negative_share
+    num_negative = min(round(share * length), length - 1)
     if num_negative and not len(without):
         raise OptionError("negative_share: every film has a finding.", "Leave it out.")
     for films, number in ((present, length - num_negative), (without, num_negative)):

@@ -58,7 +58,7 @@ def test_the_fast_order_and_the_published_stream_have_one_law() -> None:
     """Every film's share of 40 epochs, and how the findings follow one another."""
     targets = long_tailed(400)
     published = np.concatenate(list(islice(class_aware_stream(targets, seed=3), 40)))
-    fast = draws_of("cas", targets, 40)
+    fast = draws_of("cas", targets, 40, negative_share=0)
     assert len(fast) == len(published)
     expected = law(targets) * len(fast)
     for draws in (published, fast):
@@ -84,14 +84,27 @@ def test_films_of_a_finding_follow_one_another_without_repeats_within_a_round() 
 
 def test_every_finding_is_drawn_equally_often() -> None:
     targets = long_tailed()
-    draws = draws_of("cas", targets, 20)
+    draws = draws_of("cas", targets, 20, negative_share=0)
     np.testing.assert_allclose(targets[draws].mean(axis=0), law(targets) @ targets, rtol=0.03)
     assert (targets[draws].sum(axis=1) > 0).all()
 
 
+def test_films_without_a_finding_keep_their_share_of_the_draws() -> None:
+    targets = long_tailed()
+    empty = targets.sum(axis=1) == 0
+    draws = draws_of("cas", targets, 3)
+    assert 0.4 < empty.mean() < 0.6
+    assert empty[draws].mean() == pytest.approx(empty.mean(), abs=1e-3)
+    with_one = draws[~empty[draws]]
+    np.testing.assert_allclose(targets[with_one].mean(axis=0), law(targets) @ targets, rtol=0.05)
+    rare = np.array([[1.0]] * 2 + [[0.0]] * 98)
+    assert rare[draws_of("cas", rare, 20)].all(), "an epoch has a film with a finding, however short it is"
+
+
 def test_unlabelled_and_empty_findings_are_left_out() -> None:
     targets = np.array([[1, np.nan, 0], [0, np.nan, 0], [1, 1, 0]])
-    for epoch in (next(class_aware_stream(targets, 1, 1)), create("cas", targets, seed=0, num_epochs=1, reduce=1)(0)):
+    fast = create("cas", targets, seed=0, num_epochs=1, reduce=1, negative_share=0)
+    for epoch in (next(class_aware_stream(targets, 1, 1)), fast(0)):
         assert set(epoch) == {0, 2}
         assert len(epoch) == 2 * 2
 
