@@ -189,11 +189,11 @@ def test_a_stopped_command_goes_on_and_writes_no_film_twice(
     infer(options(run, labels, whole), Recorder())
     seen: list[int] = []
 
-    def stopping(*arguments: Any) -> Any:
+    def stopping(*arguments: Any, **settings: Any) -> Any:
         if len(seen) == 3:
             raise KeyboardInterrupt
         seen.append(1)
-        return predict(*arguments)
+        return predict(*arguments, **settings)
 
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
         patched.setattr(engine, "predict", stopping)
@@ -214,11 +214,11 @@ def test_another_command_does_not_go_on_with_what_one_left(
     monkeypatch.setattr(engine, "stretches", lambda *_: repeat(10))
     seen: list[int] = []
 
-    def stopping(*arguments: Any) -> Any:
+    def stopping(*arguments: Any, **settings: Any) -> Any:
         seen.append(1)
         if len(seen) == 2:
             raise KeyboardInterrupt
-        return predict(*arguments)
+        return predict(*arguments, **settings)
 
     with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
         patched.setattr(engine, "predict", stopping)

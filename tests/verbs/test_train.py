@@ -114,9 +114,9 @@ def test_a_dry_run_compiles_once_and_waits_for_the_device(labels: Path, monkeypa
     """Validation is eager, as in a run, and does not take the time of what is still computed."""
     events: list[str] = []
 
-    def looked(*arguments: Any) -> Any:
+    def looked(*arguments: Any, **settings: Any) -> Any:
         events.append(f"predicts, {torch._dynamo.eval_frame._stance.stance}")
-        return predict(*arguments)
+        return predict(*arguments, **settings)
 
     for module in (loop, precision):
         monkeypatch.setattr(module, "compile_backbone", lambda _: events.append("compiles"))
