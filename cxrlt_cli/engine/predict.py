@@ -144,7 +144,7 @@ def _finite(outputs: Tensor) -> Tensor:
     outputs = outputs.cpu()
     if not torch.isfinite(outputs).all():
         raise WorkerError(
-            f"The model gives {int((~torch.isfinite(outputs)).sum())} numbers that are not finite.",
+            f"The model gives {int((~torch.isfinite(outputs)).sum())} outputs that are no finite numbers.",
             "Its training diverged, or the precision is too low: lower the learning rates, or pass --precision fp32.",
         )
     return outputs

@@ -21,7 +21,8 @@ from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import read_labels
-from cxrlt_cli.training import loop
+from cxrlt_cli.training import plan
+from cxrlt_cli.training import run as shared
 from cxrlt_cli.training.learner import Learner
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.train import train
@@ -118,9 +119,9 @@ def test_a_dry_run_compiles_once_and_waits_for_the_device(labels: Path, monkeypa
         events.append(f"predicts, {torch._dynamo.eval_frame._stance.stance}")
         return predict(*arguments, **settings)
 
-    for module in (loop, precision):
+    for module in (shared, precision):
         monkeypatch.setattr(module, "compile_backbone", lambda _: events.append("compiles"))
-    monkeypatch.setattr(loop, "predict", looked)
+    monkeypatch.setattr(plan, "predict", looked)
     monkeypatch.setattr(Process, "wait", lambda _: events.append("waits"))
     train(run_options(labels, None, dry_run=True, compile=True), Recorder())
     assert events == ["compiles", "waits", "waits", "predicts, force_eager"]
@@ -133,7 +134,7 @@ def test_a_dry_run_says_what_cannot_be_compiled(labels: Path, monkeypatch: pytes
 
         model.backbone.forward = forward
 
-    monkeypatch.setattr(loop, "compile_backbone", failing)
+    monkeypatch.setattr(shared, "compile_backbone", failing)
     with pytest.raises(OptionError, match=r"^--compile: the model cannot be compiled here \(no C\+\+ compiler\)"):
         train(run_options(labels, None, dry_run=True, compile=True), Recorder())
 
