@@ -17,6 +17,8 @@ from typing import BinaryIO
 
 from cxrlt_cli.errors import OptionError, explain
 
+TABLE_ENDINGS = (".csv", ".tsv", ".txt", ".gz", ".parquet")
+
 _DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _STANDARD = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 _LEFT = re.compile(r"\.(?P<name>.+)\.(?P<process>\d{1,10})(-(?P<machine>[0-9a-f]{8}))?\.tmp", re.DOTALL)

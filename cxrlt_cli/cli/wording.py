@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cxrlt_cli.files import TABLE_ENDINGS
 from cxrlt_cli.names import meant, shown
 
 # What pydantic wants by the beginnings of its kinds of error, as it follows "it must be".
@@ -26,7 +27,6 @@ WANTED = {
     "too_short": "longer",
     "too_long": "shorter",
 }
-TABLES = (".csv", ".tsv", ".gz", ".parquet")
 
 
 def told(where: str, problems: Sequence[Mapping[str, Any]]) -> str:
@@ -68,7 +68,7 @@ def in_our_words(message: str, flags: Iterable[str]) -> str:
         return f"{match[1]} is none of {', '.join(choices)}.{meant(match[1], choices)}"
     if match := re.fullmatch(r"Got unexpected extra argument\(?s?\)? \((.*)\)", message, re.DOTALL):
         csv = next((flag for flag in ("--csv", "--train-csv") if flag in flags), None)
-        table = next((word for word in match[1].split() if word.lower().endswith(TABLES)), None)
+        table = next((word for word in match[1].split() if word.lower().endswith(TABLE_ENDINGS)), None)
         near = f" Meant: {csv} {table}?" if csv and table else ""
         return f"There is no place for {match[1]}; each value follows its option.{near}"
     for word, text in (("integer", "a whole number"), ("number", "a number"), ("boolean", "true or false")):

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.films import FilmList
@@ -18,6 +18,7 @@ from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.outputs import finish_table
 
+T = TypeVar("T")
 PIECE = 2**24  # bytes that are read at a time
 
 
@@ -27,14 +28,15 @@ def write_predictions(
     films: FilmList,
     sizes: Iterable[int],
     num_findings: int,
-    predict: Callable[[Texts, Advance], Sequence[Predictions]],
+    predict: Callable[[Texts, Advance], T],
+    tables: Callable[[Texts, T], Sequence[Predictions]],
     process: Process,
     reporter: Reporter,
 ) -> None:
-    """What ``predict`` gives for the films, one table for each of ``paths``, a stretch of ``sizes`` films at a time.
+    """Predict the films, a stretch of ``sizes`` films at a time, and write a table for each of ``paths``.
 
-    After a stop, the same ``key`` (all that decides what is written) goes on where it was. All processes predict; the
-    first writes.
+    All processes ``predict``; of what that gives, the first makes ``tables``. After a stop, the same ``key`` (all that
+    decides what is written) goes on where it was.
     """
     existed = [path.is_file() for path in paths]
     partial = PartialCsvs(paths, key, films.id_column) if process.is_main else None
@@ -46,9 +48,9 @@ def write_predictions(
     with reporter.progress("Predicting", films.number) as advance:
         advance(done)
         for ids in films.stretches(sizes, done):
-            predictions = predict(ids, advance)
+            outputs = predict(ids, advance)
             if partial is not None:
-                partial.append(*predictions)
+                partial.append(*tables(ids, outputs))
     if partial is not None:
         partial.finish()
     for path, replaced in zip(paths, existed, strict=True):

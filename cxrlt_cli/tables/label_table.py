@@ -121,7 +121,7 @@ def read_labels(
     """The label table of a CSV, without the films that are ``excluded``, whose rows are not looked at.
 
     ``findings``: the columns to read; None takes those that ``tables.columns`` finds. What a cell means is told in
-    ``data.values``; a film without a label is NaN. Without a ``patient_column``, where ``needs_patients`` is False,
+    ``tables.values``; a film without a label is NaN. Without a ``patient_column``, where ``needs_patients`` is False,
     every film is its own patient.
 
     Raises DataError that names file, column and row: a column that is missing or doubled, an id that is doubled or
@@ -178,7 +178,7 @@ def check_findings(names: Iterable[str], path: Path) -> None:
 def read_csv(path: Path) -> pd.DataFrame:
     """A CSV as text, one column a name; cells without the spaces around them. The index is the row in a spreadsheet.
 
-    A Parquet file is read as the CSV that it could be (``data.parquet``). Rows without any text are passed over, and
+    A Parquet file is read as the CSV that it could be (``tables.parquet``). Rows without any text are passed over, and
     so are columns without a name and any text; one with text is called ``(column 1)`` by its place.
 
     Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, a row of more or fewer cells

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.files import TABLE_ENDINGS
 from cxrlt_cli.names import shown
 from cxrlt_cli.tables import parquet
 from cxrlt_cli.tables.opening import open_text
@@ -15,8 +16,6 @@ from cxrlt_cli.tables.opening import open_text
 FIRST_ROW = 2  # the header is row 1
 MAX_ROW = 1_000_000  # characters of one row, which is held in memory
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-
-ENDINGS = (".csv", ".tsv", ".txt", ".gz", parquet.ENDING)
 
 _QUOTED = re.compile(r'"[^"]*"')
 
@@ -39,7 +38,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table by its name, or Parquet by its first bytes."""
-    return path.suffix.lower() in ENDINGS or parquet.holds_parquet(path)
+    return path.suffix.lower() in TABLE_ENDINGS or parquet.holds_parquet(path)
 
 
 def require_single(names: Iterable[str], path: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
 from types import FrameType
 from typing import Any, BinaryIO, Literal
 
@@ -75,17 +76,22 @@ class ResumeFile:
     _last: float = field(default_factory=lambda: time.monotonic())
     _asked: bool = False
     _stopped_by: int = 0  # the signal
+    _heard: Event = field(default_factory=Event)  # Ctrl-C, or the end
 
     @contextmanager
     def listening(self) -> Iterator[None]:
         alone = self.process.num_processes == 1
         heard = (signal.SIGTERM, signal.SIGUSR1, *((signal.SIGINT,) if alone else ()))
         before = {number: signal.signal(number, self._hear) for number in heard}
+        teller = Thread(target=self._tell_of_ctrl_c, daemon=True)
+        teller.start()
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self._heard.set()
+            teller.join(timeout=1)
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self._stopped_by:
@@ -94,6 +100,12 @@ class ResumeFile:
         if number != signal.SIGUSR1:
             self._stopped_by = number
         if number == signal.SIGINT:
+            self._heard.set()
+
+    def _tell_of_ctrl_c(self) -> None:
+        """In a thread: the handler may have stopped the main one while it prints, whose line would come twice."""
+        self._heard.wait()
+        if self._stopped_by == signal.SIGINT:
             self.note("Stopping when the state can be kept; Ctrl-C again stops at once.")
 
     def due(self) -> Action:

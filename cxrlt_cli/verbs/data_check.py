@@ -14,7 +14,17 @@ from cxrlt_cli.config import DataCheckOptions
 from cxrlt_cli.data.film_checks import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.engine.films import finder
-from cxrlt_cli.engine.label_checks import (
+from cxrlt_cli.engine.locks import lock_outputs
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
+from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
+from cxrlt_cli.files import real, require_file, write_text
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.names import fault_of_id
+from cxrlt_cli.tables.columns import Column, judged_columns
+from cxrlt_cli.tables.label_table import read_csv, read_exclusions
+from cxrlt_cli.tables.outputs import require_table, write_table
+from cxrlt_cli.tables.values import patient_of
+from cxrlt_cli.verbs.data_check_labels import (
     SPLIT,
     Fault,
     between,
@@ -26,16 +36,6 @@ from cxrlt_cli.engine.label_checks import (
     training,
     vocabulary,
 )
-from cxrlt_cli.engine.locks import lock_outputs
-from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
-from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
-from cxrlt_cli.files import real, require_file, write_text
-from cxrlt_cli.machine import num_cores
-from cxrlt_cli.names import fault_of_id
-from cxrlt_cli.tables.columns import Column, judged_columns
-from cxrlt_cli.tables.label_table import read_csv, read_exclusions
-from cxrlt_cli.tables.outputs import require_table, write_table
-from cxrlt_cli.tables.values import patient_of
 
 
 def check(options: DataCheckOptions, reporter: Reporter) -> None:

@@ -13,7 +13,7 @@ from cxrlt_cli.engine.launch import launch, lock_outputs_once
 from cxrlt_cli.engine.partial import write_predictions
 from cxrlt_cli.engine.postprocess import Postprocess, plan_of_views
 from cxrlt_cli.engine.precision import choose_for_predicting
-from cxrlt_cli.engine.predict import films_in_order, predict, read_checkpoint, rehearse, stretches
+from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_checkpoint, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, tell_needless
 from cxrlt_cli.engine.sources import film_sources, keep_films
@@ -21,7 +21,6 @@ from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.nets.manifest import sha256
-from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
@@ -81,18 +80,17 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
         dataset = FilmDataset(source(films.paths(ids)))
         return films_in_order(dataset, options.batch_size, process)
 
-    def predicted(ids: Texts, advance: Advance) -> tuple[Predictions, ...]:
+    def predicted(ids: Texts, advance: Advance) -> Outputs:
         (outputs,) = predict([model], batches(ids), process, advance, views, features=post.novelty is not None)
-        return post.predictions(ids, outputs)
+        return outputs
 
     sizes = stretches(options.batch_size, process)
     if options.dry_run:
         rehearse([model], batches(next(films.stretches(sizes))), views, films.number, process, reporter)
         return
     paths = [options.out, *([options.decisions] if options.decisions else [])]
-    write_predictions(
-        paths, _key(options, films, process), films, sizes, len(post.findings), predicted, process, reporter
-    )
+    key, number = _key(options, films, process), len(post.findings)
+    write_predictions(paths, key, films, sizes, number, predicted, post.predictions, process, reporter)
 
 
 def _key(options: InferOptions, films: FilmList, process: Process) -> dict[str, object]:

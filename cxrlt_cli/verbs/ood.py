@@ -34,7 +34,6 @@ from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
 from cxrlt_cli.verbs.ood_report import report_prompts
 
-Rows = NDArray[np.int64]
 Sentences = Mapping[str, tuple[str, ...]]
 
 
@@ -102,8 +101,10 @@ def _score(
     cosines: dict[str, list[NDArray[np.float32]]] = {name: [] for name in truth or ()}
     normal: list[NDArray[Any]] = []
 
-    def predicted(ids: Texts, advance: Advance) -> tuple[Predictions]:
-        features = images.features(ids, films.paths(ids), advance)
+    def encoded(ids: Texts, advance: Advance) -> NDArray[np.float32]:
+        return images.features(ids, films.paths(ids), advance)
+
+    def scored(ids: Texts, features: NDArray[np.float32]) -> tuple[Predictions]:
         for name, stretch in cosines.items():
             stretch.append(features @ texts[name].T)
         none = np.zeros(len(ids))
@@ -112,7 +113,7 @@ def _score(
         return (Predictions(ids, tuple(texts), probabilities),)
 
     key = _key(options, films, images, truth)
-    write_predictions([options.out], key, films, sizes, len(texts), predicted, process, reporter)
+    write_predictions([options.out], key, films, sizes, len(texts), encoded, scored, process, reporter)
     images.report_cached()
     if truth is not None and process.is_main:
         together = {name: np.concatenate(stretch) for name, stretch in cosines.items()}

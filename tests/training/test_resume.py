@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -202,6 +203,24 @@ def test_a_path_is_the_same_however_it_is_written(
         reporter = Recorder()
         train(run_options(csv, out, **RECIPE, resume=True), reporter)
         assert "is finished" in reporter.results[0]
+
+
+def test_ctrl_c_is_not_told_by_who_may_be_printing(labels: Path, tmp_path: Path) -> None:
+    """What a signal's handler prints while its thread prints comes between, or makes a line come twice."""
+    told: list[str] = []
+    options = run_options(labels, tmp_path)
+
+    def note(_: str) -> None:
+        told.append(threading.current_thread().name)
+
+    resume = ResumeFile(tmp_path / "resume.pt", options, Process.of(options), "data", note)
+    with resume.listening():
+        signal.raise_signal(signal.SIGINT)
+    assert len(told) == 1
+    assert told != [threading.main_thread().name]
+    with ResumeFile(tmp_path / "resume.pt", options, Process.of(options), "data", note).listening():
+        pass
+    assert len(told) == 1, "an end without Ctrl-C is not told"
 
 
 def test_a_second_ctrl_c_stops_at_once(labels: Path, tmp_path: Path) -> None:
