@@ -1,7 +1,7 @@
 """What options can be chosen from: names and their help, for the command line, the README and the registries in code.
 
 A new loss is its name and line here and its function in ``losses.LOSSES``; so for heads, samplers, views, merges and
-trackers. ``tests/test_config.py`` holds each table against its registry.
+trackers. ``tests/config/test_choices.py`` holds each table against its registry.
 """
 
 from collections.abc import Mapping

@@ -1,14 +1,21 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from cxrlt_cli.engine.partial import PartialCsvs
+from cxrlt_cli.config import InferOptions
+from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.partial import PartialCsvs, write_predictions
+from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import Texts, read_ids
+from tests.helpers import Recorder
 
 KEY = {"model": "a"}
 
@@ -91,3 +98,22 @@ def test_rows_for_a_pipe_pass_through_it(tmp_path: Path) -> None:
         growing.finish()
         assert read.result(10) == (tmp_path / "p.csv").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["p.csv", "pipe"]
+
+
+def test_every_process_predicts_and_the_first_one_writes(labels: Path, tmp_path: Path) -> None:
+    options = InferOptions.model_validate({"checkpoint": "m", "csv": labels})
+    films = FilmList.of(options, labels, Recorder())
+    for rank in (1, 0):
+        made: list[int] = []
+
+        def tables(ids: Texts, number: int) -> list[Predictions]:
+            made.append(number)  # noqa: B023
+            return [Predictions(ids, ("nodule",), np.full((number, 1), 0.5))]
+
+        process, recorder = Process(torch.device("cpu"), torch.float32, 0, rank=rank), Recorder()
+        write_predictions(
+            [tmp_path / "p.csv"], KEY, films, repeat(16), 1, lambda ids, _: len(ids), tables, process, recorder
+        )
+        assert (tmp_path / "p.csv").exists() == bool(made) == (rank == 0)
+    assert Predictions.read(tmp_path / "p.csv").ids.tolist() == read_ids(labels).tolist()
+    assert recorder.results[0].startswith(f"Wrote {tmp_path / 'p.csv'}: {films.number} films, 1 finding")

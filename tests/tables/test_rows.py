@@ -112,3 +112,11 @@ def test_a_column_without_a_name_is_called_by_its_place(tmp_path: Path) -> None:
     table = read_labels(csv_of(tmp_path, "\n".join(numbered)))
     assert table.space.findings == ("Normal", "Mass")
     assert list(map(str, table.ignored)) == ["(column 1) (without a name; 1, 0)"]
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.CSV", "p.tsv", "p.txt", "p.csv.gz", "p.parquet"])
+def test_a_table_is_told_by_its_name_and_a_checkpoint_is_none(tmp_path: Path, name: str) -> None:
+    assert rows.is_table(tmp_path / name)
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 10)
+    assert not rows.is_table(tmp_path / "model.safetensors")
+    assert not rows.is_table(tmp_path)

@@ -1,0 +1,51 @@
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from cxrlt_cli import config
+from cxrlt_cli.config import Options, TrainOptions, about, flag, to_yaml
+
+MODELS = [m for m in vars(config).values() if inspect.isclass(m) and issubclass(m, Options)]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_option_has_help_and_a_panel(model: type[Options]) -> None:
+    for name, field in model.model_fields.items():
+        assert field.description, name
+        assert set(about(model, name)) == {"panel", "argument"}
+
+
+def test_options_are_frozen_and_closed() -> None:
+    options = TrainOptions()
+    with pytest.raises(ValidationError):
+        options.loss = "bce"
+    with pytest.raises(ValidationError):
+        TrainOptions.model_validate({"los": "bce"})
+
+
+def test_lists_are_separated_by_commas() -> None:
+    assert TrainOptions.model_validate({"findings": "No Finding, Mass"}).findings == ("No Finding", "Mass")
+    assert TrainOptions.model_validate({"findings": ["a,b"]}).findings == ("a,b",)
+    for wrong in ("a,b,a", "", ","):
+        with pytest.raises(ValidationError, match="each once"):
+            TrainOptions.model_validate({"findings": wrong})
+
+
+def test_yaml_asks_for_the_same_again() -> None:
+    options = TrainOptions.model_validate(
+        {"csv": "a.csv", "findings": "a,b", "exclude": ["x.csv"], "out": "runs/a"}
+    ).resolved()
+    content = yaml.safe_load(yaml.safe_dump(to_yaml(options)))
+    assert "out" not in content
+    again = TrainOptions.model_validate(content).resolved()
+    here = {"out": None, "csv": Path("a.csv").resolve(), "exclude": (Path("x.csv").resolve(),)}
+    assert again == options.model_copy(update=here)
+
+
+def test_flags() -> None:
+    assert flag(TrainOptions, "image_dir") == "--image-dir"
+    assert flag(config.EvaluateOptions, "json_path") == "--json"
+    assert flag(config.InferOptions, "checkpoint") == "CHECKPOINT"
