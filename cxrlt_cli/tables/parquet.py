@@ -95,7 +95,7 @@ def _as_text(column: Any, name: str, path: Path) -> list[str]:
             raise refuse(f"a cell of {longest:,} characters")
     try:
         texts = (column.cast(pa.int8()) if pa.types.is_boolean(kind) else column).cast(pa.string()).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:  # a kind that Arrow has no text for
         hint = "Leave the column out; if these are findings, spread them over columns of 0 and 1, one a finding."
         raise refuse(f"{column.type}, which is no text or number", hint) from error
     if pa.types.is_floating(kind):

@@ -1,8 +1,10 @@
-"""What is checked before any process starts to train: films that can be read, a head and batches that go together."""
+"""What is made and checked before any process starts to train: the model, its head and batches, and every film."""
 
 import os
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
 
 from cxrlt_cli.config import FitOptions, changed, flags
 from cxrlt_cli.data.image import Preprocessing
@@ -12,8 +14,28 @@ from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.nets.batch_norm import starved
+from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.training.schedule import phases_of
+
+
+def new_model(
+    architecture: Architecture,
+    training: LabelledFilms,
+    preprocessing: Preprocessing,
+    options: FitOptions,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Classifier:
+    """A classifier of the findings of the training films, drawn from ``--seed``; its backbone from ``weights``.
+
+    Raises OptionError where its head and batches do not go with the options.
+    """
+    _check_head(architecture.head, options)
+    torch.manual_seed(options.seed)
+    findings = training.table.space.findings
+    model = Classifier(architecture, findings, preprocessing, drop_path=options.drop_path, weights=weights)
+    _check_batches(model, len(training.paths), options)
+    return model
 
 
 def read_once(
@@ -31,7 +53,7 @@ def read_once(
     keep_films(paths, sum(map(len, paths)), [preprocessing], options, reporter)
 
 
-def check_head(head: str, options: FitOptions) -> None:
+def _check_head(head: str, options: FitOptions) -> None:
     """Raise OptionError where the head and its options do not go together."""
     of_csra = {"csra_heads": ("csra",), "csra_lambda": ("csra", "csra-winner")}
     for name in changed(options) & set(of_csra):
@@ -39,7 +61,7 @@ def check_head(head: str, options: FitOptions) -> None:
             raise OptionError(f"{flags(options, [name])} is of no use with --head {head}.", "Leave it out.")
 
 
-def check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:
+def _check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:
     """Raise OptionError where a batch norm that learns would see one value of a feature: that has no variance."""
     together = num_processes(options, os.environ, torch.cuda.device_count())  # theirs are synchronized
     if together > 1 or min(options.batch_size, num_films) > 1:

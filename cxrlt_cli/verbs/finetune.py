@@ -14,11 +14,11 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.nets.checkpoints import Architecture
-from cxrlt_cli.nets.classifier import Classifier, fits, from_checkpoint
+from cxrlt_cli.nets.classifier import fits, from_checkpoint
 from cxrlt_cli.scores.metrics import Scores, prevalence
 from cxrlt_cli.training.loop import fit
 from cxrlt_cli.training.method import Method, logit_scale
-from cxrlt_cli.training.preflight import check_batches, check_head, read_once
+from cxrlt_cli.training.preflight import new_model, read_once
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
 from cxrlt_cli.training.tracking import chosen
 
@@ -41,15 +41,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     preprocessing = replace(
         checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
     )
-    check_head(architecture.head, options)
-    torch.manual_seed(options.seed)
-    model = Classifier(
-        architecture,
-        training.table.space.findings,
-        preprocessing,
-        drop_path=options.drop_path,
-    )
-    check_batches(model, len(training.paths), options)
+    model = new_model(architecture, training, preprocessing, options)
     read_once(training, validation, preprocessing, options, reporter)
     fresh = model.carry_over(checkpoint, head=not options.retrain_head)
     if fresh:

@@ -12,12 +12,12 @@ from cxrlt_cli.engine.launch import launch, topology
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.nets.checkpoints import Architecture
-from cxrlt_cli.nets.classifier import Classifier, check_backbone
+from cxrlt_cli.nets.classifier import check_backbone
 from cxrlt_cli.nets.pretrained import starting_weights
 from cxrlt_cli.scores.metrics import Scores, prevalence
 from cxrlt_cli.training.loop import fit
 from cxrlt_cli.training.method import Method, logit_scale
-from cxrlt_cli.training.preflight import check_batches, check_head, read_once
+from cxrlt_cli.training.preflight import new_model, read_once
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
 from cxrlt_cli.training.tracking import chosen
 
@@ -45,16 +45,7 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     )
     method = Method.of(training.table, options, architecture.logit_scale)
     preprocessing = Preprocessing(options.image_size)
-    check_head(architecture.head, options)
-    torch.manual_seed(options.seed)
-    model = Classifier(
-        architecture,
-        training.table.space.findings,
-        preprocessing,
-        drop_path=options.drop_path,
-        weights=weights,
-    )
-    check_batches(model, len(training.paths), options)
+    model = new_model(architecture, training, preprocessing, options, weights)
     read_once(training, validation, preprocessing, options, reporter)
     if options.prior_bias:
         model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)

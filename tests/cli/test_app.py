@@ -188,6 +188,7 @@ def test_outputs_of_a_command_without_streams_and_into_a_pipe(tmp_path: Path) ->
     labels = [[f"f{row}.png", row, row % 2] for row in range(9)]
     write_csv(tmp_path / "truth.csv", ["ImageID", "PatientID", "Mass"], labels)
     os.mkfifo(tmp_path / "pipe")
+    # a shell, since it alone starts a process whose three streams are closed
     command = f"{sys.executable} -m cxrlt_cli evaluate p.csv --csv truth.csv --bootstrap 0 --json pipe <&- >&- 2>&-"
     with ThreadPoolExecutor() as pool:
         scores = pool.submit((tmp_path / "pipe").read_text)

@@ -216,7 +216,7 @@ def test_training_with_the_same_global_batch_gives_the_same_weights(
 
     test_efficientnet has batch norms, some of them with an activation in themselves.
     """
-    monkeypatch.setattr("cxrlt_cli.verbs.train.Classifier", made)
+    monkeypatch.setattr("cxrlt_cli.training.preflight.Classifier", made)
     for number, batch in ((1, 8), (2, 4)):
         out, changes = tmp_path / str(number), {**TRAINING, "backbone": backbone, "image_size": 64}
         train(run_options(labels, out, **changes, processes=number, batch_size=batch), Recorder())

@@ -107,7 +107,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_an_operator_that_onnx_lacks_is_the_users_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object, **__: object) -> None:
-        raise NotImplementedError("no such operator\nand more")
+        raise NotImplementedError("no such operator\nand more")  # as PyTorch does
 
     monkeypatch.setattr(torch.onnx, "export", refused)
     with pytest.raises(CheckpointError, match=r"cannot be written as ONNX \(no such operator\)"):
