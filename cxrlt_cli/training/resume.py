@@ -28,6 +28,7 @@ from cxrlt_cli.files import replacing
 FORMAT = 2  # 1, of cxrlt 0.1.0, has no checksum
 MARK = b"cxrlt resume "
 DIGITS = 32
+PATIENCE = 0.5  # seconds after Ctrl-C, within which a stop needs no announcement
 Action = Literal["continue", "write", "stop"]
 # Options that may differ from one part of a run to the next: what is learned does not depend on them.
 CHANGEABLE = (
@@ -77,6 +78,7 @@ class ResumeFile:
     _asked: bool = False
     _stopped_by: int = 0  # the signal
     _heard: Event = field(default_factory=Event)  # Ctrl-C, or the end
+    _over: Event = field(default_factory=Event)  # the stop is about to be told, or the end
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -90,6 +92,7 @@ class ResumeFile:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+            self._over.set()
             self._heard.set()
             teller.join(timeout=1)
 
@@ -105,7 +108,7 @@ class ResumeFile:
     def _tell_of_ctrl_c(self) -> None:
         """In a thread: the handler may have stopped the main one while it prints, whose line would come twice."""
         self._heard.wait()
-        if self._stopped_by == signal.SIGINT:
+        if not self._over.wait(PATIENCE):
             self.note("Stopping when the state can be kept; Ctrl-C again stops at once.")
 
     def due(self) -> Action:
@@ -113,6 +116,8 @@ class ResumeFile:
         late = time.monotonic() - self._last >= 60 * self.options.checkpoint_minutes
         mine = torch.tensor([int(self._asked or (late and self.process.is_main)), int(self._stopped_by > 0)])
         asked, stops = self.process.summed(mine).tolist()
+        if stops:
+            self._over.set()
         return "stop" if stops else "write" if asked else "continue"
 
     def write(self, position: Position, learner: Mapping[str, Any], action: Action = "write") -> None:
