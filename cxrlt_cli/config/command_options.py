@@ -167,6 +167,11 @@ class EvaluateOptions(Options):
     findings: Names | None = option(
         None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
     )
+    split: Names | None = option(
+        None,
+        "Parts to score, separated by commas, by the column Split of --csv, such as test (default: every row).",
+        panel="Films",
+    )
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
     missing: Literal["error", "leave-out"] = option(
         "error",

@@ -53,6 +53,11 @@ class FilmOptions(Options):
     findings: Names | None = option(
         None, "Findings, separated by commas (default: every column of 0, 1 and empty).", panel="Films"
     )
+    split: Names | None = option(
+        None,
+        "Parts to take, separated by commas, by the column Split of --csv, such as train (default: every row).",
+        panel="Films",
+    )
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
     cache: Path | None = option(None, "Folder that keeps films as the model sees them, decoded once.", panel="Films")
     links: Literal["follow", "refuse"] = option(
@@ -61,6 +66,12 @@ class FilmOptions(Options):
         panel="Films",
     )
     max_pixels: int = option(100_000_000, "Refuse films of more pixels than this.", panel="Films", ge=1)
+
+    @model_validator(mode="after")
+    def _check_split(self) -> Self:
+        if self.csv is None and self.split is not None:
+            raise ValueError("--split takes rows of --csv: pass that too")
+        return self
 
 
 class ComputeOptions(FilmOptions):
@@ -103,7 +114,9 @@ class FitOptions(ComputeOptions):
     )
 
     val_csv: Path | None = option(
-        None, "CSV of validation films (default: patients held out from --csv).", panel="Films"
+        None,
+        "CSV of validation films (default: with --split the rows val of --csv, if it has any; else patients held out).",
+        panel="Films",
     )
     val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
 

@@ -98,6 +98,7 @@ class FilmList:
 
     csv: Path
     id_column: str
+    parts: tuple[str, ...] | None  # of the column Split
     excluded: frozenset[str]
     folder: Path
     number: int
@@ -110,7 +111,7 @@ class FilmList:
         found: set[str] = set()
 
         def stretches() -> Iterator[list[str]]:
-            for ids in stream_ids(csv, options.id_column):
+            for ids in stream_ids(csv, options.id_column, parts=options.split):
                 found.update(film for film in ids if film in excluded)
                 if kept := [film for film in ids if film not in excluded]:
                     yield kept
@@ -123,11 +124,11 @@ class FilmList:
         films = where.find(stretches)
         tell_exclusions(reporter, excluded, found)
         require_films(films, where, options, csv)
-        return cls(csv, options.id_column, excluded, where.folder, films.number, films.naming)
+        return cls(csv, options.id_column, options.split, excluded, where.folder, films.number, films.naming)
 
     def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
         """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
-        known = ids_as_they_are(self.csv, self.id_column)
+        known = ids_as_they_are(self.csv, self.id_column, self.parts)
         ids = islice((film for film in known if film not in self.excluded), first, None)
         for size in sizes:
             stretch = list(islice(ids, size))
@@ -162,6 +163,7 @@ class FilmList:
         return {
             "csv": [*names, self.naming.prefix, self.naming.ending],
             "elsewhere": elsewhere.hexdigest(),
+            "parts": None if self.parts is None else sorted(self.parts),
             "size": state.st_size,
             "time": state.st_mtime_ns,
             "number": self.number,

@@ -1,6 +1,7 @@
 """Training and validation films by their tables alone: as ``train`` takes them, and as ``data check`` judges them."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import warnings_about_ignored
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
 
@@ -19,11 +21,18 @@ class SplitError(DataError):
 def labelled_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[LabelTable, LabelTable]:
     """The tables of the training and of the validation films: of one CSV, disjoint by patient, or of two.
 
+    With ``--split``, and nothing said of other validation films, those are the rows ``val`` where the CSV has any.
+
     Raises DataError where a label, an id or a patient is at fault, or nothing could be learned or judged.
     """
     excluded = read_exclusions(options.exclude, options.id_column)
-    table = _read_table(options, csv, options.findings, excluded)
-    tell_exclusions(reporter, excluded, table.left_out)
+    scored = scored_by(options, csv, reporter)
+    table = _read_table(options, csv, options.findings, excluded, options.split, needs_patients=scored is None)
+    validation = None
+    if scored is not None:
+        validation = _read_table(options, scored.csv, table.space.findings, excluded, scored.parts)
+    left_out = () if validation is None else validation.left_out
+    tell_exclusions(reporter, excluded, {*table.left_out, *left_out})
     if table.ignored:
         reporter.note(f"Columns of {csv} that are not read as findings: {listed(table.ignored, 40)}.")
     if options.findings is None:
@@ -33,35 +42,70 @@ def labelled_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[
         reporter.warn(
             f"Read as findings, and look like metadata: {listed(table.doubtful, 40)}. Name yours: --findings."
         )
-    if options.val_csv is None and table.num_patients == 1:
-        raise SplitError(f"All films of {csv} are of one patient: none can be held out.", "Pass others with --val-csv.")
-    if options.val_csv is None:
+    if scored is None or validation is None:
+        if table.num_patients == 1:
+            hint = "Pass others with --val-csv."
+            raise SplitError(f"All films of {csv} are of one patient: none can be held out.", hint)
         training, validation = table.split(options.val_fraction, options.seed)
     else:
-        training, validation = table, _read_table(options, options.val_csv, table.space.findings, excluded)
-        require_apart(training, validation, csv, options.val_csv)
-        nameless = [path for path, part in ((csv, training), (options.val_csv, validation)) if not _says_whose(part)]
-        if len(nameless) == 1:
+        training = table
+        _require_apart(training, validation, csv, scored)
+        if scored.parts is not None:
+            reporter.note(f"Validation films: the {counted(len(validation), 'row')} of {scored}.")
+        nameless = [where for where, part in ((csv, training), (scored, validation)) if not _says_whose(part)]
+        if nameless and (len(nameless) == 1 or scored.parts is not None):
             reporter.warn(
-                f"{nameless[0]} has no column '{options.patient_column}': whether it shares patients with the other "
-                "CSV cannot be told. Validation scores would then be too good."
+                f"{nameless[0]} has no column '{options.patient_column}': whether it shares patients with the "
+                "other films cannot be told. Validation scores would then be too good."
             )
     _check_labels(training, validation, options, reporter)
     return training, validation
 
 
-def require_apart(training: LabelTable, validation: LabelTable, csv: Path, val_csv: Path) -> None:
+@dataclass(frozen=True)
+class Scored:
+    """Where the validation films stand: in a CSV of their own, or in a part of the one that is learned from."""
+
+    csv: Path
+    parts: tuple[str, ...] | None
+    way_out: str  # where they share patients with the training films
+
+    def __str__(self) -> str:
+        return f"{self.csv}{'' if self.parts is None else f' whose {parts.COLUMN} is ' + listed(self.parts)}"
+
+
+def scored_by(options: FitOptions, csv: Path, reporter: Reporter) -> Scored | None:
+    """Where the validation films stand; None where they are to be held out."""
+    numbers = parts.num_rows(csv)
+    if options.split is None and len(numbers) > 1:
+        reporter.warn(
+            f"All rows of {csv} are taken, whatever their {parts.COLUMN} ({parts.told(numbers)}). For its parts, pass "
+            f"--split, such as --split {parts.TRAINING}."
+        )
+    if options.val_csv is not None:
+        lists = f"cxrlt data check --csv {csv} --against {options.val_csv} --fix exclude.csv"
+        return Scored(options.val_csv, None, f"{lists} lists those of the first, for --exclude exclude.csv.")
+    if options.split is None or parts.VALIDATION in options.split or "val_fraction" in options.model_fields_set:
+        return None
+    together = ",".join((*options.split, parts.VALIDATION))
+    way_out = f"Or take them together, to hold films out by patient: --split {together}."
+    return Scored(csv, (parts.VALIDATION,), way_out) if numbers[parts.VALIDATION] else None
+
+
+def _require_apart(training: LabelTable, validation: LabelTable, csv: Path, scored: Scored) -> None:
     """Raise DataError where films are scored that are learned from, or other films of their patients."""
     for what, mine, theirs in (
         ("patient", training.patients, validation.patients),
         ("film", training.ids, validation.ids),
     ):
         if both := sorted(set(mine) & set(theirs)):
+            number = counted(len(both), what)
+            stand = f"the training films share {number} with the rows of {scored}"
+            if scored.parts is None:
+                stand = f"{number} of {csv} stand in {scored} too"
             raise DataError(
-                f"{counted(len(both), what)} of {csv} stand in {val_csv} too ({listed(both)}): validation scores would "
-                "be too good.",
-                f"Leave their films out of one of the two. cxrlt data check --csv {csv} --against {val_csv} "
-                "--fix exclude.csv lists those of the first, for --exclude exclude.csv.",
+                f"{stand[0].upper()}{stand[1:]} ({listed(both)}): validation scores would be too good.",
+                f"Leave their films out of one of the two. {scored.way_out}",
             )
 
 
@@ -70,15 +114,22 @@ def _says_whose(table: LabelTable) -> bool:
 
 
 def _read_table(
-    options: FitOptions, csv: Path, findings: tuple[str, ...] | None, excluded: Collection[str]
+    options: FitOptions,
+    csv: Path,
+    findings: tuple[str, ...] | None,
+    excluded: Collection[str],
+    chosen: tuple[str, ...] | None,
+    *,
+    needs_patients: bool = False,
 ) -> LabelTable:
     return read_labels(
         csv,
         id_column=options.id_column,
         patient_column=options.patient_column,
         findings=findings,
-        needs_patients=options.val_csv is None,
+        needs_patients=needs_patients,
         excluded=excluded,
+        parts=chosen,
     )
 
 
@@ -88,7 +139,7 @@ def _check_labels(training: LabelTable, validation: LabelTable, options: FitOpti
         kind = SplitError if validation.counts.sum() else DataError
         raise kind("No training film has a finding.", "Labels are 1 where there is one. Or lower --val-fraction.")
     if validation.counts.sum() == 0:
-        kind = SplitError if options.val_csv is None else DataError
+        kind = SplitError if options.val_csv is None else DataError  # also of a part without any: others can be given
         raise kind("No validation film has a finding.", "Pass a larger --val-fraction, or films with --val-csv.")
     names = training.space.findings
     unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]

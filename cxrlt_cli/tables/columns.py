@@ -44,6 +44,7 @@ DOUBTFUL = frozenset(
      "compression", "annotation", "orientation", "site", "hospital", "race", "ethnicity", "portable", "pediatric",
      "frontal", "lateral", "ap", "pa", "inpatient", "outpatient", "deceased", "smoker")
 )  # fmt: skip
+IMPORTED = ("StudyID", "ViewPosition", "Split", "PatientSex", "PatientAge")  # as ``data import`` writes them
 MARKS = tuple(map(frozenset, ("yn", "tf", "pn", "x", "+", "✓")))  # that may be labels, if a column has no others
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NAMELESS = re.compile(r"\(column \d+\)")
@@ -97,7 +98,9 @@ def judged(cells: "pd.Series[Any]", name: str, asked: bool | None = None) -> Col
         return Column(name, "nameless", holds, "without a name", is_binary=is_binary)
     known = is_known(name)
     doubts = DOUBTFUL & words_of(name)
-    if not known and (_reads_like_metadata(name) or len(doubts) > 1 or (doubts and len(values) == 1)):
+    if not known and (
+        name in IMPORTED or _reads_like_metadata(name) or len(doubts) > 1 or (doubts and len(values) == 1)
+    ):
         return Column(name, "metadata", holds, is_binary=is_binary)
     if others and (what := _lists(name, [value for value in values if meanings[value] == "other"])):
         return Column(name, "lists", holds, what)
@@ -173,7 +176,7 @@ def words_of(name: str) -> frozenset[str]:
 
 def _reads_like_metadata(name: str) -> bool:
     words = words_of(name)
-    return bool(METADATA & words) or {"follow", "up"} <= words
+    return name in IMPORTED or bool(METADATA & words) or {"follow", "up"} <= words
 
 
 def _are_counts(values: Iterable[str]) -> bool:

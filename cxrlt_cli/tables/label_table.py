@@ -21,6 +21,7 @@ from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
+from cxrlt_cli.tables.parts import rows_of, stream
 from cxrlt_cli.tables.patients import LOST, read_patients
 from cxrlt_cli.tables.rows import read_rows, require_single
 from cxrlt_cli.tables.values import is_float
@@ -117,8 +118,11 @@ def read_labels(
     findings: Sequence[str] | None = None,
     needs_patients: bool = True,
     excluded: Collection[str] = (),
+    parts: Sequence[str] | None = None,
 ) -> LabelTable:
     """The label table of a CSV, without the films that are ``excluded``, whose rows are not looked at.
+
+    ``parts``: of its column ``Split``, whose rows alone are looked at; None takes all.
 
     ``findings``: the columns to read; None takes those that ``tables.columns`` finds. What a cell means is told in
     ``tables.values``; a film without a label is NaN. Without a ``patient_column``, where ``needs_patients`` is False,
@@ -128,7 +132,7 @@ def read_labels(
     that ``names.fault_of_id`` refuses, a finding that ``names.fault_of_name`` does, a patient that is empty or lost
     its digits, a value that is no label.
     """
-    frame = read_csv(path)
+    frame = rows_of(read_csv(path), path, parts)
     out = _column(frame, path, id_column)
     mask = np.array([film in excluded for film in out], bool)
     frame, out = frame[~mask], out[mask]
@@ -155,9 +159,9 @@ def read_labels(
     return LabelTable(ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out))
 
 
-def read_ids(path: Path, id_column: str = "ImageID") -> Texts:
-    """The ids of a CSV, ``[N]``, in its order; checked like those of ``read_labels``."""
-    return _ids(read_csv(path), path, id_column)
+def read_ids(path: Path, id_column: str = "ImageID", parts: Sequence[str] | None = None) -> Texts:
+    """The ids of a CSV, ``[N]``, in its order, of these ``parts`` alone; checked like those of ``read_labels``."""
+    return _ids(rows_of(read_csv(path), path, parts), path, id_column)
 
 
 def read_exclusions(paths: Iterable[Path], id_column: str = "ImageID") -> set[str]:
@@ -202,7 +206,9 @@ def read_header(path: Path) -> list[str]:
     return next(read_rows(path))[1]
 
 
-def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[str]]:
+def stream_ids(
+    path: Path, id_column: str, size: int = 2**16, parts: Sequence[str] | None = None
+) -> Iterator[list[str]]:
     """The ids of a CSV, ``size`` at a time, checked like those of ``read_ids``; a doubled one is told at the end.
 
     What is kept of those before is a number of 8 bytes each, by which a second one of the same name is found.
@@ -212,6 +218,7 @@ def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[s
     if id_column not in header:
         raise missing_column(path, id_column, header)
     column = header.index(id_column)
+    rows = stream(rows, header, path, parts)
     hashes: list[NDArray[np.uint64]] = []
     while chunk := list(islice(rows, size)):
         ids = [row[column] for _, row in chunk]
@@ -224,20 +231,23 @@ def stream_ids(path: Path, id_column: str, size: int = 2**16) -> Iterator[list[s
         raise DataError(f"{path} has a header but no row.", "It needs one row a film.")
     known, times = np.unique(np.concatenate(hashes), return_counts=True)
     if (times > 1).any():
-        _tell_doubled(path, column, set(known[times > 1].tolist()))
+        _tell_doubled(path, column, set(known[times > 1].tolist()), parts)
 
 
-def ids_as_they_are(path: Path, id_column: str) -> Iterator[str]:
+def ids_as_they_are(path: Path, id_column: str, parts: Sequence[str] | None = None) -> Iterator[str]:
     """The ids of a CSV that ``stream_ids`` went through already."""
     rows = read_rows(path)
-    column = next(rows)[1].index(id_column)
-    return (row[column] for _, row in rows)
+    _, header = next(rows)
+    column = header.index(id_column)
+    return (row[column] for _, row in stream(rows, header, path, parts))
 
 
-def _tell_doubled(path: Path, column: int, suspects: set[int]) -> None:
+def _tell_doubled(path: Path, column: int, suspects: set[int], parts: Sequence[str] | None) -> None:
     """Raise DataError with the first two rows of one name, of those whose hashes are doubled."""
     seen: dict[str, int] = {}
-    for number, row in islice(read_rows(path), 1, None):
+    rows = read_rows(path)
+    _, header = next(rows)
+    for number, row in stream(rows, header, path, parts):
         film = row[column]
         digest = int.from_bytes(hashlib.blake2b(film.encode(), digest_size=8).digest(), sys.byteorder)
         if digest in suspects:

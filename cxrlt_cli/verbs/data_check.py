@@ -20,6 +20,7 @@ from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
+from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import Column, judged_columns
 from cxrlt_cli.tables.label_table import read_csv, read_exclusions
 from cxrlt_cli.tables.outputs import require_table, write_table
@@ -28,6 +29,7 @@ from cxrlt_cli.verbs.data_check_labels import (
     SPLIT,
     Fault,
     between,
+    between_parts,
     breaking,
     doubtful,
     labels,
@@ -56,16 +58,18 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
 
 def _check(options: DataCheckOptions, reporter: Reporter) -> None:
     assert options.csv is not None, "it was asked for"
-    frame = read_csv(options.csv)
+    whole = read_csv(options.csv)
+    frame = parts.rows_of(whole, options.csv, options.split)
     if options.id_column not in frame.columns:
         raise missing_column(options.csv, options.id_column, list(frame.columns))
     excluded = read_exclusions(options.exclude, options.id_column)
-    frame = frame[~frame[options.id_column].isin(list(excluded))]
+    frame, whole = (one[~one[options.id_column].isin(list(excluded))] for one in (frame, whole))
     columns = judged_columns(frame, (options.id_column, options.patient_column), options.findings)
     names = [column.name for column in columns if column.kind == "finding"]
     ignored = [column for column in columns if column.kind != "finding"]
     to_train = bool(names) and options.submission is None
     faults = [*rows(frame, options, to_train=to_train), *labels(frame, columns, options)]
+    faults += between_parts(whole, options)
     for other in options.against:
         faults += between(frame, names, other, excluded, options)
     for val_csv in (options.against or (None,)) if to_train and len(frame) else ():

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions, TrainOptions
-from cxrlt_cli.engine.labelled import SplitError, labelled_films
+from cxrlt_cli.engine.labelled import SplitError, labelled_films, scored_by
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name
 from cxrlt_cli.scores.predictions import numbers_of
+from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import LISTS, UNCERTAIN, Column, is_known, targets_of
 from cxrlt_cli.tables.label_table import read_csv
 from cxrlt_cli.tables.patients import LOST, hint_without
@@ -156,10 +157,11 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
 def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fault]) -> Iterator[Fault]:
     """What ``train`` says of these tables, by its own code: why it would stop, or what held out films would lack."""
     assert options.csv is not None, "it was read"
-    chosen = {"csv", "id_column", "patient_column", "findings", "exclude", "seed"}
+    chosen = {"csv", "id_column", "patient_column", "findings", "split", "exclude", "seed"}
     given = options.model_dump(include=chosen) | ({"val_csv": val_csv} if val_csv else {})
+    asked = TrainOptions.model_validate(given)
     try:
-        parts = labelled_films(TrainOptions.model_validate(given), options.csv, Silent())
+        pair = labelled_films(asked, options.csv, Silent())
     except SplitError as error:
         yield from doubtful(SPLIT, [error.message], error.hint)
         return
@@ -169,9 +171,10 @@ def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fa
         return
     if val_csv is not None:
         return
-    share = TrainOptions.model_fields["val_fraction"].default
-    total = parts[0].counts + parts[1].counts
-    for part, what in zip(parts, ("to learn from", f"to score them by, of {100 * share:g} % held out"), strict=True):
+    scored = scored_by(asked, options.csv, Silent())
+    whose = f"of {100 * asked.val_fraction:g} % held out" if scored is None else f"in {scored}"
+    total = pair[0].counts + pair[1].counts
+    for part, what in zip(pair, ("to learn from", f"to score them by, {whose}"), strict=True):
         pairs = zip(part.space.findings, total, part.counts, strict=True)
         lacking = [name for name, number, here in pairs if number and not here]
         yield from doubtful(f"findings without a positive {what}", lacking, "Name other films with --val-csv.")
@@ -200,6 +203,20 @@ def between(
             shared = [film for film, one in zip(frame[options.id_column], mine, strict=True) if one in both]
             for fault in breaking(f"{what} that stand in {other.name} too", sorted(both), advice):
                 yield replace(fault, films=tuple(shared))
+
+
+def between_parts(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
+    """Patients whose films stand in several parts of a set: what is scored on one was learned from another."""
+    if parts.COLUMN not in frame.columns or options.patient_column not in frame.columns:
+        return
+    patients = frame[options.patient_column].map(patient_of)
+    where = frame[parts.COLUMN].mask(patients == "")
+    number = where.replace("", None).groupby(patients).nunique()
+    shared = sorted(number.index[number > 1])
+    learned = patients.isin(shared) & (where == parts.TRAINING)
+    what = f"patients with films in several parts ({parts.COLUMN})"
+    for fault in doubtful(what, shared, "Scores would be too good: leave their training films out (--fix, --exclude)."):
+        yield replace(fault, films=tuple(frame[options.id_column][learned]))
 
 
 def vocabulary(names: Sequence[str], checkpoint: Path, reporter: Reporter) -> Iterator[Fault]:

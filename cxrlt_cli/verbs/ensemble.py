@@ -258,7 +258,7 @@ def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tu
 
 def _ids_to_predict(options: EnsembleOptions, csv: Path, reporter: Reporter) -> Texts:
     """The ids of a CSV in its order, those of ``--exclude`` left out."""
-    ids = read_ids(csv, options.id_column)
+    ids = read_ids(csv, options.id_column, options.split)
     excluded = read_exclusions(options.exclude, options.id_column)
     tell_exclusions(reporter, excluded, ids)
     ids = ids[[film not in excluded for film in ids]]
@@ -289,6 +289,7 @@ def _truth(options: EnsembleOptions, members: Members, findings: Sequence[str], 
         findings=findings,
         needs_patients=False,
         excluded=read_exclusions(options.exclude, options.id_column),
+        parts=options.split,
     )
     if truth.counts.sum() == 0:
         raise DataError(f"{members.csv} has no positive label, so --fit has nothing to choose by.")

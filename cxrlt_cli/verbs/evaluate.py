@@ -19,6 +19,7 @@ from cxrlt_cli.scores import Floats
 from cxrlt_cli.scores.bootstrap import Resampled, resample
 from cxrlt_cli.scores.metrics import Scores, compare, prevalence, score
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import judged_columns
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_exclusions, read_labels
 from cxrlt_cli.verbs.evaluate_report import Judged, write_report
@@ -55,14 +56,14 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     if len(files) == 2:
         files = _shared(files, options, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
-    truth, has_patients = _read_truth(options, csv, files[0], excluded)
+    truth, has_patients = _read_truth(options, csv, files[0], excluded, options.split)
     tell_exclusions(reporter, excluded, truth.left_out)
     _tell_not_predicted(options, csv, files[0], excluded, reporter)
     aligned = [
         _align(file, truth, csv, options, path, reporter) for file, path in zip(files, options.predictions, strict=True)
     ]
     truth = aligned[0][1]
-    frequencies = None if options.train_csv is None else _frequencies(options, aligned[0][0])
+    frequencies = None if options.train_csv is None else _frequencies(options, aligned[0][0], reporter)
     judged = [
         Judged(path, predictions, truth, _score(predictions, truth, options, frequencies, has_patients))
         for path, (predictions, _) in zip(options.predictions, aligned, strict=True)
@@ -143,7 +144,11 @@ def _stand(number: int) -> str:
 
 
 def _read_truth(
-    options: EvaluateOptions, path: Path, predictions: Predictions, excluded: Collection[str]
+    options: EvaluateOptions,
+    path: Path,
+    predictions: Predictions,
+    excluded: Collection[str],
+    chosen: tuple[str, ...] | None,
 ) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
@@ -165,6 +170,7 @@ def _read_truth(
         findings=shared,
         needs_patients=False,
         excluded=excluded,
+        parts=chosen,
     )
     return table, options.patient_column in columns
 
@@ -175,7 +181,7 @@ def _tell_not_predicted(
     """Warn of findings with labels that nobody predicted: they lower no mean."""
     if options.findings is not None:
         return
-    frame = read_csv(csv)
+    frame = parts.rows_of(read_csv(csv), csv, options.split)
     frame = frame[~frame[options.id_column].isin(list(excluded))]
     apart = (options.id_column, options.patient_column, options.by or "")
     columns = judged_columns(frame, apart)
@@ -288,7 +294,7 @@ def _tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter:
 def _groups(judged: Judged, csv: Path, options: EvaluateOptions, reporter: Reporter) -> dict[str, Scores]:
     """Scores of the films of each value of the column ``--by``, in the order of their names."""
     assert options.by is not None
-    frame = read_csv(csv)
+    frame = parts.rows_of(read_csv(csv), csv, options.split)
     value = dict(zip(frame[options.id_column], frame[options.by], strict=True))
     values: NDArray[np.object_] = np.array([value[film] or "(empty)" for film in judged.truth.ids], object)
     frequencies = np.array([finding.frequency for finding in judged.scores.findings])
@@ -307,9 +313,14 @@ def _groups(judged: Judged, csv: Path, options: EvaluateOptions, reporter: Repor
     return groups
 
 
-def _frequencies(options: EvaluateOptions, predictions: Predictions) -> Floats:
+def _frequencies(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> Floats:
+    """Of the rows of ``--train-csv``; with ``--split``, of those that are called ``train``, where it has such."""
     assert options.train_csv is not None
-    train, _ = _read_truth(options, options.train_csv, predictions, ())
+    chosen = None
+    if options.split is not None and parts.TRAINING in parts.num_rows(options.train_csv):
+        chosen = (parts.TRAINING,)
+        reporter.note(f"Frequencies are those of the rows of {options.train_csv} whose {parts.COLUMN} is {chosen[0]}.")
+    train, _ = _read_truth(options, options.train_csv, predictions, (), chosen)
     missing = [name for name in predictions.findings if name not in train.space.findings]
     if missing:
         raise DataError(f"--train-csv {options.train_csv} has no column {listed(missing)}.")

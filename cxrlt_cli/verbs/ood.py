@@ -178,7 +178,7 @@ def _truth(
         return None
     names = {"id_column": options.id_column, "patient_column": options.patient_column}
     try:
-        table = read_labels(films.csv, **names, findings=named, needs_patients=False)
+        table = read_labels(films.csv, **names, findings=named, needs_patients=False, parts=films.parts)
     except DataError as error:
         if options.report is not None:
             raise
