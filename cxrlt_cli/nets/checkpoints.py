@@ -71,6 +71,11 @@ class Checkpoint:
     novelty: Mapping[str, Tensor] = field(default_factory=dict)  # of the films it was trained on, see ``nets.novelty``
     checked: bool = True  # whether there was a checksum, its own or that of its folder, which told that it is whole
 
+    @property
+    def policy(self) -> str | None:
+        """By which rules the labels were made that it was trained on; None where that is not known."""
+        return self.training.get("labels")
+
     def write(self, path: Path) -> None:
         """The file appears whole or not at all."""
         header = {
@@ -169,6 +174,8 @@ def _findings(names: object) -> tuple[str, ...]:
 def _training(values: object) -> dict[str, Any]:
     if not isinstance(values, dict) or not isinstance(values.get("options", {}), dict):
         raise TypeError("training holds no options by name")
+    if not isinstance(values.get("labels"), str | None):
+        raise TypeError("training says of its labels something that is no text")
     return values
 
 

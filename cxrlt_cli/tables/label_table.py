@@ -23,6 +23,7 @@ from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
 from cxrlt_cli.tables.parts import rows_of, stream
 from cxrlt_cli.tables.patients import LOST, read_patients
+from cxrlt_cli.tables.provenance import read_policy
 from cxrlt_cli.tables.rows import read_rows, require_single
 from cxrlt_cli.tables.values import is_float
 
@@ -43,6 +44,7 @@ class LabelTable:
     ignored: tuple[Column, ...] = ()  # columns of the CSV that are no findings
     doubtful: tuple[str, ...] = ()  # findings that look like metadata
     left_out: tuple[str, ...] = ()  # ids that were excluded
+    policy: str | None = None  # by which rules the labels were made, where data import wrote that down
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -156,7 +158,8 @@ def read_labels(
     require_labels(frame, list(read.values()), str(path))
     targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
     doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
-    return LabelTable(ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out))
+    policy = read_policy(path)
+    return LabelTable(ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy)
 
 
 def read_ids(path: Path, id_column: str = "ImageID", parts: Sequence[str] | None = None) -> Texts:

@@ -180,4 +180,5 @@ def _origin(training: LabelledFilms, options: FitOptions) -> dict[str, object]:
         "num_labelled": dict(zip(table.space.findings, table.num_labelled.tolist(), strict=True)),
         "num_films": len(table),
         "normal": table.space.normal,
+        "labels": table.policy,
     }

@@ -27,6 +27,7 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
     return {
         "films": f"{len(training.paths):,} to train on, {len(validation.paths):,} to validate on, of "
         f"{training.table.num_patients:,} and {validation.table.num_patients:,} patients",
+        **_labels(training.table.policy, validation.table.policy),
         "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
@@ -38,6 +39,13 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         + f"; {counted(len(run.draws), 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
         "process": str(run.process),
     }
+
+
+def _labels(training: str | None, validation: str | None) -> dict[str, str]:
+    """By which rules they were made, where it is known; of both CSVs, where they were made otherwise."""
+    if training == validation:
+        return {"labels": training} if training else {}
+    return {"labels": f"{training or 'not known'}; of the validation films: {validation or 'not known'}"}
 
 
 def _with(name: str, settings: Mapping[str, object]) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import judged_columns
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_exclusions, read_labels
 from cxrlt_cli.verbs.evaluate_report import Judged, write_report
+
+if TYPE_CHECKING:
+    from cxrlt_cli.nets.checkpoints import Checkpoint
 
 MIN_GROUP = 10  # films, below which a group is not scored apart
 
@@ -55,9 +59,14 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     assert csv is not None, "given, or found"
     if len(files) == 2:
         files = _shared(files, options, reporter)
+    model = None if options.checkpoint is None else _read_model(options.checkpoint, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
     truth, has_patients = _read_truth(options, csv, files[0], excluded, options.split)
     tell_exclusions(reporter, excluded, truth.left_out)
+    policies = {"csv": truth.policy, "checkpoint": None if model is None else model.policy}
+    for name, path in (("csv", csv), ("checkpoint", options.checkpoint)):
+        if policies[name]:
+            reporter.note(f"Labels of {path}: {policies[name]}.")
     _tell_not_predicted(options, csv, files[0], excluded, reporter)
     aligned = [
         _align(file, truth, csv, options, path, reporter) for file, path in zip(files, options.predictions, strict=True)
@@ -83,6 +92,8 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     scores = judged[0].scores
     if options.json_path is not None:
         content = scores.to_json()
+        if any(policies.values()):
+            content["labels"] = policies
         if len(judged) > 1:
             content["second"] = judged[1].scores.to_json()
         if groups:
@@ -90,8 +101,14 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         write_text(options.json_path, json.dumps(content, indent=2, allow_nan=False) + "\n")
         reporter.note(f"Wrote {options.json_path}.")
     if options.report is not None:
-        write_report(judged[0], judged[1] if len(judged) > 1 else None, groups, csv, options, reporter)
+        write_report(judged[0], judged[1] if len(judged) > 1 else None, groups, csv, model, options, reporter)
     return scores
+
+
+def _read_model(path: Path, reporter: Reporter) -> "Checkpoint":
+    from cxrlt_cli.engine.predict import read_checkpoint
+
+    return read_checkpoint(path, reporter)
 
 
 def _with_phantom_truth(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> EvaluateOptions:

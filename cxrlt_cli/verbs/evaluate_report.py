@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from cxrlt_cli.report import Mistake, Picture, page, worst
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable
+
+if TYPE_CHECKING:
+    from cxrlt_cli.nets.checkpoints import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,14 @@ def write_report(
     second: Judged | None,
     groups: Mapping[str, Scores],
     csv: Path,
+    model: "Checkpoint | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> None:
     """Write the page; films are shown where ``--image-dir`` or the CSV's folder has them."""
     assert options.report is not None, "asked for"
     mistakes = worst(judged.predictions, judged.truth.targets)
-    pictures = _pictures(mistakes, csv, judged.truth, options, reporter)
+    pictures = _pictures(mistakes, csv, judged.truth, model, options, reporter)
     html = page(
         f"{judged.path.name} on {csv.name}",
         _facts(judged.scores, second),
@@ -50,7 +54,7 @@ def write_report(
         judged.predictions,
         judged.truth.targets,
         frequencies_of="training films" if options.train_csv else "films that are scored",
-        notes=_notes(judged.scores, options),
+        notes=[*_policies(judged.truth, csv, model, options), *_notes(judged.scores, options)],
         groups=groups,
         mistakes=mistakes,
         pictures=pictures,
@@ -82,6 +86,14 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     return facts
 
 
+def _policies(truth: LabelTable, csv: Path, model: "Checkpoint | None", options: EvaluateOptions) -> list[str]:
+    """By which rules labels were made, where it is known: those of the truth, and those that the model learned."""
+    told = [f"Labels of {csv.name}: {truth.policy}."] if truth.policy else []
+    if model is not None and model.policy:
+        told.append(f"Labels that {options.checkpoint} was trained on: {model.policy}.")
+    return told
+
+
 def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
     notes = []
     if scores.skipped:
@@ -93,7 +105,12 @@ def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
 
 
 def _pictures(
-    mistakes: Sequence[Mistake], csv: Path, truth: LabelTable, options: EvaluateOptions, reporter: Reporter
+    mistakes: Sequence[Mistake],
+    csv: Path,
+    truth: LabelTable,
+    model: "Checkpoint | None",
+    options: EvaluateOptions,
+    reporter: Reporter,
 ) -> list[Picture]:
     """The films of the mistakes that can be read; none where the folder is not told and not beside the CSV."""
     try:
@@ -113,7 +130,7 @@ def _pictures(
                 films[name] = read_film(found.naming.path(name))
         except FilmError as error:
             reporter.warn(f"Not in the report: {error}.")
-    attention = None if options.checkpoint is None else _attention(options.checkpoint, films, reporter)
+    attention = None if model is None or options.checkpoint is None else _attention(model, options.checkpoint, films)
     pictures = []
     for mistake in mistakes:
         if mistake.film in films:
@@ -128,15 +145,14 @@ def _pictures(
 
 
 def _attention(
-    path: Path, films: dict[str, NDArray[np.uint8]], reporter: Reporter
+    checkpoint: "Checkpoint", path: Path, films: dict[str, NDArray[np.uint8]]
 ) -> dict[str, dict[str, NDArray[Any]]]:
     """Where a model looked for each finding on each film, ``[H, W]``; raises OptionError where its head has none."""
     import torch
 
-    from cxrlt_cli.engine.predict import read_checkpoint
     from cxrlt_cli.nets.classifier import from_checkpoint
 
-    model = from_checkpoint(read_checkpoint(path, reporter), path)
+    model = from_checkpoint(checkpoint, path)
     maps = {}
     with torch.inference_mode():
         for name, film in films.items():

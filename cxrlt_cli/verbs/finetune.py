@@ -36,6 +36,8 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
         raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
     folder = RunFolder.choose(options, "finetune")
     training, validation = find_films(options, options.csv, reporter)
+    if checkpoint.policy and checkpoint.policy != training.table.policy:
+        reporter.note(f"Labels that the checkpoint was trained on: {checkpoint.policy}.")
     architecture = _architecture(checkpoint.architecture, options)
     method = Method.of(training.table, options, architecture.logit_scale)
     preprocessing = replace(
