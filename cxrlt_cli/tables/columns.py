@@ -101,7 +101,7 @@ def judged(cells: "pd.Series[Any]", name: str, asked: bool | None = None) -> Col
     if not known and (
         name in IMPORTED or _reads_like_metadata(name) or len(doubts) > 1 or (doubts and len(values) == 1)
     ):
-        return Column(name, "metadata", holds, is_binary=is_binary and name not in IMPORTED)
+        return Column(name, "metadata", holds, is_binary=is_binary)
     if others and (what := _lists(name, [value for value in values if meanings[value] == "other"])):
         return Column(name, "lists", holds, what)
     if not known and _are_counts([value for value in values if meanings[value] != "missing"]):

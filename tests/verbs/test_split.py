@@ -53,7 +53,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index, row in enumerate(rows):
         row.pop("Age")
         part = "train" if index < 28 else "val" if index < 38 else "test"
-        row |= {"StudyID": str(index % 2), "Split": part, "PatientSex": "FM"[index % 2], "PatientAge": str(index % 2)}
+        row |= {"StudyID": f"s{index}", "Split": part, "PatientSex": "FM"[index % 2], "PatientAge": str(index)}
     written(path, rows)
     write_record(path, {"policy": POLICY})
     return path
