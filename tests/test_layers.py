@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     1: ("__init__", "documents", "errors", "labels", "config", "files", "machine", "names", "private_apis", "prompts"),
     2: ("tables", "scores", "report"),
-    3: ("data", "phantom", "losses", "nets", "tta"),
+    3: ("data", "datasets", "phantom", "losses", "nets", "tta"),
     4: ("engine",),
     5: ("training",),
     6: ("verbs",),
@@ -30,6 +30,7 @@ LIBRARIES = {
     2: {"pydantic", "numpy", "pandas", "pyarrow", "scipy", "sklearn"},
     3: {
         "numpy",
+        "pandas",
         "torch",
         "timm",
         "cv2",

@@ -21,6 +21,8 @@ from cxrlt_cli.names import meant, meant_path, shown
 PANELS = (
     "",
     "Films",
+    "Labels",
+    "Table",
     "Model",
     "Long tail",
     "Schedule",

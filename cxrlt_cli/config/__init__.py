@@ -33,6 +33,7 @@ from cxrlt_cli.config.fields import (
     option,
     to_yaml,
 )
+from cxrlt_cli.config.import_options import DataImportOptions
 from cxrlt_cli.config.train_options import (
     PRESETS,
     ComputeOptions,
@@ -49,6 +50,7 @@ __all__ = [
     "ComputeOptions",
     "DataCacheOptions",
     "DataCheckOptions",
+    "DataImportOptions",
     "DataPhantomOptions",
     "DemoOptions",
     "Device",

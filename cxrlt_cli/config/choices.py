@@ -64,6 +64,24 @@ TRACKERS = {
     "mlflow": "the server or folder of MLFLOW_TRACKING_URI.",
     "none": "history.jsonl alone.",
 }
+KINDS = {
+    "auto": "whichever the files are.",
+    "nih": "NIH ChestX-ray14; NIH-CXR-LT; Google's labels.",
+    "chexpert": "CheXpert, CheXpert Plus, BRAX.",
+    "mimic": "MIMIC-CXR-JPG: the tables joined.",
+    "cxr-lt": "the CXR-LT challenges of 2023, 2024 and 2026.",
+    "padchest": "PadChest, PadChest-GR, BIMCV-COVID19.",
+    "vindr": "VinDr-CXR and VinDr-PCXR, also Kaggle's.",
+    "rsna": "RSNA pneumonia.",
+    "siim": "SIIM-ACR pneumothorax.",
+    "candid": "CANDID-PTX.",
+    "boxes": "ChestX-Det10, Object-CXR.",
+    "folders": "a folder a class: COVID-19 Radiography, Kermany; Shenzhen, Montgomery and JSRT by their names.",
+    "huggingface": "a folder with metadata.csv, .jsonl or Parquet shards.",
+    "medmnist": "ChestMNIST's .npz.",
+    "openi": "Open-i (Indiana): XML reports.",
+    "table": "any other table: columns of 0 and 1, or a list in a cell.",
+}
 
 if TYPE_CHECKING:
     HeadName: TypeAlias = str
@@ -73,6 +91,7 @@ if TYPE_CHECKING:
     Merge: TypeAlias = str
     Postprocess: TypeAlias = str
     Track: TypeAlias = str
+    Kind: TypeAlias = str
 else:
     HeadName = Literal[tuple(HEADS)]
     LossName = Literal[tuple(LOSSES)]
@@ -81,6 +100,7 @@ else:
     Merge = Literal[tuple(MERGES)]
     Postprocess = Literal[tuple(POSTPROCESSES)]
     Track = Literal[tuple(TRACKERS)]
+    Kind = Literal[tuple(KINDS)]
 
 
 def choices_help(first: str, choices: Mapping[str, str]) -> str:

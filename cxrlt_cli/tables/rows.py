@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.files import TABLE_ENDINGS
@@ -34,6 +34,26 @@ def read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         cells = [cell.strip() for cell in row]
         if any(cells):
             yield number, cells
+
+
+class Layout(NamedTuple):
+    """How a CSV is written: what stands between its cells, its header, and the lines down to its first row."""
+
+    separator: str
+    header: list[str]
+    lines: int
+
+
+def layout(path: Path) -> Layout:
+    """The layout of a CSV, for readers of whole columns. Raises DataError as ``read_rows`` does for the header."""
+    with open_text(path) as file:
+        lines = _Lines(file, path)
+        separator = _separator(lines, path)
+        header = [name.strip() for name in next(csv.reader(lines, strict=True, delimiter=separator), [])]
+    if not any(header):
+        raise DataError(f"{path} has no header.", "It needs a header and one row a film.")
+    require_single(header, path)
+    return Layout(separator, header, lines.number)
 
 
 def is_table(path: Path) -> bool:
