@@ -174,6 +174,14 @@ def data_cache() -> Run[c.DataCacheOptions]:
     return build_cache
 
 
+@command(c.DataImportOptions, panel="Data", parent=data_app, name="import")
+def data_import() -> Run[c.DataImportOptions]:
+    """Turn a public set's label files, as they come, into the CSV that every command reads."""
+    from cxrlt_cli.verbs.data_import import import_labels
+
+    return import_labels
+
+
 @command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")
 def data_phantom() -> Run[c.DataPhantomOptions]:
     """Draw digital phantoms: films whose findings are known."""

@@ -102,7 +102,7 @@ def _from_csv(path: Path) -> RawTable:
             text.readline()
         try:
             frame = pd.read_csv(
-                _Rows(text, path, plan),
+                _Rows(text, path, plan),  # type: ignore[call-overload]
                 sep=plan.separator,
                 header=None,
                 names=range(width + 1),  # one more, which must be empty: without it, pandas would shift the rows
@@ -139,7 +139,8 @@ class _Rows:
     def read(self, size: int = -1) -> str:
         """The next characters; raises DataError where a row that ends in them has too few cells."""
         content = self._text.read(size)
-        held = np.frombuffer(content.encode(), np.uint8) if content else np.frombuffer(b"\n" * (self._length > 0), np.uint8)
+        last = b"\n" if self._length else b""  # the end of a last line that has none
+        held = np.frombuffer(content.encode() or last, np.uint8)
         outside = (np.cumsum(held == ord('"'), dtype=np.int64) + self._quotes) % 2 == 0
         marks = np.cumsum((held == self._mark) & outside, dtype=np.int64) + self._marks
         ends = np.flatnonzero((held == ord("\n")) & outside)

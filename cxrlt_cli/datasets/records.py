@@ -31,6 +31,7 @@ VIEWS = {
 }
 OTHER_VIEW = "other"
 FRONTAL = ("PA", "AP")
+ABOUT = ("patients", "studies", "views", "parts", "sexes", "ages")  # columns of ``Records`` that a set may lack
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,15 @@ class Records:
     left_out: Mapping[str, int] = field(default_factory=dict)  # reason: rows
     notes: tuple[str, ...] = ()  # on what was chosen, for the user
     is_official: bool = True  # whether the parts are the set's own
+    knows_patients: bool = True  # else ``patients`` are names of films
 
     def __len__(self) -> int:
         return len(self.films)
+
+    @property
+    def is_by_film(self) -> bool:
+        """Whether nobody knows whose films they are."""
+        return self.patients is None or not self.knows_patients
 
     @property
     def owners(self) -> Texts:
@@ -61,11 +68,8 @@ class Records:
 
     def rows(self, keep: NDArray[Any], reason: str = "") -> "Records":
         """The films of a mask ``[N]`` or of indices; those that are gone are counted under ``reason``."""
-        chosen = {
-            name: None if column is None else column[keep]
-            for name, column in vars(self).items()
-            if name in ("films", "states", "patients", "studies", "views", "parts", "sexes", "ages")
-        }
+        held = {name: getattr(self, name) for name in ("films", "states", *ABOUT)}
+        chosen: dict[str, Any] = {name: column[keep] for name, column in held.items() if column is not None}
         gone = len(self) - len(chosen["films"]) if reason else 0
         left_out = {**self.left_out, **({reason: self.left_out.get(reason, 0) + gone} if gone else {})}
         return replace(self, **chosen, left_out=left_out)
@@ -112,7 +116,7 @@ def _state(cell: str) -> int:
 
 
 def states_of_lists(lists: Sequence[Sequence[str]], codes: NDArray[np.intp], findings: Sequence[str]) -> States:
-    """States ``[N, C]`` of cells that list what a film shows: 1 in the list, 0 absent. ``codes``: which list, ``[N]``."""
+    """States ``[N, C]`` of cells that list what a film shows, 0 where it is absent. ``codes``: which list, ``[N]``."""
     place = {name: number for number, name in enumerate(findings)}
     states = np.zeros((len(lists), len(findings)), np.int8)
     for number, names in enumerate(lists):
@@ -173,8 +177,12 @@ def texts(cells: Iterable[str]) -> Texts:
 def unpadded(cells: Texts) -> Texts:
     """Numbers of patients without the zeros before and ``.0`` after: ``1`` and ``00000001`` are one patient."""
     codes, values = distinct(cells)
-    numbers = [re.sub(r"^0+(?=\d)", "", re.sub(r"\.0*$", "", value)) if value[:1].isdigit() else value for value in values]
-    return np.array(numbers, object)[codes]
+    return np.array([_unpadded(value) for value in values], object)[codes]
+
+
+def _unpadded(number: str) -> str:
+    found = re.fullmatch(r"0*(\d+)(?:\.0*)?", number)
+    return found[1] if found else number
 
 
 def joined(parts: Sequence[Records]) -> Records:
@@ -188,7 +196,7 @@ def joined(parts: Sequence[Records]) -> Records:
         wide[:, [findings.index(name) for name in part.findings]] = part.states
         states.append(wide)
     columns: dict[str, Any] = {}
-    for name in ("patients", "studies", "views", "parts", "sexes", "ages"):
+    for name in ABOUT:
         held = [getattr(part, name) for part in parts]
         if any(column is not None for column in held):
             columns[name] = np.concatenate(
@@ -207,6 +215,7 @@ def joined(parts: Sequence[Records]) -> Records:
         left_out=left_out,
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         is_official=all(part.is_official for part in parts),
+        knows_patients=all(part.knows_patients for part in parts),
     )
 
 

@@ -65,7 +65,7 @@ class SetFiles:
         found = self.named(*patterns)
         if len(found) > 1:
             raise DataError(
-                f"{self.folders[0]} holds more than one {what}: {listed(found)}.", "Name the one that is meant as SOURCE."
+                f"{self.folders[0]} holds more than one {what}: {listed(found)}.", "Name the one that is meant."
             )
         return found[0] if found else None
 

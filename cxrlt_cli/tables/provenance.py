@@ -51,3 +51,12 @@ def read_policy(csv: Path) -> str | None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_record(csv: Path) -> Mapping[str, Any] | None:
+    """The whole record of a CSV; None where there is none, or it is damaged."""
+    try:
+        record = read_json(record_path(csv))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None

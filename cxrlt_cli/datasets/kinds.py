@@ -1,0 +1,60 @@
+"""Which reader reads which kind of set, and which kind the files are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cxrlt_cli.config import DataImportOptions
+from cxrlt_cli.datasets import (
+    any_table,
+    chexpert,
+    cxr_lt,
+    kaggle,
+    mimic,
+    nih,
+    padchest,
+    vindr,
+)
+from cxrlt_cli.datasets.raw_table import raw_header
+from cxrlt_cli.datasets.records import Records
+from cxrlt_cli.datasets.set_files import SetFiles
+from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.tables.known_headers import kind_of
+
+READERS: dict[str, Callable[[SetFiles, DataImportOptions], Records]] = {
+    "nih": nih.read,
+    "chexpert": chexpert.read,
+    "mimic": mimic.read,
+    "cxr-lt": cxr_lt.read,
+    "padchest": padchest.read,
+    "vindr": vindr.read,
+    "rsna": kaggle.read_rsna,
+    "siim": kaggle.read_siim,
+    "table": any_table.read,
+}
+LABELLERS = ("chexpert", "mimic")  # read reports: what they found no word of is blank, and by convention negative
+
+
+def kind_of_files(files: SetFiles) -> str:
+    """The kind that the label files are, by their headers.
+
+    Raises DataError where none is known, or several kinds are.
+    """
+    kinds: dict[str, list[Path]] = {}
+    for path in files.given or files.label_files:
+        kind = _kind_of_file(path)
+        if kind is not None:
+            kinds.setdefault(kind, []).append(path)
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    if kinds:
+        told = [f"{kind} ({paths[0]})" for kind, paths in kinds.items()]
+        raise DataError(f"The files are of more than one kind: {listed(told)}.", "Name one as KIND.")
+    where = listed(list(files.sources))
+    raise DataError(f"{where}: no label file whose header is known.", "Name the KIND: table for a table of your own.")
+
+
+def _kind_of_file(path: Path) -> str | None:
+    try:
+        return kind_of(raw_header(path))
+    except DataError:  # a list of names, a report, a picture: no table at all
+        return None
