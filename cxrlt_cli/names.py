@@ -18,6 +18,7 @@ MAX_COMPARED = 20_000  # names that are looked at for the nearest
 _STEERS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, marks of direction and the like, half characters, line ends
 _JOINERS = "\u200c\u200d"  # which some scripts are written with
 
+_PLAIN = re.compile(r"\w+([./_-]\w+)*", re.ASCII)  # letters and digits, single marks between them: no fault fits
 _FORMULA = "=+-@"
 _SIGNED_NUMBER = re.compile(r"[+-]\d\w*(\.\w+)*", re.ASCII)
 
@@ -43,6 +44,8 @@ def fault_of_name(name: str) -> str | None:
 
 def fault_of_id(film: str) -> str | None:
     """``fault_of_name``, and whether the path leaves the image folder: on any system, for CSVs travel."""
+    if _PLAIN.fullmatch(film) and len(film) <= MAX_LENGTH:  # as nearly all are, of which there may be millions
+        return None
     parts = film.replace("\\", "/").split("/")
     is_absolute = parts[0] == "" or parts[0][1:2] == ":"
     if film and (is_absolute or any(part.strip() == ".." for part in parts)):

@@ -1,36 +1,39 @@
 """The label file that an import writes, alone or after another set's."""
 
 import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cxrlt_cli.datasets.raw_table import RawTable, Texts, read_raw
-from cxrlt_cli.datasets.records import Records
+from cxrlt_cli.datasets.raw_table import Texts, distinct, read_raw
+from cxrlt_cli.datasets.records import UNLABELLED, Records, States, states_of, texts
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.tables.label_table import check_findings, check_id
 
 ID, PATIENT, PART = "ImageID", "PatientID", "Split"
 ABOUT = {PATIENT: "owners", "StudyID": "studies", "ViewPosition": "views", PART: "parts", "PatientSex": "sexes",
          "PatientAge": "ages"}  # fmt: skip
+LABELS = frozenset(("0", "1", ""))
+MARKS = {0: ",0", 1: ",1"}
 
 
 @dataclass(frozen=True)
 class LabelFile:
-    """Columns of text, ``ImageID`` first, then what is known of the films, then findings: 1, 0 or empty."""
+    """N films: columns of text, ``ImageID`` first, then C findings: 1, 0, or below 0 where a film is not labelled."""
 
-    columns: dict[str, Texts]
+    about: dict[str, Texts]  # [N] each
     findings: tuple[str, ...]
+    states: States  # [N, C]
 
     def __len__(self) -> int:
-        return len(self.columns[ID])
+        return len(self.states)
 
     @classmethod
     def of(cls, records: Records, path: Path) -> "LabelFile":
-        """Settled records as the columns of ``path``.
+        """Settled records as the rows of ``path``.
 
         Raises DataError where an id or the name of a finding is none that other commands read, or an id is doubled.
         """
@@ -43,47 +46,67 @@ class LabelFile:
             seen.add(film)
         held = {name: getattr(records, field) for name, field in ABOUT.items()}
         about = {name: cells for name, cells in held.items() if cells is not None}
-        marks = np.array(["0", "1", ""], object)  # the last is any state below 0
-        labels = {name: marks[np.maximum(records.states[:, place], -1)] for place, name in enumerate(records.findings)}
-        return cls({ID: records.films, **about, **labels}, records.findings)
+        return cls({ID: records.films, **about}, records.findings, records.states)
 
-    def rows(self, keep: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> "LabelFile":
-        return LabelFile({name: cells[keep] for name, cells in self.columns.items()}, self.findings)
+    def rows(self, keep: NDArray[np.bool_]) -> "LabelFile":
+        return LabelFile({name: cells[keep] for name, cells in self.about.items()}, self.findings, self.states[keep])
 
     def text(self) -> str:
         """The CSV, the same bytes for the same labels."""
-        written = io.StringIO()
-        writer = csv.writer(written, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(zip(*self.columns.values(), strict=True))
-        return written.getvalue()
+        lines = _Lines()
+        writer = csv.writer(lines, lineterminator="")
+        writer.writerow([*self.about, *self.findings])
+        header = lines.pop()
+        writer.writerows(zip(*self.about.values(), strict=True))
+        known: dict[bytes, str] = {}  # rows of labels, which are few
+        rows = [header]
+        for line, row in zip(lines, map(bytes, np.ascontiguousarray(self.states)), strict=True):
+            if row not in known:
+                known[row] = "".join(MARKS.get(state, ",") for state in row)
+            rows.append(line + known[row])
+        return "\n".join([*rows, ""])
 
     def after(self, path: Path, kind: str) -> "LabelFile":
         """The films of ``path``, then these, with ``kind:`` before their patients; empty where one does not label.
 
         Raises DataError where a film is in both.
         """
-        base = read_raw(path)
-        both = set(base[ID]) & set(self.columns[ID])
-        if both:
+        base = _read(path)
+        if both := set(base.about[ID]) & set(self.about[ID]):
             raise DataError(
                 f"{path} holds {min(both)} already, and {len(both):,} films of this set in all.",
                 "Ids are paths below one folder: import each set with --image-dir on the folder that holds both.",
             )
-        mine = dict(self.columns)
-        mine[PATIENT] = np.array([f"{kind}:{patient}" for patient in mine[PATIENT]], object)
-        others = [name for name in base.header if name not in (ID, *ABOUT)]
-        names = [ID, *(name for name in ABOUT if name in base or name in mine), *others]
-        names += [name for name in self.findings if name not in others]
-        columns = {name: np.concatenate([_filled(base, name), _mine(mine, name, len(self))]) for name in names}
-        return LabelFile(columns, tuple(name for name in names if name not in (ID, *ABOUT)))
+        mine = {**self.about, PATIENT: texts(f"{kind}:{patient}" for patient in self.about[PATIENT])}
+        order = dict.fromkeys([ID, *(name for name in ABOUT if name in base.about or name in mine), *base.about])
+        about = {
+            name: np.concatenate([_filled(base.about, name, len(base)), _filled(mine, name, len(self))])
+            for name in order
+        }
+        findings = tuple(dict.fromkeys([*base.findings, *self.findings]))
+        states = np.full((len(base) + len(self), len(findings)), UNLABELLED, np.int8)
+        for part, rows in ((base, slice(0, len(base))), (self, slice(len(base), None))):
+            states[rows, [findings.index(name) for name in part.findings]] = part.states
+        return LabelFile(about, findings, states)
 
 
-def _filled(base: RawTable, name: str) -> Texts:
-    return base[name] if name in base else np.full(len(base), "", object)
+class _Lines(list[str]):
+    """What a CSV writer writes, a line an item."""
+
+    write = list.append
 
 
-def _mine(columns: dict[str, Texts], name: str, number: int) -> Texts:
+def _read(path: Path) -> LabelFile:
+    """A label file that is there: columns of 0, 1 and blanks alone are its findings, all others stay as they are."""
+    table = read_raw(path)
+    if ID not in table:
+        raise DataError(f"{path} has no column '{ID}'.", "--append adds to a file that data import wrote.")
+    findings = [name for name in table.header if name not in (ID, *ABOUT) and set(distinct(table[name])[1]) <= LABELS]
+    about = {name: table[name] for name in table.header if name not in findings}
+    return LabelFile(about, tuple(findings), states_of(table, findings))
+
+
+def _filled(columns: dict[str, Texts], name: str, number: int) -> Texts:
     return columns.get(name, np.full(number, "", object))
 
 
