@@ -21,7 +21,7 @@ TASKS = ("task1", "task2", "task3")
 METADATA = ("dicom_id", "subject_id", "study_id", "ViewPosition", "ViewCodeSequence_CodeMeaning", "path", "fpath",
             "ImageID", "StudyDate_DICOM", "PatientID")  # fmt: skip
 YEARS = {
-    "2026": ("CXRLT_2026_*.csv",),
+    "2026": ("CXRLT_2026_training.csv",),
     "2024": ("train_labeled.csv", "development_labeled_{task}.csv", "test_labeled_{task}.csv"),
     "2023": ("train.csv", "development.csv", "test.csv"),
     "MIMIC-CXR-LT": ("miccai2023_mimic-cxr-lt_labels_*.csv",),

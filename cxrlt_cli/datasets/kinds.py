@@ -32,6 +32,30 @@ READERS: dict[str, Callable[[SetFiles, DataImportOptions], Records]] = {
     "table": any_table.read,
 }
 LABELLERS = ("chexpert", "mimic")  # read reports: what they found no word of is blank, and by convention negative
+OPTIONS_OF = {  # rules that change something in these kinds alone
+    "uncertain": (*LABELLERS, "table", "huggingface"),
+    "unmentioned": (*LABELLERS, "table", "huggingface"),
+    "readers": ("vindr",),
+    "tree": ("padchest",),
+    "labels": (*LABELLERS, "cxr-lt"),
+}
+
+
+def rules_of(kind: str, options: DataImportOptions) -> dict[str, str]:
+    """The rules by which labels of this kind are made, by their options, for whoever trains on them."""
+    rules = {name: str(getattr(options, name)) for name, kinds in OPTIONS_OF.items() if kind in kinds}
+    if kind in OPTIONS_OF["unmentioned"] and options.unmentioned is None:
+        rules["unmentioned"] = unmentioned_of(kind, options)
+    if kind in OPTIONS_OF["tree"]:
+        rules["tree"] = "yes" if options.tree else "no"
+    if options.labels is None:
+        rules.pop("labels", None)
+    return rules | ({"names": options.names} if options.names else {})
+
+
+def unmentioned_of(kind: str, options: DataImportOptions) -> str:
+    """What becomes of a blank."""
+    return options.unmentioned or ("0" if kind in LABELLERS else "empty")
 
 
 def kind_of_files(files: SetFiles) -> str:

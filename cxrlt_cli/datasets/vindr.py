@@ -17,6 +17,7 @@ from cxrlt_cli.errors import DataError, listed
 LABELS = ("image_labels_train.csv", "image_labels_test.csv")
 BOXES = ("train.csv", "annotations_*.csv")  # Kaggle's, PhysioNet's
 RENAMED = {"Other diseases": "Other disease"}  # as the test file calls it
+SEEN_BY = {"majority": "most of a film's readers", "any": "any of a film's readers", "all": "all of a film's readers"}
 NO_FINDING = "No finding"
 
 Numbers = NDArray[np.int64]
@@ -108,5 +109,5 @@ def _records(
         parts=texts([part] * len(films)),
         rows_read=len(table),
         left_out={"further readers or boxes of a film": merged} if merged else {},
-        notes=(f"{table.path.name}: a positive is one of {readers} of a film's readers.",) if merged else (),
+        notes=(f"{table.path.name}: positive is what {SEEN_BY[readers]} saw.",) if merged else (),
     )

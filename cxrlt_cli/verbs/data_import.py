@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.kinds import LABELLERS, READERS, kind_of_files
+from cxrlt_cli.datasets.kinds import OPTIONS_OF, READERS, kind_of_files, rules_of, unmentioned_of
 from cxrlt_cli.datasets.label_file import LabelFile, parts_in, shared_patients
 from cxrlt_cli.datasets.label_rules import settled
 from cxrlt_cli.datasets.placing import placed
 from cxrlt_cli.datasets.records import FRONTAL, OTHER_VIEW, Records
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.datasets.vocabularies import renamed
-from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
 from cxrlt_cli.names import meant
@@ -37,14 +38,15 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
         require_table(target, "--append" if options.append else "--out", options.sources)
     files = SetFiles.of(options.sources, options.image_dir, options.missing != "keep")
     kind = kind_of_files(files) if options.kind == "auto" else options.kind
+    needless = [name for name, kinds in OPTIONS_OF.items() if kind not in kinds]
+    tell_needless(reporter, options, needless, f"the labels of {kind} have nothing of that kind")
     with reporter.progress("Reading labels", 1, "files") as advance:
         records = READERS[kind](files, options)
         advance(1)
     if options.missing != "keep":
         records = placed(records, files.image_dir, options.missing, reporter.progress)
     records = _of_views(records, options)
-    unmentioned = options.unmentioned or ("0" if kind in LABELLERS else "empty")
-    records, changed = settled(records, options.uncertain, unmentioned)
+    records, changed = settled(records, options.uncertain, unmentioned_of(kind, options))
     notes = list(records.notes)
     if options.names is not None:
         records, more = renamed(records, options.names)
@@ -53,7 +55,7 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     if not len(records):
         raise DataError(f"No film is left: {_left_out(records)}.")
     _check_parts(records, reporter)
-    report = _report(kind, options, files, records, changed, unmentioned, notes)
+    report = _report(kind, options, files, records, changed, notes)
     _tell(report, reporter)
     _write(records, kind, files, options, report, reporter)
 
@@ -96,14 +98,9 @@ def _report(
     files: SetFiles,
     records: Records,
     changed: Mapping[str, int],
-    unmentioned: str,
     notes: list[str],
 ) -> dict[str, Any]:
     """All that is told of an import, as JSON holds it."""
-    rules = {"uncertain": options.uncertain, "unmentioned": unmentioned}
-    rules |= {"readers": options.readers} if kind == "vindr" else {}
-    rules |= {"tree": "yes" if options.tree else "no"} if kind == "padchest" else {}
-    rules |= {"names": options.names} if options.names else {}
     numbers = [
         {
             "name": name,
@@ -117,7 +114,7 @@ def _report(
     parts = {} if records.parts is None else {part: int((records.parts == part).sum()) for part in parts_in(records)}
     return {
         "kind": kind,
-        "policy": "; ".join([kind, *(f"{name}: {rule}" for name, rule in rules.items())]),
+        "policy": "; ".join([kind, *(f"{name}: {rule}" for name, rule in rules_of(kind, options).items())]),
         "image_dir": os.path.relpath(files.image_dir, (options.append or options.out).parent),
         "rows_read": records.rows_read,
         "films": len(records),
@@ -204,8 +201,9 @@ def _write(
         write_record(path, report)
         reporter.result(f"Wrote {path}: {counted(len(labels), 'film')}, {counted(len(labels.findings), 'finding')}.")
     if not options.dry_run:
-        path = next(iter(written))
-        reporter.result(f"Go on: cxrlt train --csv {path} --image-dir {files.image_dir}")
+        split = " --split train" if "train" in report["parts"] and SPLIT not in str(target) else ""
+        csv, folder = shlex.quote(str(next(iter(written)))), shlex.quote(str(files.image_dir))
+        reporter.result(f"Go on: cxrlt train --csv {csv} --image-dir {folder}{split}")
 
 
 def _require_same_folder(base: Path, report: Mapping[str, Any]) -> None:
