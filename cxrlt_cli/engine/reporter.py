@@ -126,7 +126,8 @@ def tell_exclusions(reporter: Reporter, excluded: Collection[str], films: Iterab
 def tell_needless(reporter: Reporter, options: Options, names: Iterable[str], why: str) -> None:
     """Say which of these options were given, and change nothing here."""
     if given := changed(options) & set(names):
-        reporter.note(f"{flags(options, given)} changes nothing here: {why}.")
+        verb = "changes" if len(given) == 1 else "change"
+        reporter.note(f"{flags(options, given)} {verb} nothing here: {why}.")
 
 
 def counted(number: int, one: str, many: str = "") -> str:

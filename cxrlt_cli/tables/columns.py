@@ -30,6 +30,7 @@ OTHER_FINDINGS = (
     "lung lesion", "enlarged cardiomediastinum", "pleural other", "airspace opacity", "nodule or mass", "nodule/mass",
     "tuberculosis", "copd", "ild", "covid", "covid-19", "calcification", "aortic enlargement", "pulmonary fibrosis",
     "pneumomediastinum", "pneumoperitoneum", "tortuous aorta", "lung tumor", "other lesion", "mediastinal shift",
+    "enlarged pa", "vertebral compression", "vertebral anterior compression",
 )  # fmt: skip
 # Words of names that no finding has, and words that a finding may have, but metadata more often.
 METADATA = frozenset(

@@ -29,7 +29,7 @@ HEADERS: Final[dict[frozenset[str], str]] = {
     frozenset(("ImageID", "ImageDir", "PatientID", "Labels")): "padchest",
     frozenset(("StudyID", "ImageID", "label", "label_group")): "padchest",  # PadChest-GR
     frozenset(("PatientID", "ReportID", "Labels", "labelCUIS")): "padchest",  # BIMCV-COVID19
-    frozenset(("image_id", "class_name", "x_min", "y_min")): "boxes",  # VinDr-CXR, at Kaggle too
+    frozenset(("image_id", "class_name", "x_min", "y_min")): "vindr",  # a row a box, at Kaggle too
     frozenset(("image_id", "Aortic enlargement", "No finding")): "vindr",
     frozenset(("image_id", "Bronchiolitis", "No finding")): "vindr",  # VinDr-PCXR
     frozenset(("image_name", "annotation")): "boxes",  # Object-CXR

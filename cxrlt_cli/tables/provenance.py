@@ -48,11 +48,6 @@ def read_policy(csv: Path) -> str | None:
     return line if digest == _digest(csv) else line + CHANGED
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def read_record(csv: Path) -> Mapping[str, Any] | None:
     """The whole record of a CSV; None where there is none, or it is damaged."""
     try:
@@ -60,3 +55,8 @@ def read_record(csv: Path) -> Mapping[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,207 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cxrlt_cli.config import DataImportOptions, TrainOptions
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.tables.label_table import read_labels
+from cxrlt_cli.tables.provenance import read_policy
+from cxrlt_cli.verbs.data_import import import_labels
+from cxrlt_cli.verbs.train import train
+from tests.conftest import run_options
+from tests.datasets.sets import SAMPLES, draw_film, drawn, imported, labels_only, rows_of
+from tests.helpers import Recorder, write_csv
+
+NINE = {
+    "nih": "nih",
+    "chexpert": "chexpert",
+    "mimic-cxr-jpg": "mimic",
+    "cxr-lt-2024": "cxr-lt",
+    "padchest": "padchest",
+    "vindr-cxr": "vindr",
+    "rsna-pneumonia": "rsna",
+    "siim-acr": "siim",
+    "brax": "chexpert",
+}
+ABOUT = {"ImageID", "PatientID", "StudyID", "ViewPosition", "Split", "PatientSex", "PatientAge"}
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_a_set_gives_the_expected_file_byte_for_byte(name: str, tmp_path: Path) -> None:
+    folder = drawn(name, tmp_path)
+    expected = (SAMPLES / name / "expected.csv").read_bytes()
+    for kind in (NINE[name], "auto"):
+        out = tmp_path / f"{kind}.csv"
+        imported(kind, folder, out=out)
+        assert out.read_bytes() == expected
+        assert all((folder / row["ImageID"]).is_file() for row in rows_of(out))
+        header = expected.decode().splitlines()[0].split(",")
+        table = read_labels(out)
+        assert list(table.space.findings) == [column for column in header if column not in ABOUT]
+        assert table.doubtful == ()
+
+
+@pytest.mark.parametrize("name", ["nih", "chexpert", "mimic-cxr-jpg", "cxr-lt-2023", "cxr-lt-2024", "cxr-lt-2026",
+                                  "padchest", "vindr-cxr"])  # fmt: skip
+def test_a_set_goes_from_its_own_files_to_a_training_in_one_import(name: str, tmp_path: Path) -> None:
+    folder, out = drawn(name, tmp_path), tmp_path / "labels.csv"
+    _, recorder = imported("auto", folder, out=out)
+    assert recorder.results[-1].startswith(f"Go on: cxrlt train --csv {out} --image-dir {folder}")
+    parts = {row.get("Split") for row in rows_of(out)}
+    given = run_options(out, tmp_path / "run", image_dir=folder, dry_run=True).model_dump(exclude_unset=True)
+    given |= {"split": "train"} if "val" in parts else {"val_fraction": 0.5 if name == "vindr-cxr" else 0.6}
+    if "val" in parts:
+        del given["val_fraction"]
+    options = TrainOptions.model_validate(given)
+    planned = Recorder()
+    train(options, planned)
+    assert planned.plans[-1]["labels"] == read_policy(out)
+    assert "Nothing was written" in planned.results[-1]
+
+
+def test_the_same_input_gives_the_same_bytes_in_processes_of_their_own(tmp_path: Path) -> None:
+    folder = drawn("padchest", tmp_path)
+    files = []
+    for number in range(2):
+        out = tmp_path / f"{number}" / "labels.csv"
+        command = ["data", "import", "padchest", str(folder), "--out", str(out), "--json", str(out.parent / "a.json")]
+        subprocess.run([sys.executable, "-m", "cxrlt_cli", *command], check=True, capture_output=True)
+        files.append([path.read_bytes() for path in sorted(out.parent.iterdir())])
+    assert len(files[0]) == 3
+    assert files[0] == files[1]
+
+
+def test_rows_are_accounted_for_and_rules_counted(tmp_path: Path) -> None:
+    told = tmp_path / "told.json"
+    _, recorder = imported("padchest", drawn("padchest", tmp_path), out=tmp_path / "labels.csv", json=told)
+    report = json.loads(told.read_text())
+    assert report["rows_read"] == report["films"] + sum(report["left_out"].values()) == 15
+    assert "fracture 0 -> 1" in report["notes"][0]
+    assert recorder.plans[0]["policy"] == "padchest; tree: yes"
+    _, recorder = labels_only("chexpert", SAMPLES / "chexpert", out=tmp_path / "b.csv")
+    assert recorder.plans[0]["changed"] == "blank to 0: 135, -1 emptied: 11"
+    assert recorder.plans[0]["policy"] == "chexpert; uncertain: empty; unmentioned: 0"
+    assert recorder.texts[0][1] == ("No Finding", "4", "12", "0")
+
+
+def test_what_cannot_apply_is_said(tmp_path: Path) -> None:
+    _, recorder = labels_only("nih", SAMPLES / "nih", out=tmp_path / "a.csv", uncertain="1", readers="any")
+    said = [note for note in recorder.notes if "nothing here" in note]
+    assert said == ["--uncertain and --readers change nothing here: the labels of nih have nothing of that kind."]
+
+
+def test_films_are_found_in_other_folders_and_formats(tmp_path: Path) -> None:
+    for number, film in enumerate(["00090001_000", "00090001_001"]):
+        draw_film(tmp_path / "all" / f"{film}.jpg", number)
+    source = SAMPLES / "nih" / "Data_Entry_2017_v2020.csv"
+    with pytest.raises(DataError, match=r"12 of 14 films are not below .*all: 00090001_002\.png"):
+        imported("nih", source, out=tmp_path / "labels.csv", image_dir=tmp_path / "all")
+    assert not (tmp_path / "labels.csv").exists()
+    rows, recorder = imported(
+        "nih", source, out=tmp_path / "labels.csv", image_dir=tmp_path / "all", missing="leave-out"
+    )
+    assert [row["ImageID"] for row in rows] == ["00090001_000.jpg", "00090001_001.jpg"]
+    assert recorder.plans[0]["left out"] == "no film: 12"
+    draw_film(tmp_path / "all" / "again" / "00090001_000.jpg")
+    draw_film(tmp_path / "all" / "00090001_000.png")
+    rows, _ = imported("nih", source, out=tmp_path / "labels.csv", image_dir=tmp_path / "all", missing="leave-out")
+    assert rows[0]["ImageID"] == "00090001_000.png", "as the set calls it, before any other"
+    (tmp_path / "all" / "00090001_000.png").unlink()
+    (tmp_path / "all" / "00090001_000.jpg").rename(tmp_path / "all" / "again" / "00090001_000.png")
+    draw_film(tmp_path / "all" / "once more" / "00090001_000.png")
+    with pytest.raises(DataError, match=r"may be .* or "):
+        imported("nih", source, out=tmp_path / "labels.csv", image_dir=tmp_path / "all", missing="leave-out")
+
+
+def test_no_film_at_all_says_what_is_there(tmp_path: Path) -> None:
+    draw_film(tmp_path / "films" / "other.png")
+    with pytest.raises(DataError, match=r"None of the 14 films is there.*holds 1 \.png, such as other\.png"):
+        imported("nih", SAMPLES / "nih", out=tmp_path / "a.csv", image_dir=tmp_path / "films")
+
+
+def test_a_file_for_each_part(tmp_path: Path) -> None:
+    recorder = Recorder()
+    options = {"kind": "chexpert", "sources": [SAMPLES / "chexpert"], "missing": "keep"}
+    import_labels(DataImportOptions.model_validate({**options, "out": tmp_path / "c-{split}.csv"}), recorder)
+    assert [len(rows_of(tmp_path / f"c-{part}.csv")) for part in ("train", "val")] == [12, 4]
+    assert read_policy(tmp_path / "c-val.csv") == "chexpert; uncertain: empty; unmentioned: 0"
+    with pytest.raises(OptionError, match=r"not every film is in an official part"):
+        labels_only("chexpert", SAMPLES / "brax", out=tmp_path / "b-{split}.csv")
+
+
+def test_views_findings_and_names(tmp_path: Path) -> None:
+    source = SAMPLES / "chexpert"
+    rows, recorder = labels_only(
+        "chexpert", source, out=tmp_path / "a.csv", views="frontal", names="common", findings="Normal,Edema"
+    )
+    assert {row["ViewPosition"] for row in rows} == {"AP", "PA"}
+    assert list(rows[0])[-2:] == ["Normal", "Edema"]
+    assert recorder.plans[0]["left out"] == "another view than frontal: 5"
+    with pytest.raises(OptionError, match=r"--views: 'fronta' is none of .*Meant: frontal\?"):
+        labels_only("chexpert", source, out=tmp_path / "b.csv", views="fronta")
+    with pytest.raises(OptionError, match=r"does not say which view"):
+        labels_only("rsna", SAMPLES / "rsna-pneumonia", out=tmp_path / "b.csv", views="PA")
+    with pytest.raises(OptionError, match=r"--findings: no 'Oedema' among"):
+        labels_only("chexpert", source, out=tmp_path / "b.csv", findings="Oedema")
+    assert not (tmp_path / "b.csv").exists()
+
+
+def test_a_patient_in_two_official_parts_is_an_error(tmp_path: Path) -> None:
+    for name, part in (("train_val_list", range(2)), ("test_list", range(2, 3))):
+        films = [f"00090001_00{number}.png\n" for number in part]
+        (tmp_path / f"{name}.txt").write_text("".join(films))
+    header = ["Image Index", "Finding Labels", "Patient ID"]
+    rows = [[f"00090001_00{number}.png", "Mass", "90001"] for number in range(3)]
+    write_csv(tmp_path / "Data_Entry_2017.csv", header, rows)
+    with pytest.raises(DataError, match=r"1 patient of the set's official parts are in more than one: 90001"):
+        labels_only("nih", tmp_path, out=tmp_path / "out.csv")
+
+
+def test_dry_run_writes_nothing(tmp_path: Path) -> None:
+    recorder = Recorder()
+    options = {"kind": "nih", "sources": [SAMPLES / "nih"], "missing": "keep", "dry_run": True}
+    import_labels(DataImportOptions.model_validate({**options, "out": tmp_path / "out.csv"}), recorder)
+    assert recorder.results == [f"Would write {tmp_path / 'out.csv'}: 14 films, 15 findings."]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_sets_in_one_file(tmp_path: Path) -> None:
+    for name in ("nih", "chexpert"):
+        drawn(name, tmp_path / "films")
+    films, out = tmp_path / "films", tmp_path / "both.csv"
+    imported("nih", films / "nih", out=out, image_dir=films)
+    recorder = Recorder()
+    options = {"kind": "chexpert", "sources": [films / "chexpert"], "image_dir": films, "append": out}
+    import_labels(DataImportOptions.model_validate(options), recorder)
+    rows = rows_of(out)
+    assert len(rows) == 14 + 16
+    assert all((films / row["ImageID"]).is_file() for row in rows)
+    first, last = rows[0], rows[-1]
+    assert (first["PatientID"], last["PatientID"]) == ("90001", "chexpert:patient94543")
+    assert (first["Support Devices"], first["Hernia"], last["Hernia"], last["Support Devices"]) == ("", "0", "", "1")
+    assert first["StudyID"] == ""
+    assert read_policy(out) == "nih | chexpert; uncertain: empty; unmentioned: 0"
+    before = out.read_bytes()
+    with pytest.raises(DataError, match=r"holds chexpert/CheXpert.* already, and 16 films of this set in all"):
+        import_labels(DataImportOptions.model_validate(options), recorder)
+    with pytest.raises(DataError, match=r"--image-dir on the folder that holds both sets|are below"):
+        import_labels(DataImportOptions.model_validate({**options, "image_dir": films / "chexpert"}), recorder)
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"uncertain": "0.6"}, "'0.6' is none of empty, 0, 1, leave-out"),
+        ({"uncertain": "Edema=1,0"}, "each is written NAME=VALUE"),
+        ({"id_column": "x"}, "--id-column: for KIND table alone"),
+        ({"append": "a.csv", "out": "b.csv"}, "pass one of them"),
+        ({"kind": "table", "separator": ";"}, "pass that too"),
+    ],
+)
+def test_options_that_do_not_go_together(options: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        DataImportOptions.model_validate({"kind": "nih", "sources": ["x"], **options})
