@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import UID
 
 from cxrlt_cli.config import DataImportOptions
 from cxrlt_cli.verbs.data_import import import_labels
@@ -39,8 +40,8 @@ def draw_film(path: Path, seed: int = 0) -> None:
 def _draw_dicom(path: Path, film: np.ndarray[Any, Any]) -> None:
     uid = path.stem if set(path.stem) <= set("0123456789.") else "2.25.1"
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = RADIOGRAPH, uid
-    meta.TransferSyntaxUID = EXPLICIT_LITTLE
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = UID(RADIOGRAPH), UID(uid)
+    meta.TransferSyntaxUID = UID(EXPLICIT_LITTLE)
     data = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     data.SOPClassUID, data.SOPInstanceUID, data.Modality = RADIOGRAPH, uid, "DX"
     data.Rows, data.Columns = film.shape

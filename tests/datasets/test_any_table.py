@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from cxrlt_cli.errors import DataError, OptionError
+from tests.datasets.sets import labels_only
+from tests.helpers import write_csv
+
+
+def test_columns_of_labels_with_uncertain_and_blank(tmp_path: Path) -> None:
+    source = write_csv(
+        tmp_path / "a.csv",
+        ("file", "pid", "age", "Split", "Mass", "Edema"),
+        [("a.png", "007", 41, "training", 1, -1), ("b.png", "7", 42, "dev", 0, "")],
+    )
+    rows, _ = labels_only("table", source, out=tmp_path / "b.csv", id_column="file", patient_column="pid")
+    assert rows == [
+        {"ImageID": "a.png", "PatientID": "007", "Split": "train", "Mass": "1", "Edema": ""},
+        {"ImageID": "b.png", "PatientID": "7", "Split": "val", "Mass": "0", "Edema": ""},
+    ]
+    rows, _ = labels_only("table", source, out=tmp_path / "b.csv", id_column="file", uncertain="1", unmentioned="0")
+    assert [row["Edema"] for row in rows] == ["1", "0"]
+    assert [row["PatientID"] for row in rows] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (("Mass; Edema", "Edema", ""), None),
+        (("Mass/Edema", "Edema", ""), "/"),
+        (("['Mass', ' Edema']", "['Edema']", "[]"), None),
+        (('["Mass", "Edema"]', '["Edema"]', "[]"), None),
+    ],
+)
+def test_lists_in_a_cell(cells: tuple[str, ...], separator: str | None, tmp_path: Path) -> None:
+    rows = [(f"{number}.png", cell) for number, cell in enumerate(cells)]
+    source = write_csv(tmp_path / "a.csv", ("ImageID", "labels"), rows)
+    options = {} if separator is None else {"separator": separator}
+    written, _ = labels_only("table", source, out=tmp_path / "b.csv", list_column="labels", **options)
+    assert [(row["Edema"], row["Mass"]) for row in written] == [("1", "1"), ("1", "0"), ("0", "0")]
+
+
+def test_errors_name_the_way_out(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "a.csv", ("image", "labels", "n"), [("a", "Mass|Edema", 40), ("b", "Mass", 41)])
+    with pytest.raises(DataError, match=r"no column 'ImageID'.*Meant: image\?(.|\n)*Pass --id-column image"):
+        labels_only("table", source, out=tmp_path / "b.csv")
+    with pytest.raises(DataError, match=r"column 'labels' holds lists\.(.|\n)*--list-column 'labels'"):
+        labels_only("table", source, out=tmp_path / "b.csv", id_column="image")
+    with pytest.raises(OptionError, match=r"no column 'label'(.|\n)*--list-column 'labels'"):
+        labels_only("table", source, out=tmp_path / "b.csv", id_column="image", list_column="label")
+    lost = write_csv(tmp_path / "c.csv", ("ImageID", "PatientID", "Mass"), [("a", "1.5e+38", 1), ("b", "2", 0)])
+    with pytest.raises(DataError, match=r"holds 1\.5e\+38 as a patient"):
+        labels_only("table", lost, out=tmp_path / "b.csv")
+    formula = write_csv(tmp_path / "d.csv", ("ImageID", "l"), [("a", "=cmd|x"), ("b", "x")])
+    with pytest.raises(DataError, match="a spreadsheet would run as a formula"):
+        labels_only("table", formula, out=tmp_path / "b.csv", list_column="l", separator="|")
+    with pytest.raises(DataError, match="holds several tables"):
+        labels_only("table", tmp_path, out=tmp_path / "z" / "b.csv")
