@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class Records:
     notes: tuple[str, ...] = ()  # on what was chosen, for the user
     is_official: bool = True  # whether the parts are the set's own
     knows_patients: bool = True  # else ``patients`` are names of films
+    films_below: Path | None = None  # where the reader wrote them out, instead of the image folder
 
     def __len__(self) -> int:
         return len(self.films)
@@ -216,6 +218,7 @@ def joined(parts: Sequence[Records]) -> Records:
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         is_official=all(part.is_official for part in parts),
         knows_patients=all(part.knows_patients for part in parts),
+        films_below=parts[0].films_below,
     )
 
 
