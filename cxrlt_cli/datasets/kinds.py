@@ -6,11 +6,16 @@ from pathlib import Path
 from cxrlt_cli.config import DataImportOptions
 from cxrlt_cli.datasets import (
     any_table,
+    boxes,
+    candid,
     chexpert,
+    class_folders,
     cxr_lt,
     kaggle,
+    medmnist,
     mimic,
     nih,
+    openi,
     padchest,
     vindr,
 )
@@ -29,6 +34,11 @@ READERS: dict[str, Callable[[SetFiles, DataImportOptions], Records]] = {
     "vindr": vindr.read,
     "rsna": kaggle.read_rsna,
     "siim": kaggle.read_siim,
+    "candid": candid.read,
+    "boxes": boxes.read,
+    "folders": class_folders.read,
+    "medmnist": medmnist.read,
+    "openi": openi.read,
     "table": any_table.read,
 }
 LABELLERS = ("chexpert", "mimic")  # read reports: what they found no word of is blank, and by convention negative

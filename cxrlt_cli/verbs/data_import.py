@@ -43,8 +43,9 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     with reporter.progress("Reading labels", 1, "files") as advance:
         records = READERS[kind](files, options)
         advance(1)
-    if options.missing != "keep":
-        records = placed(records, files.image_dir, options.missing, reporter.progress)
+    folder = records.films_below or files.image_dir
+    if options.missing != "keep" and records.films_below is None:
+        records = placed(records, folder, options.missing, reporter.progress)
     records = _of_views(records, options)
     records, changed = settled(records, options.uncertain, unmentioned_of(kind, options))
     notes = list(records.notes)
@@ -55,9 +56,9 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     if not len(records):
         raise DataError(f"No film is left: {_left_out(records)}.")
     _check_parts(records, reporter)
-    report = _report(kind, options, files, records, changed, notes)
+    report = _report(kind, options, folder, records, changed, notes)
     _tell(report, reporter)
-    _write(records, kind, files, options, report, reporter)
+    _write(records, kind, folder, options, report, reporter)
 
 
 def _of_views(records: Records, options: DataImportOptions) -> Records:
@@ -95,7 +96,7 @@ def _check_parts(records: Records, reporter: Reporter) -> None:
 def _report(
     kind: str,
     options: DataImportOptions,
-    files: SetFiles,
+    folder: Path,
     records: Records,
     changed: Mapping[str, int],
     notes: list[str],
@@ -115,7 +116,7 @@ def _report(
     return {
         "kind": kind,
         "policy": "; ".join([kind, *(f"{name}: {rule}" for name, rule in rules_of(kind, options).items())]),
-        "image_dir": os.path.relpath(files.image_dir, (options.append or options.out).parent),
+        "image_dir": os.path.relpath(folder, (options.append or options.out).parent),
         "rows_read": records.rows_read,
         "films": len(records),
         "left_out": dict(records.left_out),
@@ -166,7 +167,7 @@ def _left_out(records: Records) -> str:
 def _write(
     records: Records,
     kind: str,
-    files: SetFiles,
+    folder: Path,
     options: DataImportOptions,
     report: dict[str, Any],
     reporter: Reporter,
@@ -202,8 +203,8 @@ def _write(
         reporter.result(f"Wrote {path}: {counted(len(labels), 'film')}, {counted(len(labels.findings), 'finding')}.")
     if not options.dry_run:
         split = " --split train" if "train" in report["parts"] and SPLIT not in str(target) else ""
-        csv, folder = shlex.quote(str(next(iter(written)))), shlex.quote(str(files.image_dir))
-        reporter.result(f"Go on: cxrlt train --csv {csv} --image-dir {folder}{split}")
+        csv, films = shlex.quote(str(next(iter(written)))), shlex.quote(str(folder))
+        reporter.result(f"Go on: cxrlt train --csv {csv} --image-dir {films}{split}")
 
 
 def _require_same_folder(base: Path, report: Mapping[str, Any]) -> None:

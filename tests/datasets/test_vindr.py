@@ -30,10 +30,10 @@ def test_several_readers_become_one(readers: str, told: dict[str, str], tmp_path
 
 
 def test_kaggles_boxes_are_votes_too(tmp_path: Path) -> None:
-    labels, _ = labels_only(
-        "vindr", write_csv(tmp_path / "image_labels_train.csv", HEADER, VOTES), out=tmp_path / "a.csv"
-    )
-    boxes = [(film, name, reader) for film, reader, *seen in VOTES for name, one in zip(HEADER[2:], seen) if one]
+    source = write_csv(tmp_path / "image_labels_train.csv", HEADER, VOTES)
+    labels, _ = labels_only("vindr", source, out=tmp_path / "a.csv")
+    names = HEADER[2:]
+    boxes = [(film, names[n], reader) for film, reader, *seen in VOTES for n, one in enumerate(seen) if one]
     source = write_csv(tmp_path / "train.csv", ("image_id", "class_name", "rad_id"), [*boxes, *boxes[:2]])
     again, _ = labels_only("vindr", source, out=tmp_path / "b.csv")
     assert [dict(sorted(row.items())) for row in again] == [dict(sorted(row.items())) for row in labels]
