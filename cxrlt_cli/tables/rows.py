@@ -49,7 +49,10 @@ def layout(path: Path) -> Layout:
     with open_text(path) as file:
         lines = _Lines(file, path)
         separator = _separator(lines, path)
-        header = [name.strip() for name in next(csv.reader(lines, strict=True, delimiter=separator), [])]
+        try:
+            header = [name.strip() for name in next(csv.reader(lines, strict=True, delimiter=separator), [])]
+        except csv.Error as error:
+            raise _damaged(path, lines, separator, error) from error
     if not any(header):
         raise DataError(f"{path} has no header.", "It needs a header and one row a film.")
     require_single(header, path)
@@ -88,10 +91,12 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
                     row = _fitted(row, len(header), named, f"{path}, line {lines.number}", separator)
                 yield number, row
         except csv.Error as error:
-            raise DataError(
-                f"{path}, line {lines.number}: {error}.",
-                f"Is it a CSV with {SEPARATORS[separator]} and closed quotes?",
-            ) from error
+            raise _damaged(path, lines, separator, error) from error
+
+
+def _damaged(path: Path, lines: "_Lines", separator: str, error: csv.Error) -> DataError:
+    hint = f"Is it a CSV with {SEPARATORS[separator]} and closed quotes?"
+    return DataError(f"{path}, line {lines.number}: {error}.", hint)
 
 
 def _fitted(row: list[str], width: int, named: int, where: str, separator: str) -> list[str]:

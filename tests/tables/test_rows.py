@@ -120,3 +120,17 @@ def test_a_table_is_told_by_its_name_and_a_checkpoint_is_none(tmp_path: Path, na
     (tmp_path / "model.safetensors").write_bytes(b"x" * 10)
     assert not rows.is_table(tmp_path / "model.safetensors")
     assert not rows.is_table(tmp_path)
+
+
+def test_the_layout_of_a_file_and_where_its_rows_begin(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('sep=;\n"id";"two\nlines"; \n1;2;3\n')
+    assert rows.layout(path) == (";", ["id", "two\nlines", ""], 3)
+    for text, said in (
+        ('"a"b,c\n', "closed quotes"),
+        (" , \n", "has no header"),
+        ("a,a\n", "more than one column 'a'"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DataError, match=said):
+            rows.layout(path)
