@@ -82,7 +82,7 @@ def _listed(table: RawTable, name: str, separator: str | None) -> tuple[tuple[st
         hint = f"Pass --list-column {near!r}." if near else ""
         raise OptionError(f"--list-column: {table.path} has no column {shown(name)}.", hint)
     codes, cells = distinct(table[name])
-    lists = [_names(cell, separator) for cell in cells]
+    lists = [names_in(cell, separator) for cell in cells]
     findings = tuple(sorted({one for names in lists for one in names}, key=lambda one: (one.lower(), one)))
     if not findings or len(findings) > MAX_FINDINGS:
         raise DataError(f"{table.path}: column '{name}' lists {len(findings):,} names.", "Check --separator.")
@@ -92,7 +92,7 @@ def _listed(table: RawTable, name: str, separator: str | None) -> tuple[tuple[st
     return findings, states_of_lists(lists, codes, findings)
 
 
-def _names(cell: str, separator: str | None) -> list[str]:
+def names_in(cell: str, separator: str | None) -> list[str]:
     """The names in a cell: between separators, or of a list as Python and JSON write it."""
     if separator is None and re.fullmatch(r"\[.*\]", cell, re.DOTALL):
         try:
