@@ -19,10 +19,13 @@ from cxrlt_cli.tables.values import label_of, meaning_of, number_of
 Kind = Literal["finding", "metadata", "lists", "empty", "nameless", "other"]
 
 UNCERTAIN = (
-    "CheXpert and MIMIC-CXR write -1 for uncertain: make it 1, 0 or empty. "
+    "CheXpert and MIMIC-CXR write -1 for uncertain: make it 1, 0 or empty, as cxrlt data import does (--uncertain). "
     "Or name the other findings, without this one: --findings."
 )
-LISTS = "Findings are columns of 0 and 1: make a column of each name in the lists."
+LISTS = (
+    "Findings are columns of 0 and 1: make a column of each name in the lists, as cxrlt data import table does "
+    "(--list-column)."
+)
 
 # Names of findings in public sets, beside the challenge's; compared without regard to case and underscores.
 OTHER_FINDINGS = (

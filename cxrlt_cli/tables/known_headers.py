@@ -1,7 +1,12 @@
 """Label files of public data sets, told by columns that stand in their headers: for hints, and for ``data import``."""
 
-from collections.abc import Collection
+import shlex
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
+
+from cxrlt_cli.errors import DataError
 
 CHEXPERT = frozenset(
     ("No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
@@ -45,3 +50,17 @@ def kind_of(header: Collection[str]) -> str | None:
     """The kind of ``data import`` that reads a table with this header; None where none of them is known by it."""
     columns = {name.strip() for name in header}
     return next((kind for signature, kind in HEADERS.items() if signature <= columns), None)
+
+
+@contextmanager
+def naming_import(path: Path, header: Collection[str]) -> Iterator[None]:
+    """Whoever gives a public set's own label file to a command is told, with what is wrong, what reads such files."""
+    try:
+        yield
+    except DataError as error:
+        kind = kind_of(header)
+        if kind is None or (kind == "cxr-lt" and "ImageID" in header):  # that of 2026 needs no import
+            raise
+        command = f"cxrlt data import {kind} {shlex.quote(str(path.parent))} --out labels.csv"
+        hint = f"{path.name} is a label file of a public data set: {command} writes a CSV as cxrlt reads it."
+        raise DataError(error.message, "\n".join(filter(None, (error.hint, hint)))) from error

@@ -21,6 +21,7 @@ from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
+from cxrlt_cli.tables.known_headers import naming_import
 from cxrlt_cli.tables.parts import rows_of, stream
 from cxrlt_cli.tables.patients import LOST, read_patients
 from cxrlt_cli.tables.provenance import read_policy
@@ -134,37 +135,41 @@ def read_labels(
     that ``names.fault_of_id`` refuses, a finding that ``names.fault_of_name`` does, a patient that is empty or lost
     its digits, a value that is no label.
     """
-    frame = rows_of(read_csv(path), path, parts)
-    out = _column(frame, path, id_column)
-    mask = np.array([film in excluded for film in out], bool)
-    frame, out = frame[~mask], out[mask]
-    if mask.all() and len(out):
-        raise DataError(f"--exclude leaves no film of {path}.")
-    ids = _ids(frame, path, id_column)
-    patients = read_patients(frame, str(path), id_column, patient_column, needs_patients=needs_patients)
-    columns = judged_columns(frame, (id_column, patient_column), findings)
-    _require_columns(findings or (), frame, path)
-    read = {column.name: column for column in columns if column.kind == "finding"}
-    ignored = tuple(column for column in columns if column.kind != "finding")
-    if not read:
-        hint = "Findings are such columns, one each. Name yours with --findings."
-        lists = any(column.kind == "lists" for column in ignored)
-        raise DataError(
-            f"{path} has no column of 0 and 1 (it has {listed(ignored, 40) or 'no other column'}).",
-            LISTS if lists else hint,
-        )
-    names = list(findings or read)
-    check_findings(names, path)
-    require_labels(frame, list(read.values()), str(path))
-    targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
-    doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
-    policy = read_policy(path)
-    return LabelTable(ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy)
+    whole = read_csv(path)
+    with naming_import(path, list(whole.columns)):
+        frame = rows_of(whole, path, parts)
+        out = _column(frame, path, id_column)
+        mask = np.array([film in excluded for film in out], bool)
+        frame, out = frame[~mask], out[mask]
+        if mask.all() and len(out):
+            raise DataError(f"--exclude leaves no film of {path}.")
+        ids = _ids(frame, path, id_column)
+        patients = read_patients(frame, str(path), id_column, patient_column, needs_patients=needs_patients)
+        columns = judged_columns(frame, (id_column, patient_column), findings)
+        _require_columns(findings or (), frame, path)
+        read = {column.name: column for column in columns if column.kind == "finding"}
+        ignored = tuple(column for column in columns if column.kind != "finding")
+        if not read:
+            hint = "Findings are such columns, one each. Name yours with --findings."
+            lists = any(column.kind == "lists" for column in ignored)
+            raise DataError(
+                f"{path} has no column of 0 and 1 (it has {listed(ignored, 40) or 'no other column'}).",
+                LISTS if lists else hint,
+            )
+        names = list(findings or read)
+        check_findings(names, path)
+        require_labels(frame, list(read.values()), str(path))
+        targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
+        doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
+        policy = read_policy(path)
+        return LabelTable(ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy)
 
 
 def read_ids(path: Path, id_column: str = "ImageID", parts: Sequence[str] | None = None) -> Texts:
     """The ids of a CSV, ``[N]``, in its order, of these ``parts`` alone; checked like those of ``read_labels``."""
-    return _ids(rows_of(read_csv(path), path, parts), path, id_column)
+    whole = read_csv(path)
+    with naming_import(path, list(whole.columns)):
+        return _ids(rows_of(whole, path, parts), path, id_column)
 
 
 def read_exclusions(paths: Iterable[Path], id_column: str = "ImageID") -> set[str]:
@@ -219,7 +224,8 @@ def stream_ids(
     rows = read_rows(path)
     _, header = next(rows)
     if id_column not in header:
-        raise missing_column(path, id_column, header)
+        with naming_import(path, header):
+            raise missing_column(path, id_column, header)
     column = header.index(id_column)
     rows = stream(rows, header, path, parts)
     hashes: list[NDArray[np.uint64]] = []

@@ -22,6 +22,7 @@ from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import Column, judged_columns
+from cxrlt_cli.tables.known_headers import naming_import
 from cxrlt_cli.tables.label_table import read_csv, read_exclusions
 from cxrlt_cli.tables.outputs import require_table, write_table
 from cxrlt_cli.tables.values import patient_of
@@ -59,6 +60,12 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
 def _check(options: DataCheckOptions, reporter: Reporter) -> None:
     assert options.csv is not None, "it was asked for"
     whole = read_csv(options.csv)
+    with naming_import(options.csv, list(whole.columns)):
+        _check_rows(whole, options, reporter)
+
+
+def _check_rows(whole: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> None:
+    assert options.csv is not None, "it was read"
     frame = parts.rows_of(whole, options.csv, options.split)
     if options.id_column not in frame.columns:
         raise missing_column(options.csv, options.id_column, list(frame.columns))
