@@ -70,7 +70,8 @@ class DataImportOptions(Options):
     findings: Names | None = option(None, "Findings to keep, by the names that are written.", panel="Labels")
     names: str | None = option(
         None,
-        "Names to write: cxr-lt-2026, common, or a YAML file of 'new: [old, ...]' (default: the set's own).",
+        "Names to write: cxr-lt-2026, common, or a YAML file of new names, each with a list of old ones (default: the "
+        "set's own).",
         panel="Labels",
     )
     tree: bool = option(True, "PadChest: a subtype is a positive of what it is a kind of.", panel="Labels")
