@@ -76,8 +76,10 @@ class DataImportOptions(Options):
     )
     tree: bool = option(True, "PadChest: a subtype is a positive of what it is a kind of.", panel="Labels")
     id_column: str | None = option(None, "table: column that names the film.", panel="Table")
-    patient_column: str | None = option(None, "table: column that says whose film it is.", panel="Table")
-    list_column: str | None = option(None, "table: column that lists the findings of a film.", panel="Table")
+    patient_column: str | None = option(None, "table, huggingface: column that says whose film it is.", panel="Table")
+    list_column: str | None = option(
+        None, "table, huggingface: column that lists the findings of a film.", panel="Table"
+    )
     separator: str | None = option(None, "table: what stands between the names in --list-column.", panel="Table")
     out: Path = option(Path("labels.csv"), "CSV to write; '{split}' in its name makes one of each official part.")
     append: Path | None = option(
@@ -88,7 +90,9 @@ class DataImportOptions(Options):
 
     @model_validator(mode="after")
     def _check_import(self) -> Self:
-        table = {"id_column", "patient_column", "list_column", "separator"} & self.model_fields_set
+        columns = {"patient_column", "list_column"}
+        table = {"id_column", "separator", *columns} & self.model_fields_set
+        table -= columns if self.kind == "huggingface" else set()
         if table and self.kind not in ("table", "auto"):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(table))
             raise ValueError(f"{flags}: for KIND table alone; the columns of {self.kind} are known")

@@ -5,6 +5,7 @@ https://huggingface.co/docs/datasets/image_dataset
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -92,17 +93,15 @@ def _from_shards(packed: Sequence[Shard], files: SetFiles, options: DataImportOp
     source = files.folders[0] if files.folders else packed[0][0].parent
     top = f"{absolute(source).name}-films"
     stems = _stems(packed)
-    names, number = write_films(folder, lambda: _films(packed, stems, top), options.dry_run)
     labelled = []
-    first = 0
     for path, _ in packed:
         table, classes = _table(path, described)
-        films = texts(names[first : first + len(table)])
-        labelled.append(Labelled(table, films, texts([_part(path)] * len(table)) if _part(path) else None, classes))
-        first += len(table)
-    records = told_by(labelled, "", options.patient_column, options.list_column)
+        parts = texts([_part(path)] * len(stems[path])) if _part(path) else None
+        labelled.append(Labelled(table, texts(stems[path]), parts, classes))
+    records = told_by(labelled, "", options.patient_column, options.list_column)  # before a film is written
+    names, number = write_films(folder, lambda: _films(packed, stems, top), options.dry_run)
     notes = (*records.notes, told(folder / top, names, number))
-    return Records(**{**vars(records), "notes": notes, "films_below": folder})
+    return replace(records, films=texts(names), notes=notes, films_below=folder)
 
 
 def _part(path: Path) -> str:

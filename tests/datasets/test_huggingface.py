@@ -130,6 +130,13 @@ def test_a_film_of_another_format_stops_all(tmp_path: Path) -> None:
     assert not (tmp_path / "cxr-films").exists()
 
 
+def test_labels_are_read_before_a_film_is_written(tmp_path: Path) -> None:
+    path = saved(tmp_path / "cxr/train.parquet", [{"bytes": png(0), "path": None}], label=[3])
+    with pytest.raises(DataError, match="nothing says of which classes"):
+        read_by(read, "huggingface", path, out=tmp_path / "labels.csv")
+    assert not (tmp_path / "cxr-films").exists()
+
+
 def test_a_dry_run_writes_no_film(tmp_path: Path) -> None:
     folder = with_shards(tmp_path / "cxr")
     assert len(read_by(read, "huggingface", folder, out=tmp_path / "labels.csv", dry_run=True)) == 6
