@@ -21,8 +21,8 @@ CONVERT = (
 )
 _TUBERCULOSIS = re.compile(r"(?:CHNCXR|MCUCXR)_\d+_([01])")
 _NODULE = re.compile(r"JPC([LN])N\d{3}")
-_SEX = re.compile(r"\b(female|male)\b|sex:\s*([fm])\b", re.IGNORECASE)
-_AGE = re.compile(r"\b(\d+)\s*(y|m|w|d)[a-z]*\b", re.IGNORECASE)
+_SEX = re.compile(r"\b(f)?(?:e?mal(?:e|\b))|sex:\s*([fm])\b", re.IGNORECASE)  # Femal, too
+_AGE = re.compile(r"(\d+)\s*(y|yrs?|years?|months?|weeks?|days?)\b", re.IGNORECASE)  # 5 mm is none
 _IN_A_YEAR = {"y": 1, "m": 12, "w": 52, "d": 365}
 
 Person = tuple[str, str]  # sex and age
@@ -82,23 +82,26 @@ def _readings(files: SetFiles) -> dict[str, Person]:
     for path in files.named("CHNCXR_*.txt", "MCUCXR_*.txt"):
         text = path.read_text(encoding="utf-8", errors="replace")
         sex, age = _SEX.search(text), _AGE.search(text)
-        years = "" if age is None else str(int(age[1]) // _IN_A_YEAR[age[2].lower()])
-        people[path.stem] = "" if sex is None else sex[1] or sex[2], years
+        years = "" if age is None else str(int(age[1]) // _IN_A_YEAR[age[2][0].lower()])
+        people[path.stem] = "" if sex is None else sex[1] or sex[2] or "M", years
     return people
 
 
 def _clinical(files: SetFiles) -> dict[str, Person]:
-    """Sex and age from JSRT's two tables, of tabs and CRs; ``?`` is not known."""
+    """Sex and age from JSRT's two tables, of tabs and CRs, in whichever order; ``?`` is not known."""
     people = {}
     for path in files.named("CLNDAT*.txt", "CNNDAT*.txt"):
-        sex, age = (4, 3) if path.name.upper().startswith("CL") else (1, 2)
+        first = 3 if path.name.upper().startswith("CL") else 1
         for row, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             cells = [cell.strip().removesuffix("?") for cell in line.split("\t")]
             if cells == [""]:
                 continue
-            if len(cells) <= max(sex, age) or cells[sex].lower() not in ("male", "female", ""):
+            pair = cells[first : first + 2]
+            sexes = [cell for cell in pair if cell.lower() in ("male", "female")]
+            ages = [cell for cell in pair if cell.isdecimal() or not cell]
+            if len(sexes) != 1 or len(ages) != 1:
                 raise DataError(f"{path}, row {row}: no sex and age where JSRT has them: {line[:80]!r}.")
-            people[Path(cells[0]).stem] = cells[sex], cells[age]
+            people[Path(cells[0]).stem] = sexes[0], ages[0]
     return people
 
 

@@ -38,6 +38,7 @@ HEADERS: Final[dict[frozenset[str], str]] = {
     frozenset(("image_id", "Aortic enlargement", "No finding")): "vindr",
     frozenset(("image_id", "Bronchiolitis", "No finding")): "vindr",  # VinDr-PCXR
     frozenset(("image_name", "annotation")): "boxes",  # Object-CXR
+    frozenset(("file_name", "syms")): "boxes",  # ChestX-Det
     frozenset(("patientId", "Target")): "rsna",
     frozenset(("patientId", "class")): "rsna",  # stage_2_detailed_class_info.csv
     frozenset(("ImageId", "EncodedPixels")): "siim",

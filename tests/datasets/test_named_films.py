@@ -25,6 +25,9 @@ def test_the_last_digit_says_tuberculosis(tmp_path: Path) -> None:
         ("male 45yrs\nnormal", ("M", "45")),
         ("Female, 30 yrs \nPTB in the left upper field", ("F", "30")),
         ("male 9 months\nbilateral PTB", ("M", "0")),
+        ("Femal,24yr\nSTB", ("F", "24")),
+        ("male45y\n5 mm nodule", ("M", "45")),
+        ("malignant, 5 mm", ("", "")),
         ("Patient's Sex: F\nPatient's Age: 033Y\nnormal", ("F", "33")),
         ("normal", ("", "")),
     ],
@@ -41,18 +44,18 @@ def test_sex_and_age_are_read_from_the_readings(tmp_path: Path, reading: str, pe
 
 
 def test_converted_films_of_jsrt_are_read_with_its_tables(tmp_path: Path) -> None:
-    draw(tmp_path, "png/JPCLN901.png", "png/JPCNN901.png")
+    draw(tmp_path, "png/JPCLN901.png", "png/JPCNN901.png", "png/JPCNN902.png")
     for stem in ("JPCLN901", "JPCLN902", "JPCNN901"):
         put(tmp_path, f"All247images/{stem}.IMG", b"\0\1")
     cells = "JPCLN901.IMG\t5\t15\t53\tfemale\t1634\t692\tmalignant\tleft upper lobe\tlung cancer\r"
     put(tmp_path, "Clinical/CLNDAT_EN.txt", cells + cells.replace("901", "902"))
-    put(tmp_path, "Clinical/CNNDAT_EN.TXT", "JPCNN901.IMG\tmale\t?\tnon-nodule\r")
+    put(tmp_path, "Clinical/CNNDAT_EN.TXT", "JPCNN901.IMG\tmale\t?\tnon-nodule\rJPCNN902.IMG\t44\tfemale\tnon-nodule\r")
     records = read_by(read, "folders", tmp_path)
     assert records.findings == ("Nodule",)
-    assert states(records) == {"png/JPCLN901.png": [1], "png/JPCNN901.png": [0]}
-    assert column(records, "sexes") == {"png/JPCLN901.png": "F", "png/JPCNN901.png": "M"}
-    assert column(records, "ages") == {"png/JPCLN901.png": "53", "png/JPCNN901.png": ""}
-    assert (records.rows_read, records.left_out) == (3, {".IMG that is not converted": 1})
+    assert states(records) == {"png/JPCLN901.png": [1], "png/JPCNN901.png": [0], "png/JPCNN902.png": [0]}
+    assert list(column(records, "sexes").values()) == ["F", "M", "F"]
+    assert list(column(records, "ages").values()) == ["53", "", "44"]
+    assert (records.rows_read, records.left_out) == (4, {".IMG that is not converted": 1})
 
 
 def test_jsrts_own_files_are_no_films(tmp_path: Path) -> None:
@@ -63,7 +66,7 @@ def test_jsrts_own_files_are_no_films(tmp_path: Path) -> None:
 
 def test_a_table_of_jsrt_without_sexes_is_an_error_with_its_row(tmp_path: Path) -> None:
     draw(tmp_path, "JPCNN901.png", "JPCNN902.png")
-    path = put(tmp_path, "CNNDAT_EN.TXT", "JPCNN901.IMG\tmale\t40\tnon-nodule\rJPCNN902.IMG\t40\tmale\tnon-nodule\r")
+    path = put(tmp_path, "CNNDAT_EN.TXT", "JPCNN901.IMG\tmale\t40\tnon-nodule\rJPCNN902.IMG\t40\tman\tnon-nodule\r")
     with pytest.raises(DataError, match=f"{path}, row 2"):
         read_by(read, "folders", tmp_path)
 

@@ -32,6 +32,7 @@ from cxrlt_cli.tables.known_headers import CHEXPERT, HEADERS, kind_of
         ("image_id|class_name|class_id|rad_id|x_min|y_min|x_max|y_max", "vindr"),
         ("image_id|rad_id|class_name|x_min|y_min|x_max|y_max", "vindr"),
         ("image_name|annotation", "boxes"),
+        ("file_name|syms|boxes", "boxes"),
         ("patientId|x|y|width|height|Target", "rsna"),
         ("patientId|class", "rsna"),
         ("ImageId| EncodedPixels", "siim"),
