@@ -44,7 +44,7 @@ def class_aware(
 
     ``epoch_length``: L (default: ``max_c n_c C / reduce``). ``repeat_cap``: no film is drawn more often in an epoch;
     films that have a finding and are below the cap take the place of what goes beyond. ``negative_share``: share of the
-    draws for films without any finding (default: their share of the films). As published they are never drawn, and
+    draws for films without any finding (default: their share of the films; those without a label are neither). As published they are never drawn, and
     what tells a finding from nothing at all is not learned; 0 has it so. Memory is linear in N, the positives and L.
 
     Finding c's films follow one another in reshuffled rounds, and so do the findings; both are functions of their
@@ -69,9 +69,10 @@ def class_aware(
     has_one = np.zeros(len(targets), bool)
     for films in having:
         has_one[films] = True
-    present, without = np.flatnonzero(has_one), np.flatnonzero(~has_one)
+    is_labelled = ~np.isnan(np.asarray(targets, np.float64)).all(axis=1)
+    present, without = np.flatnonzero(has_one), np.flatnonzero(~has_one & is_labelled)
     length = int(epoch_length or max(1, int(max(len(films) for films in having) * len(having) / reduce)))
-    share = len(without) / len(targets) if negative_share is None else negative_share
+    share = len(without) / (len(present) + len(without)) if negative_share is None else negative_share
     num_negative = min(round(share * length), length - 1)
     if num_negative and not len(without):
         raise OptionError("negative_share: every film has a finding.", "Leave it out.")

@@ -156,10 +156,17 @@ def _check_labels(training: LabelTable, validation: LabelTable, options: FitOpti
     if always:
         reporter.warn(
             f"On every labelled training film: {listed(always, 40)}. Nothing can be learned of such a finding; its AP "
-            "is 1 whatever is predicted."
+            "is 1 whatever is predicted. Where empty means that there is none, write 0."
         )
     without = int((~(training.targets == 1).any(axis=1)).sum())
-    if options.sampler == "cas" and without:
+    if options.sampler == "cas" and options.sampler_options.get("negative_share") == 0 and without:
         reporter.warn(
-            f"{without:,} of {len(training):,} training films have no positive label; --sampler cas never draws them."
+            f"{without:,} of {len(training):,} training films have no positive label; --sampler cas with "
+            "negative_share=0 never draws them."
         )
+    for part, what in ((training, "training"), (validation, "validation")):
+        if bare := int(np.isnan(part.targets).all(axis=1).sum()):
+            reporter.warn(
+                f"{bare:,} of {len(part):,} {what} films have no label at all, and are read for nothing. --exclude "
+                "leaves films out."
+            )

@@ -76,7 +76,8 @@ def order(table: LabelTable, options: FitOptions) -> Order:
     published = options.sampler_options.get("negative_share") == 0
     if options.sampler == "cas" and table.space.normal is not None and not published:
         targets = targets.copy()
-        targets[:, table.space.findings.index(table.space.normal)] = 0
+        column = table.space.findings.index(table.space.normal)
+        targets[targets[:, column] == 1, column] = 0
     if options.sampler == "progressive":
         _refuse_max_steps(options, "--sampler progressive", "Leave --max-steps out, and lower --epochs.")
     num_epochs = sum(phase.num_epochs for phase in phases_of(options))

@@ -136,7 +136,8 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
         for name, number, none in numbers
         if 0 < number < len(frame) and not none
     ]
-    advice = "Empty is not labelled, so nothing can be learned. Where it means that there is none, write 0."
+    advice = "Empty is not labelled, so nothing can be learned. Where it means that there is none, write 0 "
+    advice += "(cxrlt data import: --unmentioned 0)."
     yield from doubtful("findings of 1 and empty, without a 0", alone, advice)
     ids = frame[options.id_column].to_numpy(object)
     space = LabelSpace.of(names)
@@ -150,7 +151,7 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
         yield from doubtful(
             f"films that are neither '{space.normal}' nor have a finding",
             ids[neither],
-            "--sampler cas never draws them.",
+            "Is a label missing?",
         )
 
 

@@ -167,8 +167,12 @@ def test_labels_that_cannot_be_learned_or_judged_are_told(tmp_path: Path) -> Non
         find(labelled(tmp_path / "b", [(1, 0), *[(0, 0)] * 9]))
     _, _, recorder = find(labelled(tmp_path / "c", [(1, 0)] * 5 + [(0, 0)] * 5))
     assert any("On no training film: Hernia" in warning for warning in recorder.warnings)
-    assert any("have no positive label; --sampler cas never draws them" in warning for warning in recorder.warnings)
     assert any("On no validation film" in note and "Hernia" in note for note in recorder.notes)
+    never = "have no positive label; --sampler cas with negative_share=0 never draws them"
+    assert not any(never in warning for warning in recorder.warnings), "they are drawn at their share"
+    published = {"sampler_options": {"negative_share": 0}}
+    _, _, recorder = find(labelled(tmp_path / "p", [(1, 0)] * 5 + [(0, 0)] * 5), **published)
+    assert any(never in warning for warning in recorder.warnings)
     _, _, recorder = find(labelled(tmp_path / "d", [(1, row % 2) for row in range(10)]))
     assert any("On every labelled training film" in warning for warning in recorder.warnings)
 
