@@ -9,6 +9,11 @@ from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postpr
 from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, changed, option
 from cxrlt_cli.config.train_options import ComputeOptions, FilmOptions
 
+FILMS_HELP = "Films, or folders of them, instead of --csv."
+DICOM_COLUMNS_HELP = (
+    "Add what DICOM headers say of each film: PatientID, StudyID, ViewPosition, PatientSex, PatientAge; and its Path."
+)
+
 
 class PredictOptions(ComputeOptions):
     """What infer and ensemble share."""
@@ -30,6 +35,7 @@ class PredictOptions(ComputeOptions):
     )
     alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", ge=0)
     normal: str | None = option(None, "Finding that means normal (default: by its name).", panel="Prediction")
+    dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Prediction")
 
     @model_validator(mode="after")
     def _check_gating(self) -> Self:
@@ -42,6 +48,7 @@ class PredictOptions(ComputeOptions):
 
 class InferOptions(PredictOptions):
     checkpoint: Path = option(..., "Weights: a file that train wrote, or the winner's.", argument=True)
+    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
     findings: Names | None = option(
         None, "Findings to write, separated by commas (default: all the model has).", panel="Films"
     )
@@ -95,6 +102,7 @@ class EnsembleOptions(PredictOptions):
 
 
 class OodOptions(ComputeOptions):
+    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
     model: str = option(
         "auto",
         "Image and text encoder.\n\n"
@@ -143,13 +151,8 @@ class OodOptions(ComputeOptions):
     report: Path | None = option(
         None, "HTML file on what each sentence is worth, where --csv has labels.", panel="Zero-shot"
     )
+    dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Zero-shot")
     out: Path = option(Path("submission.csv"), "CSV to write.")
-
-    @model_validator(mode="after")
-    def _check_films(self) -> Self:
-        if self.csv is None and self.image_dir is not None:
-            raise ValueError("--image-dir goes with the films of --csv: pass that too")
-        return self
 
 
 class EvaluateOptions(Options):
@@ -198,6 +201,7 @@ class DemoOptions(Options):
 
 
 class DataCheckOptions(FilmOptions):
+    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
     against: tuple[Path, ...] = option(
         (), "CSV of other films, such as the validation's, that must share no patient; may be repeated.", panel="Films"
     )
@@ -208,6 +212,7 @@ class DataCheckOptions(FilmOptions):
 
 
 class DataCacheOptions(FilmOptions):
+    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
     image_size: int = option(512, "Side of the square film in pixels.", ge=32)
 
 

@@ -46,7 +46,10 @@ class FilmOptions(Options):
 
     csv: Path | None = option(None, "CSV with one row a film.", panel="Films")
     image_dir: Path | None = option(
-        None, "Folder of the films (default: the CSV's folder, or images/ beside the CSV).", panel="Films"
+        None,
+        "Folder of the films (default: the CSV's folder, or images/ beside the CSV); to predict, a film or folder does "
+        "without --csv.",
+        panel="Films",
     )
     id_column: str = option("ImageID", "Column that names the film's file inside the folder.", panel="Films")
     patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")

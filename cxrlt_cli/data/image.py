@@ -77,7 +77,8 @@ def report_faults(faults: Sequence[FilmError], num_films: int, what: str = "cann
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     return DataError(
         f"{len(faults)} of {num_films} films {what}:\n{shown}{more}",
-        "Mend them, or go on without them: cxrlt data check --csv CSV --fix exclude.csv, then --exclude exclude.csv.",
+        "Mend them, or go on without them: cxrlt data check with the same films and --fix exclude.csv, then "
+        "--exclude exclude.csv.",
     )
 
 

@@ -34,7 +34,7 @@ def nfc(name: str) -> str:
 
 
 class Listing:
-    """The files below ``root``; hidden ones are passed over.
+    """The files below ``root``; ``hidden`` ones, and hidden folders, are passed over.
 
     Folders that are links are entered in a search only where ``follows_links``, each tree of files once: not what
     contains ``root``, nor what it contains. ``closed``: folders that could not be looked into.
@@ -43,6 +43,7 @@ class Listing:
     def __init__(self, root: Path, follows_links: bool = True) -> None:
         self.root = root
         self.closed: list[str] = []
+        self.hidden: list[str] = []
         self._follows_links = follows_links
         self._names: dict[str, dict[str, str]] = {}  # folder: stem: see _with
         self._folders: dict[str, dict[str, str]] = {}  # folder: NFC of a folder in it: its name
@@ -159,6 +160,7 @@ class Listing:
             with os.scandir(self.root / folder) as entries:
                 for entry in entries:
                     if entry.name.startswith("."):
+                        self.hidden.append(_join(folder, entry.name))
                         continue
                     kind = _kind(entry)
                     if kind == "file":

@@ -39,8 +39,12 @@ Cells = NDArray[np.unsignedinteger]  # samples as bits, whatever their sign: [H,
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")
 
+# Modalities of what holds no picture, and what it is.
+NO_IMAGES = {"SR": "report", "DOC": "document", "KO": "key object selection", "PR": "presentation state"}
+
 # All that is read of a file: millions of other elements take no memory.
 _TAGS = (
+    "Modality",
     *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "PresentationLUTShape"),
@@ -77,6 +81,9 @@ def read_elements(data: bytes, max_pixels: int) -> tuple[Dataset, UID]:
         structure.check_deflated(data[file.tell() :], max_pixels)
     dataset = pydicom.dcmread(BytesIO(data), force=True, specific_tags=list(_TAGS))
     if "PixelData" not in dataset:
+        modality = str(dataset.get("Modality") or "").strip()
+        if modality in NO_IMAGES:
+            raise UnreadableError(f"is a {NO_IMAGES[modality]} ({modality}), which has no pixels")
         raise UnreadableError("is a DICOM without pixels, or cut short before them")
     for name in ("Rows", "Columns", "BitsAllocated", "PhotometricInterpretation"):
         if not dataset.get(name):

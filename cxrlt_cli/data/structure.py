@@ -18,7 +18,7 @@ BYTES_PER_PIXEL, OVERHEAD = 8, 2**26  # more than any film takes on the disk: fo
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000; their compressed bytes cannot hold it
 _JPEG_2000, _JP2 = b"\xff\x4f\xff\x51", b"jP  "
-_START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _START_OF_TILE = 0xFF90
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _EXIF = b"Exif\0\0"
@@ -106,7 +106,7 @@ def check_jpeg(data: bytes, max_pixels: int) -> JpegHeader:
         marker, (length,) = data[position + 1], struct.unpack_from(">H", data, position + 2)
         if data[position] != 0xFF:
             raise UnreadableError("is a damaged JPEG")
-        if marker in _START_OF_FRAME:
+        if marker in START_OF_FRAME:
             frame = (marker, *struct.unpack_from(">BHHB", data, position + 4))
             _check_shape(frame[2], frame[3], frame[4], max_pixels)
             if data[position + 10 : position + 17 : 3].upper() == b"RGB":

@@ -67,4 +67,4 @@ def films_csv(given: Path | None, checkpoints: Sequence[Checkpoint], reporter: R
         csv = phantom_test_csv(checkpoint.training.get("options", {}).get("csv"), reporter)
         if csv is not None:
             return csv
-    raise OptionError("--csv is missing.", "It names the films to predict, one row each.")
+    raise OptionError("--csv is missing.", "It names the films to predict. Or pass their folder: --image-dir.")

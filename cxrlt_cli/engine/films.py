@@ -63,7 +63,7 @@ def finder(
 
 
 def require_films(
-    found: Found, finder: Finder, options: FilmOptions, csv: Path, damaged: Sequence[FilmError] = ()
+    found: Found, finder: Finder, options: FilmOptions, csv: Path | None, damaged: Sequence[FilmError] = ()
 ) -> None:
     """Raise DataError where ids have no film, with what lies there instead; and with those that are ``damaged``."""
     faults = [*found.faults(), *damaged]
@@ -83,7 +83,7 @@ def require_films(
     raise DataError(report_faults(faults, found.number, what).message, "\n".join(told))
 
 
-def way_out(options: FilmOptions, csv: Path) -> str:
+def way_out(options: FilmOptions, csv: Path | None) -> str:
     """The command that lists films that cannot be read, for ``--exclude``."""
     given = [("--csv", csv), ("--image-dir", options.image_dir)]
     if options.id_column != "ImageID":
@@ -96,7 +96,7 @@ def way_out(options: FilmOptions, csv: Path) -> str:
 class FilmList:
     """The films of a CSV, in its order, a stretch at a time: only one stretch is in memory."""
 
-    csv: Path
+    source: Path  # the CSV that names them
     id_column: str
     parts: tuple[str, ...] | None  # of the column Split
     excluded: frozenset[str]
@@ -128,7 +128,7 @@ class FilmList:
 
     def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
         """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
-        known = ids_as_they_are(self.csv, self.id_column, self.parts)
+        known = ids_as_they_are(self.source, self.id_column, self.parts)
         ids = islice((film for film in known if film not in self.excluded), first, None)
         for size in sizes:
             stretch = list(islice(ids, size))
@@ -157,8 +157,8 @@ class FilmList:
 
     def to_json(self) -> dict[str, object]:
         """What decides which films these are."""
-        state = self.csv.stat()
-        names = [str(self.csv.resolve()), self.id_column, str(self.folder.resolve()), *sorted(self.excluded)]
+        state = self.source.stat()
+        names = [str(self.source.resolve()), self.id_column, str(self.folder.resolve()), *sorted(self.excluded)]
         elsewhere = hashlib.sha256(repr(sorted(self.naming.elsewhere.items())).encode(errors="surrogatepass"))
         return {
             "csv": [*names, self.naming.prefix, self.naming.ending],

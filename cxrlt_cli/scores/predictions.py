@@ -1,8 +1,8 @@
 """Predictions: probabilities that carry the ids of their films and the names of their findings."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.names import fault_of_name, shown
 from cxrlt_cli.scores.merging import EPSILON, TINY, merge_members
-from cxrlt_cli.tables.columns import is_nameless
+from cxrlt_cli.tables.columns import FILM_FACTS, is_nameless
 from cxrlt_cli.tables.label_table import Texts, check_findings, check_id, read_csv
 from cxrlt_cli.tables.outputs import write_table
 from cxrlt_cli.tables.values import number_of
@@ -24,12 +24,14 @@ OOD_SCORE = "ood_score"  # a column that is no finding
 class Predictions:
     """``ids [N]``, ``findings [C]`` and ``probabilities [N, C]``; unique, finite and within [0, 1].
 
-    Raises DataError where they are not.
+    ``facts``: columns ``[N]`` of ``FILM_FACTS``, to be written beside the ids. Raises DataError where ids are doubled
+    or a probability is none.
     """
 
     ids: Texts
     findings: tuple[str, ...]
     probabilities: NDArray[np.float64]
+    facts: Mapping[str, Texts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected = (len(self.ids), len(self.findings))
@@ -51,15 +53,15 @@ class Predictions:
     def read(cls, path: Path | str, id_column: str = "ImageID") -> "Predictions":
         """The predictions of a CSV: an id column, and one column of probabilities a finding.
 
-        ``ood_score`` is no finding and left aside. Raises DataError that names file, column and row, also of an id or a
-        finding that ``names`` refuses.
+        ``ood_score`` and ``FILM_FACTS`` are no findings and left aside. Raises DataError that names file, column and
+        row, also of an id or a finding that ``names`` refuses.
         """
         path = Path(path)
         frame = read_csv(path)
         if id_column not in frame.columns:
             raise missing_column(path, id_column, list(frame.columns))
         ids = frame.pop(id_column).to_numpy(object)
-        frame = frame.drop(columns=OOD_SCORE, errors="ignore")
+        frame = frame.drop(columns=[OOD_SCORE, *FILM_FACTS], errors="ignore")
         if frame.shape[1] == 0:
             raise DataError(
                 f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
@@ -107,7 +109,8 @@ class Predictions:
         decided = bool(((self.probabilities == 0) | (self.probabilities == 1)).all())
         values = self.probabilities.astype(np.int64) if decided else self.probabilities
         frame = pd.DataFrame(values, columns=pd.Index(self.findings))
-        frame.insert(0, id_column, self.ids)
+        for place, (name, cells) in enumerate({id_column: self.ids, **self.facts}.items()):
+            frame.insert(place, name, cells)
         return frame.to_csv(index=False, header=header, lineterminator="\n")
 
     def select(self, findings: Sequence[str]) -> "Predictions":

@@ -48,7 +48,9 @@ DOUBTFUL = frozenset(
      "compression", "annotation", "orientation", "site", "hospital", "race", "ethnicity", "portable", "pediatric",
      "frontal", "lateral", "ap", "pa", "inpatient", "outpatient", "deceased", "smoker")
 )  # fmt: skip
-IMPORTED = ("StudyID", "ViewPosition", "Split", "PatientSex", "PatientAge")  # as ``data import`` writes them
+# Columns that cxrlt itself writes: whose film it is and how it was taken, never findings.
+FILM_FACTS = ("PatientID", "StudyID", "ViewPosition", "PatientSex", "PatientAge", "Path")
+WRITTEN = (*FILM_FACTS, "Split")
 MARKS = tuple(map(frozenset, ("yn", "tf", "pn", "x", "+", "✓")))  # that may be labels, if a column has no others
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NAMELESS = re.compile(r"\(column \d+\)")
@@ -103,7 +105,7 @@ def judged(cells: "pd.Series[Any]", name: str, asked: bool | None = None) -> Col
     known = is_known(name)
     doubts = DOUBTFUL & words_of(name)
     if not known and (
-        name in IMPORTED or _reads_like_metadata(name) or len(doubts) > 1 or (doubts and len(values) == 1)
+        name in WRITTEN or _reads_like_metadata(name) or len(doubts) > 1 or (doubts and len(values) == 1)
     ):
         return Column(name, "metadata", holds, is_binary=is_binary)
     if others and (what := _lists(name, [value for value in values if meanings[value] == "other"])):
@@ -180,7 +182,7 @@ def words_of(name: str) -> frozenset[str]:
 
 def _reads_like_metadata(name: str) -> bool:
     words = words_of(name)
-    return name in IMPORTED or bool(METADATA & words) or {"follow", "up"} <= words
+    return name in WRITTEN or bool(METADATA & words) or {"follow", "up"} <= words
 
 
 def _are_counts(values: Iterable[str]) -> bool:

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from cxrlt_cli.errors import DataError, InstallError
 from cxrlt_cli.names import meant_path
+from cxrlt_cli.tables.columns import FILM_FACTS
 
 ENDING, MAGIC = ".parquet", b"PAR1"
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")  # a column that pandas adds, and that is none of the table's
@@ -57,7 +58,7 @@ def read_rows(path: Path) -> Iterator[list[str]]:
 
 
 def write_from_csv(csv: Path | IO[bytes], path: Path, id_column: str) -> None:
-    """A CSV of ids and numbers as Parquet, a stretch at a time; ids stay text, whatever they look like."""
+    """A CSV of ids, facts of films and numbers as Parquet, a stretch at a time; all but numbers stays text."""
     from pyarrow import csv as arrow_csv
     from pyarrow import float64, string
     from pyarrow.parquet import ParquetWriter
@@ -65,7 +66,7 @@ def write_from_csv(csv: Path | IO[bytes], path: Path, id_column: str) -> None:
     names = arrow_csv.open_csv(csv).schema.names
     if not isinstance(csv, Path):
         csv.seek(0)
-    types = {name: string() if name == id_column else float64() for name in names}
+    types = {name: string() if name in (id_column, *FILM_FACTS) else float64() for name in names}
     convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
     with arrow_csv.open_csv(csv, convert_options=convert) as rows, ParquetWriter(path, rows.schema) as writer:
         for batch in rows:

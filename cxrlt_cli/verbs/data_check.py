@@ -6,14 +6,17 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxrlt_cli.config import DataCheckOptions
 from cxrlt_cli.data.film_checks import LONG, SMALL, Look, look_at, near_pairs
+from cxrlt_cli.data.finder import Finder, Found
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.engine.films import finder
+from cxrlt_cli.engine.folder_films import is_plain, look_through, may_be_dicom, others_among, takes_folder, told_reasons
 from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
@@ -40,12 +43,14 @@ from cxrlt_cli.verbs.data_check_labels import (
     vocabulary,
 )
 
+LATERAL, FRONTAL = "lateral views by their tags", "Models of frontal films say little of them."
+
 
 def check(options: DataCheckOptions, reporter: Reporter) -> None:
     """Tell every fault in one table; raises DataError, after that, where one would break a run."""
-    if options.csv is None:
-        raise OptionError("--csv is missing.", "It names the films to check, one row each.")
-    inputs = (options.csv, options.submission, *options.against, *options.exclude)
+    if not takes_folder(options, options.films) and options.csv is None:
+        raise OptionError("--csv is missing.", "It names the films to check. Or pass their folder: --image-dir.")
+    inputs = (options.csv, *options.films, options.submission, *options.against, *options.exclude)
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.fix is not None:
@@ -58,7 +63,9 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
 
 
 def _check(options: DataCheckOptions, reporter: Reporter) -> None:
-    assert options.csv is not None, "it was asked for"
+    if options.csv is None:
+        _check_folder(options, reporter)
+        return
     whole = read_csv(options.csv)
     with naming_import(options.csv, list(whole.columns)):
         _check_rows(whole, options, reporter)
@@ -93,7 +100,33 @@ def _check_rows(whole: pd.DataFrame, options: DataCheckOptions, reporter: Report
         faults += _films(frame, options, reporter)
     else:
         faults += breaking("no film", [options.csv], "The CSV has a header alone, or --exclude leaves nothing.")
-    _tell(faults, len(frame), options, reporter, bool(names), ignored)
+    _tell(faults, options.csv, len(frame), options, reporter, bool(names), ignored)
+
+
+def _check_folder(options: DataCheckOptions, reporter: Reporter) -> None:
+    """Without a CSV: the films below a folder, and what else lies there."""
+    tell_needless(reporter, options, ["against", "checkpoint", "findings"], "there are no labels")
+    contents = look_through(options, options.films, reporter)
+    excluded = read_exclusions(options.exclude, options.id_column)
+    films = [film for film in contents.films if film not in excluded]
+    frame = pd.DataFrame({options.id_column: films}, dtype=object)
+    if plain := {reason: files for reason, files in contents.left_out.items() if is_plain(reason)}:
+        reporter.note(f"No films: {told_reasons(plain)}.")
+    faults: list[Fault] = []
+    for reason, files in contents.left_out.items():
+        if reason not in plain:
+            faults += doubtful(f"files that are no chest films: {reason.many}", files, "Predictions leave them out.")
+    faults += doubtful("folders that cannot be looked into", contents.closed, "Check their permissions.")
+    faults += doubtful(LATERAL, [film for film in contents.lateral if film not in excluded], FRONTAL)
+    if options.submission is not None:
+        faults += submission(frame, options.submission, options)
+    if films:
+        where = Finder(contents.folder, options.links, reporter.progress, num_cores())
+        found = where.find(lambda: [films])
+        faults += _read(found, films, frame, options, reporter)
+    else:
+        faults += breaking("no film", [contents.folder], "There is none, or --exclude leaves nothing.")
+    _tell(faults, contents.folder, len(films), options, reporter, False, ())
 
 
 def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> Iterator[Fault]:
@@ -115,22 +148,36 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
     yield from breaking("ids whose film is called otherwise", other, "Write the ids as the files are called.")
     unclear = [f"{film} {fault.reason}" for film, fault in found.unclear.items()]
     yield from breaking("ids that do not name one film", unclear, "Make clear which file is meant.")
-    lost = found.lost
-    here = {film: found.naming.path(film) for film in ids if film not in lost}
-    unusable = [fault.path for fault in found.unusable.values()]
-    named = {path.relative_to(where.folder).as_posix() for path in (*here.values(), *unusable)}
+    paths = {found.naming.path(film) for film in ids if film not in found.lost}
+    paths |= {fault.path for fault in found.unusable.values()}
+    named = {path.relative_to(where.folder).as_posix() for path in paths}
     spare = [file for file in sorted(where.listing.files()) if ending_of(file) and file not in named]
     yield from doubtful("films without an id", spare, "No row names them.")
+    others, lateral = others_among(sorted(filter(may_be_dicom, paths)), where.folder, options, reporter)
+    for reason, files in others.items():
+        yield from doubtful(f"files that are no chest films by their tags: {reason.many}", files, "Leave them out.")
+    yield from doubtful(LATERAL, lateral, FRONTAL)
+    yield from _read(found, ids, frame, options, reporter)
+
+
+def _read(
+    found: Found, ids: Sequence[str], frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter
+) -> Iterator[Fault]:
+    """Faults of the films that were found, by reading them; told by their paths."""
+    lost = found.lost
+    here = {film: found.naming.path(film) for film in ids if film not in lost}
     with reporter.progress("Looking at films", len(here)) as advance:
         looks = look_at(list(here.values()), max_pixels=options.max_pixels, num_threads=num_cores(), advance=advance)
     seen = dict(zip(here, looks, strict=True))
     damaged = {film: look for film, look in seen.items() if isinstance(look, FilmError)}
-    broken = {film: fault.reason for film, fault in {**found.unusable, **damaged}.items()}
-    for reason, films in _grouped(broken):
-        yield from breaking(
-            f"films that cannot be read: {reason}", films, "Replace them or leave them out.", exclude=True
-        )
-    yield from _levels({film: look for film, look in seen.items() if isinstance(look, Look)}, frame, options)
+    broken = {**found.unusable, **damaged}
+    for reason, films in _grouped({film: fault.reason for film, fault in broken.items()}):
+        files = [broken[film].path.relative_to(found.naming.folder).as_posix() for film in films]
+        advice = "Leave them out." if "no pixels" in reason else "Replace them or leave them out."
+        for fault in breaking(f"films that cannot be read: {reason}", files, advice, exclude=True):
+            yield replace(fault, films=tuple(films))
+    shown = {film: path.relative_to(found.naming.folder).as_posix() for film, path in here.items()}
+    yield from _levels({film: look for film, look in seen.items() if isinstance(look, Look)}, shown, frame, options)
 
 
 def _grouped(reasons: dict[str, str]) -> list[tuple[str, list[str]]]:
@@ -140,18 +187,22 @@ def _grouped(reasons: dict[str, str]) -> list[tuple[str, list[str]]]:
     return list(groups.items())
 
 
-def _levels(looks: dict[str, Look], frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
-    def where(test: str) -> list[str]:
-        return [film for film, look in looks.items() if getattr(look, test)]
+def _levels(
+    looks: dict[str, Look], shown: dict[str, str], frame: pd.DataFrame, options: DataCheckOptions
+) -> Iterator[Fault]:
+    """What can be seen in the films; ``shown``: where each is."""
 
-    for fault in breaking("films of one level", where("constant"), "They show nothing: leave them out.", exclude=True):
-        yield replace(fault, breaks=False)  # no run stops at them
+    def where(test: str) -> list[str]:
+        return [shown[film] for film, look in looks.items() if getattr(look, test)]
+
+    for fault in doubtful("films of one level", where("constant"), "They show nothing: leave them out."):
+        yield replace(fault, films=tuple(film for film, look in looks.items() if look.constant))
     yield from doubtful("films that look inverted", where("inverted"), "Air must be dark.")
     yield from doubtful("films that look turned by a quarter", where("rotated"), "Turn them upright.")
     yield from doubtful("films that are largely burnt out", where("saturated"), "Export them anew.")
     yield from doubtful(
         f"films below {SMALL} px",
-        [f"{film} ({min(looks[film].shape)} px)" for film in where("small")],
+        [f"{shown[film]} ({min(look.shape)} px)" for film, look in looks.items() if look.small],
         "Small signs are lost.",
     )
     yield from doubtful(f"films more than {LONG:g} times as long as wide", where("long"), "Is it a chest film?")
@@ -166,19 +217,25 @@ def _levels(looks: dict[str, Look], frame: pd.DataFrame, options: DataCheckOptio
         for film, look in looks.items()
         if first.setdefault(look.content, film) != film and not look.constant
     ]
-    yield from _told_pairs("films that are copies of another", copies, frame, options, exclude=True)
+    yield from _told_pairs("films that are copies of another", copies, shown, frame, options, exclude=True)
     copied = {second for _, second in copies}
     chosen = [film for film in films if not looks[film].constant and film not in copied]
     if chosen:
         near = near_pairs(np.stack([looks[film].fingerprint for film in chosen]))
         pairs = [(chosen[one], chosen[other]) for one, other in near]
-        yield from _told_pairs("films that are nearly alike", pairs, frame, options, exclude=False)
+        yield from _told_pairs("films that are nearly alike", pairs, shown, frame, options, exclude=False)
 
 
 def _told_pairs(
-    what: str, pairs: Sequence[tuple[str, str]], frame: pd.DataFrame, options: DataCheckOptions, exclude: bool
+    what: str,
+    pairs: Sequence[tuple[str, str]],
+    shown: dict[str, str],
+    frame: pd.DataFrame,
+    options: DataCheckOptions,
+    exclude: bool,
 ) -> Iterator[Fault]:
-    told = tuple(f"{second} = {first}" if exclude else f"{second} ~ {first}" for first, second in pairs)
+    sign = "=" if exclude else "~"
+    told = tuple(f"{shown[second]} {sign} {shown[first]}" for first, second in pairs)
     films = tuple(second for _, second in pairs) if exclude else ()
     if pairs:
         yield Fault(what, len(pairs), told[:5], False, "One of them is enough.", films)
@@ -190,6 +247,7 @@ def _told_pairs(
 
 def _tell(
     faults: list[Fault],
+    source: Path,
     num_films: int,
     options: DataCheckOptions,
     reporter: Reporter,
@@ -198,7 +256,7 @@ def _tell(
 ) -> None:
     faults = sorted(faults, key=lambda fault: not fault.breaks)
     if faults:
-        title = f"{options.csv} ({counted(num_films, 'film')})"
+        title = f"{source} ({counted(num_films, 'film')})"
         reporter.table(title, ("", "number", "what, what to do, and where"), list(map(_row, faults)))
     if options.json_path is not None:
         held = {column.name: column.holds for column in ignored}

@@ -16,7 +16,7 @@ from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name
 from cxrlt_cli.scores.predictions import numbers_of
 from cxrlt_cli.tables import parts
-from cxrlt_cli.tables.columns import LISTS, UNCERTAIN, Column, is_known, targets_of
+from cxrlt_cli.tables.columns import FILM_FACTS, LISTS, UNCERTAIN, Column, is_known, targets_of
 from cxrlt_cli.tables.label_table import read_csv
 from cxrlt_cli.tables.patients import LOST, hint_without
 from cxrlt_cli.tables.values import is_float, lost_digits, meaning_of, patient_of
@@ -253,7 +253,9 @@ def submission(frame: pd.DataFrame, path: Path, options: DataCheckOptions) -> It
     if sorted(ids) == sorted(wanted) and ids != wanted:
         first = next(place for place, (a, b) in enumerate(zip(ids, wanted, strict=True)) if a != b)
         yield from doubtful("rows of the submission in another order", [ids[first]], "Keep --csv's.")
-    names = [name for name in submitted.columns if name != options.id_column]
+    facts = [name for name in submitted.columns if name in FILM_FACTS and name != options.id_column]
+    yield from doubtful("columns of the submission that are no findings", facts, "A submission holds findings alone.")
+    names = [name for name in submitted.columns if name not in (options.id_column, *facts)]
     expected = [name for name in frame.columns if name in (*CXR_LT_2026, *UNSEEN)]
     yield from breaking(
         "findings that the submission lacks", [n for n in expected if n not in names], "One column a finding."

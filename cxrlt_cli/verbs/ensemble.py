@@ -14,7 +14,9 @@ from torch import Tensor
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.default_films import films_csv
+from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
 from cxrlt_cli.engine.partial import told_of_written
 from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
@@ -46,7 +48,7 @@ class Members:
     paths: tuple[Path, ...]
     models: dict[int, Classifier]
     files: dict[int, Predictions]
-    csv: Path | None  # of the films; None where all members are predictions and none was given
+    csv: Path | None  # of the films; None where a folder has them, or all members are predictions and none was given
 
     def findings(self, index: int) -> tuple[str, ...]:
         return self.models[index].findings if index in self.models else self.files[index].findings
@@ -61,6 +63,7 @@ class MemberOutputs:
     ids: Texts
     findings: tuple[tuple[str, ...], ...]
     needed: tuple[str, ...]  # the findings that are written or gate the others
+    facts: FilmFacts | None  # None where no film was read
 
     def merged(self, mode: str) -> list[Predictions]:
         """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``."""
@@ -113,6 +116,8 @@ def _ensemble(options: EnsembleOptions, fitted_path: Path, reporter: Reporter) -
     if normal is not None:
         blended = normal_gating(blended, options.alpha, normal)
     blended = blended.select(findings)
+    if outputs.facts is not None:
+        blended = outputs.facts.added(blended, reporter)
     replaced = options.out.is_file()
     blended.write(options.out, options.id_column)
     reporter.result(told_of_written(options.out, replaced, len(blended.ids), len(blended.findings)))
@@ -146,7 +151,7 @@ def _read(options: EnsembleOptions, reporter: Reporter) -> Members:
         else:
             checkpoints.append(read_checkpoint(path, reporter))
             models[index] = from_checkpoint(checkpoints[-1], path)
-    needless = changed(options) & {"tta", "image_dir", "cache", "links", "max_pixels"}
+    needless = changed(options) & {"tta", "image_dir", "cache", "links", "max_pixels", "dicom_columns"}
     if not models and needless:
         raise OptionError(
             f"{flags(options, needless)} is of no use with prediction CSVs alone: no film is read.",
@@ -156,7 +161,8 @@ def _read(options: EnsembleOptions, reporter: Reporter) -> Members:
         tell_needless(reporter, options, ["weights", "merge"], "there is one member, and one view")
     if not options.fit:
         tell_needless(reporter, options, ["patient_column"], "only --fit looks at patients")
-    csv = films_csv(options.csv, checkpoints, reporter) if models else options.csv
+    needs_csv = models and not takes_folder(options)
+    csv = films_csv(options.csv, checkpoints, reporter) if needs_csv else options.csv
     return Members(options.members, models, files, csv)
 
 
@@ -191,7 +197,7 @@ def _predict(
     needed: tuple[str, ...],
     reporter: Reporter,
 ) -> MemberOutputs | None:
-    """What every member says of the films of ``--csv``, in its order; None after a dry run."""
+    """What every member says of the films of ``--csv`` in its order, or of a folder; None after a dry run."""
     weights = options.weights or (1.0,) * len(members.paths)
     plan = {
         f"member {index + 1}": str(path) + ("" if options.fit else f" (weight {weight:g})")
@@ -199,35 +205,38 @@ def _predict(
     }
     plan |= {**plan_of_views(options, normal), "merge": "chosen" if options.fit else options.merge}
     plan |= {"out": str(options.out)}
-    ids, paths = _films(members, options, reporter)
+    ids, films = _films(members, options, reporter)
+    source = members.csv if films is None else films.source
     names = [str(path) for path in members.paths]
     files = {}
     for index, file in members.files.items():
-        if members.csv is None:
+        if source is None:
             require_same("film", members.files[0].ids, file.ids, names[0], names[index])
         else:
             missing = sorted(set(ids) - set(file.ids))
             if missing:
                 raise DataError(
-                    f"{names[index]} lacks the films {listed(missing)} of {members.csv}.",
+                    f"{names[index]} lacks the films {listed(missing)} of {source}.",
                     "Leave films out with --exclude.",
                 )
         files[index] = file.rows(list(ids))
-    reporter.plan("Ensemble", {"films": f"{len(ids):,} of {members.csv or names[0]}", **plan, "process": str(process)})
+    reporter.plan("Ensemble", {"films": f"{len(ids):,} of {source or names[0]}", **plan, "process": str(process)})
     models = list(members.models.values())
     findings = tuple(members.findings(index) for index in range(len(names)))
     if not models:
         if options.dry_run:
             reporter.result("Dry run: all members were read. Nothing was written.")
             return None
-        return MemberOutputs({}, files, ids, findings, needed)
+        return MemberOutputs({}, files, ids, findings, needed, None)
+    assert films is not None, "there are models"
+    facts, paths = FilmFacts.of(options, films, options.dicom_columns), films.paths(ids)
     if not options.dry_run:
         keep_films([paths], len(paths), preprocessings(models), options, reporter)
     outputs = launch(_predict_all, options, reporter, models, paths, options)
     if outputs is None:
         return None
     logits = {index: one.logits for index, one in zip(members.models, outputs, strict=True)}
-    return MemberOutputs(logits, files, ids, findings, needed)
+    return MemberOutputs(logits, files, ids, findings, needed, facts)
 
 
 def _predict_all(
@@ -245,34 +254,24 @@ def _predict_all(
         return predict(models, loader, process, advance, views)
 
 
-def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, list[Path]]:
+def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, FilmList | None]:
     """Which films to write, and where they are if they have to be read."""
-    if members.csv is None:
-        return _without_excluded(members.files[0].ids, options, reporter), []
     if members.models:
-        films = FilmList.of(options, members.csv, reporter)
+        films = film_list(options, (), members.csv, reporter)
         (ids,) = films.stretches([films.number])
-        return ids, films.paths(ids)
-    return _ids_to_predict(options, members.csv, reporter), []
+        return ids, films
+    if members.csv is None:
+        return _without_excluded(members.files[0].ids, "the members", options, reporter), None
+    ids = read_ids(members.csv, options.id_column, options.split)
+    return _without_excluded(ids, str(members.csv), options, reporter), None
 
 
-def _ids_to_predict(options: EnsembleOptions, csv: Path, reporter: Reporter) -> Texts:
-    """The ids of a CSV in its order, those of ``--exclude`` left out."""
-    ids = read_ids(csv, options.id_column, options.split)
-    excluded = read_exclusions(options.exclude, options.id_column)
-    tell_exclusions(reporter, excluded, ids)
-    ids = ids[[film not in excluded for film in ids]]
-    if len(ids) == 0:
-        raise DataError(f"--exclude leaves no film of {csv}.")
-    return ids
-
-
-def _without_excluded(ids: Texts, options: EnsembleOptions, reporter: Reporter) -> Texts:
+def _without_excluded(ids: Texts, source: str, options: EnsembleOptions, reporter: Reporter) -> Texts:
     excluded = read_exclusions(options.exclude, options.id_column)
     tell_exclusions(reporter, excluded, ids)
     kept = ids[[film not in excluded for film in ids]]
     if len(kept) == 0:
-        raise DataError("--exclude leaves no film of the members.")
+        raise DataError(f"--exclude leaves no film of {source}.")
     return kept
 
 

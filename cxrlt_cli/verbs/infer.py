@@ -8,7 +8,9 @@ from cxrlt_cli.config import InferOptions
 from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.disk_space import require_room_for_table
+from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
 from cxrlt_cli.engine.partial import write_predictions
 from cxrlt_cli.engine.postprocess import Postprocess, plan_of_views
@@ -21,20 +23,21 @@ from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.nets.manifest import sha256
+from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
 
 
 def infer(options: InferOptions, reporter: Reporter) -> None:
-    """Write the probabilities of every film of ``--csv``, in its order; nothing in a dry run.
+    """Write the probabilities of every film of ``--csv``, in its order, or of a folder; nothing in a dry run.
 
     Films are predicted and written a stretch at a time. After a stop, the same command goes on where it was.
     """
     if options.merge == "rank":
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     Process.of(options)
-    inputs = (options.checkpoint, options.csv, *options.exclude)
+    inputs = (options.checkpoint, options.csv, *options.films, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.decisions is not None:
         require_table(options.decisions, "--decisions", inputs)
@@ -47,22 +50,25 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
 
 def _infer(options: InferOptions, reporter: Reporter) -> None:
     checkpoint = read_checkpoint(options.checkpoint, reporter)
-    csv = films_csv(options.csv, [checkpoint], reporter)
-    films = FilmList.of(options, csv, reporter)
+    csv = None if takes_folder(options, options.films) else films_csv(options.csv, [checkpoint], reporter)
+    films = film_list(options, options.films, csv, reporter)
+    facts = FilmFacts.of(options, films, options.dicom_columns)
     model = from_checkpoint(checkpoint, options.checkpoint)
     post = Postprocess.of(options, checkpoint)
     if not options.dry_run:
         require_room_for_table("--out", options.out, films.number, len(post.findings))
         keep_films(films.path_stretches(), films.number, [model.preprocessing], options, reporter)
-    launch(_predict, options, reporter, model, films, post)
+    launch(_predict, options, reporter, model, films, facts, post)
 
 
-def _predict(process: Process, reporter: Reporter, model: Classifier, films: FilmList, post: Postprocess) -> None:
+def _predict(
+    process: Process, reporter: Reporter, model: Classifier, films: FilmList, facts: FilmFacts, post: Postprocess
+) -> None:
     options, views = post.options, VIEWS[post.options.tta]
     reporter.plan(
         "Prediction",
         {
-            "films": f"{films.number:,} of {films.csv}",
+            "films": f"{films.number:,} of {films.source}",
             "model": f"{options.checkpoint}: {model.architecture.backbone}, {model.architecture.head}, "
             f"{len(model.findings)} findings, {model.image_size} px",
             **plan_of_views(options, post.normal),
@@ -84,19 +90,22 @@ def _predict(process: Process, reporter: Reporter, model: Classifier, films: Fil
         (outputs,) = predict([model], batches(ids), process, advance, views, features=post.novelty is not None)
         return outputs
 
+    def tables(ids: Texts, outputs: Outputs) -> list[Predictions]:
+        return [facts.added(table, reporter) for table in post.predictions(ids, outputs)]
+
     sizes = stretches(options.batch_size, process)
     if options.dry_run:
         rehearse([model], batches(next(films.stretches(sizes))), views, films.number, process, reporter)
         return
     paths = [options.out, *([options.decisions] if options.decisions else [])]
     key, number = _key(options, films, process), len(post.findings)
-    write_predictions(paths, key, films, sizes, number, predicted, post.predictions, process, reporter)
+    write_predictions(paths, key, films, sizes, number, predicted, tables, process, reporter)
 
 
 def _key(options: InferOptions, films: FilmList, process: Process) -> dict[str, object]:
     """All that decides what is written."""
     path = options.checkpoint / "best.safetensors" if options.checkpoint.is_dir() else options.checkpoint
-    free = {"csv", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes", "nodes", "device",
-            "rendezvous", "run_id", "checkpoint", "batch_size", "cache"}  # fmt: skip
+    free = {"csv", "films", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes", "nodes",
+            "device", "rendezvous", "run_id", "checkpoint", "batch_size", "cache"}  # fmt: skip
     chosen = json.loads(options.model_dump_json(exclude=free))
     return {"model": sha256(path), "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}

@@ -15,7 +15,9 @@ from cxrlt_cli.config import OodOptions
 from cxrlt_cli.engine.default_films import unseen_phantoms
 from cxrlt_cli.engine.disk_space import require_room_for_table
 from cxrlt_cli.engine.encode import ImageEncoder
+from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.folder_films import FolderFilms, film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
 from cxrlt_cli.engine.partial import write_predictions
 from cxrlt_cli.engine.predict import stretches
@@ -38,14 +40,14 @@ Sentences = Mapping[str, tuple[str, ...]]
 
 
 def ood(options: OodOptions, reporter: Reporter) -> None:
-    """Write a probability of every finding of the prompts for every film of ``--csv``; nothing in a dry run.
+    """Write a probability of every finding of the prompts for every film; nothing in a dry run.
 
-    Without ``--csv`` the films are the default phantoms that have the findings of Task 2. Films are scored and written
-    a stretch at a time; after a stop, the same command goes on where it was. Where the CSV has labels of a finding, its
-    sentences are examined, on all films in one go.
+    Without ``--csv`` and a folder the films are the default phantoms that have the findings of Task 2. Films are scored
+    and written a stretch at a time; after a stop, the same command goes on where it was. Where the CSV has labels of a
+    finding, its sentences are examined, on all films in one go.
     """
     Process.of(options)
-    inputs = (options.csv, options.prompts, *options.exclude)
+    inputs = (options.csv, *options.films, options.prompts, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.report is not None:
         if real(options.report) == real(options.out):
@@ -57,15 +59,18 @@ def ood(options: OodOptions, reporter: Reporter) -> None:
 
 def _ood(options: OodOptions, reporter: Reporter) -> None:
     sentences, anchors = _sentences(options)
-    csv = unseen_phantoms(reporter) if options.csv is None else options.csv
-    films = FilmList.of(options, csv, reporter)
+    csv = None if takes_folder(options, options.films) else options.csv or unseen_phantoms(reporter)
+    films = film_list(options, options.films, csv, reporter)
+    facts = FilmFacts.of(options, films, options.dicom_columns)
     truth = _truth(options, films, list(sentences), reporter)
     if options.report is not None and truth is None:
-        raise OptionError(f"--report judges sentences, and {csv} has no labels of {listed(list(sentences), 10)}.")
+        raise OptionError(
+            f"--report judges sentences, and {films.source} has no labels of {listed(list(sentences), 10)}."
+        )
     folder = _folder(options, films)
     if not options.dry_run:
         require_room_for_table("--out", options.out, films.number, len(sentences))
-    launch(_score, options, reporter, folder, films, sentences, anchors, truth, options)
+    launch(_score, options, reporter, folder, films, facts, sentences, anchors, truth, options)
 
 
 def _score(
@@ -73,6 +78,7 @@ def _score(
     reporter: Reporter,
     folder: Path,
     films: FilmList,
+    facts: FilmFacts,
     sentences: Sentences,
     anchors: tuple[str, ...],
     truth: Mapping[str, NDArray[np.float32]] | None,
@@ -110,7 +116,7 @@ def _score(
         none = np.zeros(len(ids))
         normal.append(none if anchor is None else zeroshot.pooled(features @ anchor.T, options.pool))
         probabilities = zeroshot.score(features, texts, options.pool, anchor, encoder.temperature)
-        return (Predictions(ids, tuple(texts), probabilities),)
+        return (facts.added(Predictions(ids, tuple(texts), probabilities), reporter),)
 
     key = _key(options, films, images, truth)
     write_predictions([options.out], key, films, sizes, len(texts), encoded, scored, process, reporter)
@@ -118,7 +124,7 @@ def _score(
     if truth is not None and process.is_main:
         together = {name: np.concatenate(stretch) for name, stretch in cosines.items()}
         report_prompts(
-            sentences, together, texts, truth, np.concatenate(normal), options, films.csv, folder.name, reporter
+            sentences, together, texts, truth, np.concatenate(normal), options, films.source, folder.name, reporter
         )
 
 
@@ -127,7 +133,7 @@ def _plan(
 ) -> dict[str, str]:
     number, views = sum(map(len, sentences.values())), len(VIEWS[options.tta])
     return {
-        "films": f"{films.number:,} of {films.csv}",
+        "films": f"{films.number:,} of {films.source}",
         "model": DEMONSTRATION if folder == PHANTOM_CLIP else str(folder),
         "findings": f"{', '.join(sentences)}, by {counted(number, 'sentence')} of up to "
         f"{encoder.context_length} tokens",
@@ -148,6 +154,7 @@ def _key(options: OodOptions, films: FilmList, images: ImageEncoder, truth: obje
         prompted,
         options.max_pixels,
         options.features is not None,
+        options.dicom_columns,
     ]
     once = None if truth is None else time.time_ns()
     return {"model": images.key(), "films": films.to_json(), "options": chosen, "once": once}
@@ -171,14 +178,16 @@ def _sentences(options: OodOptions) -> tuple[Sentences, tuple[str, ...]]:
 def _truth(
     options: OodOptions, films: FilmList, findings: Sequence[str], reporter: Reporter
 ) -> dict[str, NDArray[np.float32]] | None:
-    """The labels ``[N]`` of the findings that the CSV has columns of; None where it has none."""
-    columns = read_header(films.csv)
+    """The labels ``[N]`` of the findings that the CSV has columns of; None where there are none."""
+    if isinstance(films, FolderFilms):
+        return None
+    columns = read_header(films.source)
     named = [name for name in findings if name in columns]
     if not named:
         return None
     names = {"id_column": options.id_column, "patient_column": options.patient_column}
     try:
-        table = read_labels(films.csv, **names, findings=named, needs_patients=False, parts=films.parts)
+        table = read_labels(films.source, **names, findings=named, needs_patients=False, parts=films.parts)
     except DataError as error:
         if options.report is not None:
             raise

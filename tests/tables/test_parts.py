@@ -6,7 +6,7 @@ import pytest
 
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.tables import parts
-from cxrlt_cli.tables.columns import IMPORTED, judged
+from cxrlt_cli.tables.columns import WRITTEN, judged
 from cxrlt_cli.tables.label_table import ids_as_they_are, read_csv, read_ids, read_labels, stream_ids
 from tests.helpers import write_csv
 
@@ -70,7 +70,7 @@ def test_parts_are_counted(labels: Path, tmp_path: Path) -> None:
     assert not parts.num_rows(write_csv(tmp_path / "none.csv", ("ImageID",), [("a",)]))
 
 
-@pytest.mark.parametrize("name", IMPORTED)
+@pytest.mark.parametrize("name", WRITTEN)
 @pytest.mark.parametrize("cells", [("0", "1"), ("1", "1"), ("1", ""), ("-1", "0"), ("train", "val")])
 def test_what_data_import_writes_beside_findings_is_never_a_finding(
     name: str, cells: tuple[str, ...], tmp_path: Path
