@@ -26,12 +26,14 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id, meant_path
 from cxrlt_cli.tables.label_table import Texts, read_exclusions
+from cxrlt_cli.tables.rows import is_table
 from cxrlt_cli.tables.values import is_float
 
-HIDDEN = Reason.of("hidden file")
+HIDDEN = Reason("hidden file or folder", "hidden files and folders")
 MAC = Reason("file of macOS (__MACOSX)", "files of macOS (__MACOSX)")
 REFUSED = Reason("film whose name can be no id", "films whose names can be no ids")
 _THUMB = re.compile(r"(?<![a-z])thumb(nail)?s?(?![a-z])", re.IGNORECASE)
+LONG = 60  # characters of a path
 BLOCK = 4096  # files that are looked into at a time
 
 
@@ -66,17 +68,18 @@ class Contents:
     lateral: list[str] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)  # folders that could not be looked into
 
-    @property
-    def told(self) -> str:
-        """How many files are left out, and why: ``3 files: 2 CT slices (a.dcm, b.dcm), 1 report (SR) (c.dcm)``."""
-        number = sum(map(len, self.left_out.values()))
-        return f"{counted(number, 'file')}: {told_reasons(self.left_out)}"
+    def others(self, *, plain: bool) -> dict[Reason, list[str]]:
+        """What is left out: files that nobody would take for films, or the rest."""
+        return {why: files for why, files in self.left_out.items() if is_plain(why) == plain}
 
 
 def told_reasons(files: dict[Reason, list[str]]) -> str:
-    """``2 CT slices (a.dcm, b.dcm), 1 report (SR) (c.dcm)``; the most frequent first."""
+    """``2 CT slices (a.dcm, b.dcm), 1 report (SR) (c.dcm)``; the most frequent first, long paths one at a time."""
     order = sorted(files.items(), key=lambda item: -len(item[1]))
-    return ", ".join(f"{counted(len(found), why.one, why.many)} ({listed(found, 2)})" for why, found in order)
+    return ", ".join(
+        f"{counted(len(found), why.one, why.many)} ({listed(found, 2 if len(found[0]) <= LONG else 1)})"
+        for why, found in order
+    )
 
 
 def film_list(options: FilmOptions, given: Sequence[Path], csv: Path | None, reporter: Reporter) -> FilmList:
@@ -92,10 +95,14 @@ def takes_folder(options: FilmOptions, given: Sequence[Path] = ()) -> bool:
     """Whether films were ``given``, or ``--image-dir`` was, without a CSV; raises OptionError where both were, or where
     ``--csv`` is no table.
     """
+    if table := next((path for path in given if is_table(path)), None):
+        raise OptionError(f"{table} is a table, not a film.", f"Pass it with --csv {table}.")
     if options.csv is None:
         return bool(given) or options.image_dir is not None
     if given:
-        raise OptionError(f"--csv {options.csv} and {listed(given)} both say which films are meant.", "Pass one.")
+        raise OptionError(
+            f"--csv {options.csv} and {listed(given)} both say which films are meant.", "Pass one of them."
+        )
     if options.csv.is_dir():
         hint = f"To take all films below it: --image-dir {options.csv}, without --csv."
         raise OptionError(f"--csv {options.csv} is a folder, not a table that names films.", hint)
@@ -113,9 +120,9 @@ def films_below(options: FilmOptions, given: Sequence[Path], reporter: Reporter)
     kept = [film for film in contents.films if film not in excluded]
     tell_contents(contents, excluded, reporter)
     if not contents.films:
-        others = f" It holds {contents.told}." if contents.left_out else " It holds no file at all."
-        raise DataError(f"There is no chest film in {contents.folder}.{others}", "To predict one all the same, name it "
-                        "in a CSV, for --csv.")  # fmt: skip
+        others = told_reasons(contents.left_out) or "no file at all"
+        hint = "To predict one all the same, name it in a CSV, for --csv." if contents.others(plain=False) else ""
+        raise DataError(f"There is no chest film in {contents.folder}. It holds {others}.", hint)
     if not kept:
         raise DataError(f"--exclude leaves no film of {contents.folder}.")
     where = Finder(contents.folder, options.links, reporter.progress, num_cores())
@@ -130,11 +137,12 @@ def films_below(options: FilmOptions, given: Sequence[Path], reporter: Reporter)
 def tell_contents(contents: Contents, excluded: frozenset[str], reporter: Reporter) -> None:
     """Say what is left out of a folder, and which of its films are lateral views."""
     lateral = [film for film in contents.lateral if film not in excluded]
-    if contents.left_out and contents.films:
-        plain = all(is_plain(reason) for reason in contents.left_out)
-        (reporter.note if plain else reporter.warn)(f"Left out {contents.told}.")
+    for plain, tell in ((True, reporter.note), (False, reporter.warn)):
+        if contents.films and (others := contents.others(plain=plain)):
+            number = counted(sum(map(len, others.values())), "other file" if plain else "file")
+            tell(f"Left out {number}: {told_reasons(others)}.")
     if lateral:
-        reporter.warn(f"{_told_lateral(lateral)}; they are predicted all the same. Leave them out with --exclude.")
+        reporter.warn(f"{_told_lateral(lateral)} Predicted all the same; to leave films out: --exclude.")
     if contents.closed:
         folders = [str(contents.folder / folder) for folder in contents.closed]
         reporter.warn(f"Not looked into, for it is not allowed: {listed(folders)}.")
@@ -145,10 +153,10 @@ def warn_of_others(films: FilmList, options: FilmOptions, reporter: Reporter) ->
     paths = [path for paths in films.path_stretches() for path in paths if may_be_dicom(path)]
     others, lateral = others_among(paths, films.folder, options, reporter)
     if others:
-        what = counted(sum(map(len, others.values())), "file")
-        reporter.warn(f"By their tags, {what} of {films.source} hold no chest film: {told_reasons(others)}.")
+        number = counted(sum(map(len, others.values())), "is no chest film", "are no chest films")
+        reporter.warn(f"Of the films of {films.source}, {number} by their tags: {told_reasons(others)}.")
     if lateral:
-        reporter.warn(f"{_told_lateral(lateral)}. A model that learned from frontal films says little of them.")
+        reporter.warn(_told_lateral(lateral))
 
 
 def others_among(
@@ -254,7 +262,8 @@ def _places(options: FilmOptions, given: Sequence[Path]) -> tuple[Path, tuple[Pa
     places = tuple(given) or ((folder,) if folder is not None else ())
     for place in places:
         if not place.exists():
-            raise OptionError(f"{flag}{place} does not exist.{meant_path(place)}")
+            hint = "" if flag else "It is to be a film, or a folder of films."
+            raise OptionError(f"{flag}{place} does not exist.{meant_path(place)}", hint)
         if not (place.is_dir() or place.is_file()):
             raise OptionError(f"{flag}{place} is neither a folder nor a film.")
     if given and folder is not None:
@@ -267,7 +276,8 @@ def _places(options: FilmOptions, given: Sequence[Path]) -> tuple[Path, tuple[Pa
     above = [place if place.is_dir() else place.parent for place in places]
     if len(set(above)) == 1:
         return above[0], places
-    return Path(os.path.commonpath([os.path.abspath(one) for one in above])), places  # noqa: PTH100 - links stay links
+    root = os.path.commonpath([os.path.abspath(one) for one in above])  # noqa: PTH100 - links stay links
+    return Path(root if any(place.is_absolute() for place in places) else os.path.relpath(root)), places
 
 
 def _below(root: Path, place: Path) -> str:
@@ -289,6 +299,5 @@ def may_be_dicom(path: Path) -> bool:
 
 
 def _told_lateral(films: Sequence[str]) -> str:
-    one = len(films) == 1
-    return f"{counted(len(films), 'film')} {'is a lateral view' if one else 'are lateral views'} by " \
-           f"{'its' if one else 'their'} tags: {listed(films, 3)}"  # fmt: skip
+    number = counted(len(films), "film is a lateral view", "films are lateral views")
+    return f"{number} by the tags, of which models of frontal films say little: {listed(films, 3)}."

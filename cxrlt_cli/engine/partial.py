@@ -13,6 +13,7 @@ from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.locks import partial_paths
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted
+from cxrlt_cli.errors import DataError
 from cxrlt_cli.files import is_stream, write_text
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import Texts
@@ -38,6 +39,10 @@ def write_predictions(
     All processes ``predict``; of what that gives, the first makes ``tables``. After a stop, the same ``key`` (all that
     decides what is written) goes on where it was.
     """
+    if len(set(process.collected(json.dumps(films.to_json().get("ids"))))) > 1:
+        raise DataError(
+            f"The processes found different films in {films.source}.", "Run it again when they stay as they are."
+        )
     existed = [path.is_file() for path in paths]
     partial = PartialCsvs(paths, key, films.id_column) if process.is_main else None
     if partial is not None and partial.note:

@@ -24,6 +24,7 @@ _PIPES: set[tuple[Path, int, int]] = set()  # that were read
 
 EXCEL = "Save it as 'CSV UTF-8'."
 UNPACK = "Unpack it first; of packed files, .csv.gz is read as it is."
+TABLE = "It is to be the table that names the films."
 OTHERS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)", EXCEL),
     (b"BZh", "a bzip2 file", UNPACK),
@@ -32,8 +33,8 @@ OTHERS = (
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", UNPACK),
     (b"Rar!", "a RAR archive", UNPACK),
     (b"%PDF-", "a PDF", "Take the table out of it, as a CSV in UTF-8."),
-    (b"\x89PNG", "a PNG picture", "It is to be the table that names the films."),
-    (b"\xff\xd8\xff", "a JPEG picture", "It is to be the table that names the films."),
+    (b"\x89PNG", "a PNG picture", TABLE),
+    (b"\xff\xd8\xff", "a JPEG picture", TABLE),
     (b"\x89HDF", "an HDF5 file", "Save the table as CSV or Parquet."),
     (b"\x93NUMPY", "an array of NumPy", "Save the table as CSV or Parquet."),
     (b"SQLite format 3\0", "an SQLite database", "Save the table as CSV or Parquet."),
@@ -69,7 +70,7 @@ def open_text(path: Path) -> Iterator[TextIO]:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.{meant_path(path)}", "Check the path of the CSV.") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder, not a CSV.") from error
+        raise DataError(f"{path} is a folder, not a CSV.", f"{TABLE} Their folder goes with --image-dir.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is a damaged gzip file ({error}).", "Fetch it again.") from error
     except UnicodeDecodeError as error:
@@ -121,6 +122,8 @@ def _refuse_others(path: Path, start: bytes) -> None:
     if start.startswith(ZIP):
         kind = _kind_of_zip(path)
         raise DataError(f"{path} is {kind}, not a CSV.", UNPACK if "archive" in kind else EXCEL)
+    if start[128:132] == b"DICM":
+        raise DataError(f"{path} is a DICOM file, not a CSV.", TABLE)
     lower = start.removeprefix(codecs.BOM_UTF8).lstrip()[:32].lower()
     for magic, kind, hint in OTHERS:
         if lower.startswith(magic.lower()):

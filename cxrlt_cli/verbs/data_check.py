@@ -16,7 +16,7 @@ from cxrlt_cli.data.film_checks import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.finder import Finder, Found
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.engine.films import finder
-from cxrlt_cli.engine.folder_films import is_plain, look_through, may_be_dicom, others_among, takes_folder, told_reasons
+from cxrlt_cli.engine.folder_films import look_through, may_be_dicom, others_among, takes_folder, told_reasons
 from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
@@ -110,12 +110,11 @@ def _check_folder(options: DataCheckOptions, reporter: Reporter) -> None:
     excluded = read_exclusions(options.exclude, options.id_column)
     films = [film for film in contents.films if film not in excluded]
     frame = pd.DataFrame({options.id_column: films}, dtype=object)
-    if plain := {reason: files for reason, files in contents.left_out.items() if is_plain(reason)}:
-        reporter.note(f"No films: {told_reasons(plain)}.")
+    if plain := contents.others(plain=True):
+        reporter.note(f"Other files: {told_reasons(plain)}.")
     faults: list[Fault] = []
-    for reason, files in contents.left_out.items():
-        if reason not in plain:
-            faults += doubtful(f"files that are no chest films: {reason.many}", files, "Predictions leave them out.")
+    for reason, files in contents.others(plain=False).items():
+        faults += doubtful(f"files that are no chest films: {reason.many}", files, "Predictions leave them out.")
     faults += doubtful("folders that cannot be looked into", contents.closed, "Check their permissions.")
     faults += doubtful(LATERAL, [film for film in contents.lateral if film not in excluded], FRONTAL)
     if options.submission is not None:
@@ -153,11 +152,13 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
     named = {path.relative_to(where.folder).as_posix() for path in paths}
     spare = [file for file in sorted(where.listing.files()) if ending_of(file) and file not in named]
     yield from doubtful("films without an id", spare, "No row names them.")
-    others, lateral = others_among(sorted(filter(may_be_dicom, paths)), where.folder, options, reporter)
+    faults = list(_read(found, ids, frame, options, reporter))
+    yield from faults
+    broken = {found.naming.path(film) for fault in faults if fault.breaks for film in fault.films}
+    others, lateral = others_among(sorted(filter(may_be_dicom, paths - broken)), where.folder, options, reporter)
     for reason, files in others.items():
         yield from doubtful(f"files that are no chest films by their tags: {reason.many}", files, "Leave them out.")
     yield from doubtful(LATERAL, lateral, FRONTAL)
-    yield from _read(found, ids, frame, options, reporter)
 
 
 def _read(

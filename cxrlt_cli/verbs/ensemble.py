@@ -12,6 +12,7 @@ import yaml
 from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
+from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.film_facts import FilmFacts
@@ -126,6 +127,8 @@ def _ensemble(options: EnsembleOptions, fitted_path: Path, reporter: Reporter) -
 
 def _check(options: EnsembleOptions) -> None:
     """What can be told from the options alone."""
+    if films := [path for path in options.members if ending_of(path.name)]:
+        raise OptionError(f"{listed(films)}: members are checkpoints and predictions.", "Films go with --image-dir.")
     weights = options.weights or ()
     if weights and len(weights) != len(options.members):
         raise OptionError(f"--weights has {len(weights)} numbers for {len(options.members)} members.")

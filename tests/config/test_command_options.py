@@ -10,7 +10,6 @@ from cxrlt_cli.config import Options
     (config.InferOptions, {"checkpoint": "m", "normal": "Normal"}, "--postprocess"),
     (config.InferOptions, {"checkpoint": "m", "merge": "max"}, "--tta"),
     (config.EnsembleOptions, {"members": ["m", "n"], "normal": "Normal"}, "--postprocess"),
-    (config.OodOptions, {"image_dir": "films"}, "--csv"),
     (config.TrainOptions, {"image_dir": "films"}, "--csv"),
     (config.TrainOptions, {"run_id": "mine"}, "--nodes"),
     (config.FinetuneOptions, {"checkpoint": "m", "lr_warmup": 0.1}, "--warmup-epochs"),
