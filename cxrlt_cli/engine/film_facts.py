@@ -49,8 +49,8 @@ class FilmFacts:
             refused += sum(bool(cell) for cell in cells) - sum(bool(cell) for cell in columns[name])
         if refused:
             reporter.warn(
-                f"{counted(refused, 'cell')} of --dicom-columns stay empty: a spreadsheet would run them as a formula, "
-                "or they hold a control character."
+                f"{counted(refused, 'cell of --dicom-columns stays', 'cells of --dicom-columns stay')} empty: what would "
+                "stand there holds a control character, or is a formula to a spreadsheet."
             )
         return replace(predictions, facts=columns)
 
