@@ -34,7 +34,7 @@ OTHERS = {
 
 
 def dicom(path: Path, side: int = 80, seed: int = 0, frames: int = 1, **elements: Any) -> Path:
-    """A DICOM file of noise; without pixels where ``side`` is 0. ``SOPClassUID`` is that of a digital film unless given."""
+    """A DICOM file of noise; without pixels where ``side`` is 0, a digital film where ``elements`` say nothing else."""
     path.parent.mkdir(parents=True, exist_ok=True)
     meta: Any = FileMetaDataset()
     meta.MediaStorageSOPClassUID = elements.get("SOPClassUID", DigitalXRayImageStorageForPresentation)
@@ -70,8 +70,8 @@ def picture(path: Path, side: int, seed: int) -> Path:
 
 def make_export(folder: Path) -> Path:
     """``FILMS``, and files of all kinds of ``LEFT_OUT`` and ``OTHERS``."""
-    mine = {"PatientID": "P7", "StudyInstanceUID": "1.2.3", "PatientSex": "F", "PatientAge": "058Y"}
-    chest = {"Modality": "DX", "BodyPartExamined": "CHEST"}
+    mine: dict[str, Any] = {"PatientID": "P7", "StudyInstanceUID": "1.2.3", "PatientSex": "F", "PatientAge": "058Y"}
+    chest: dict[str, Any] = {"Modality": "DX", "BodyPartExamined": "CHEST"}
     dicom(folder / "st1" / "IM0001", seed=1, **chest, ViewPosition="PA", **mine)
     dicom(folder / "st1" / "IM0002", seed=2, **chest, ViewPosition="LL", **mine)
     dicom(folder / "st1" / "SR0001", 0, SOPClassUID=BasicTextSRStorage, Modality="SR")

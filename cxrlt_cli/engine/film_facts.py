@@ -48,10 +48,8 @@ class FilmFacts:
             columns[name] = np.array(["" if cell and fault_of_name(cell) else cell for cell in cells], object)
             refused += sum(bool(cell) for cell in cells) - sum(bool(cell) for cell in columns[name])
         if refused:
-            reporter.warn(
-                f"{counted(refused, 'cell of --dicom-columns stays', 'cells of --dicom-columns stay')} empty: what would "
-                "stand there holds a control character, or is a formula to a spreadsheet."
-            )
+            number = counted(refused, "cell of --dicom-columns stays", "cells of --dicom-columns stay")
+            reporter.warn(f"{number} empty: they hold a control character, or a formula to a spreadsheet.")
         return replace(predictions, facts=columns)
 
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,7 @@ def written(folder: Path, out: Path, wanted: bool = True) -> tuple[pd.DataFrame,
 @pytest.fixture
 def films(tmp_path: Path) -> Path:
     folder = tmp_path / "films"
-    said = {"PatientID": "007", "StudyInstanceUID": "1.2.3", "PatientSex": "F", "PatientAge": "058Y"}
+    said: dict[str, Any] = {"PatientID": "007", "StudyInstanceUID": "1.2.3", "PatientSex": "F", "PatientAge": "058Y"}
     dicom(folder / "ward" / "a.dcm", Modality="DX", ViewPosition="PA", **said)
     picture(folder / "b.png", 80, 0)
     return folder
