@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
-from cxrlt_cli.config.fields import Names, Numbers, Options, Pool, Threshold, changed, option
+from cxrlt_cli.config.fields import Films, Names, Numbers, Options, Pool, Threshold, changed, option
 from cxrlt_cli.config.train_options import ComputeOptions, FilmOptions
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
@@ -48,7 +48,7 @@ class PredictOptions(ComputeOptions):
 
 class InferOptions(PredictOptions):
     checkpoint: Path = option(..., "Weights: a file that train wrote, or the winner's.", argument=True)
-    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
+    films: Films = option((), FILMS_HELP, argument=True)
     findings: Names | None = option(
         None, "Findings to write, separated by commas (default: all the model has).", panel="Films"
     )
@@ -102,7 +102,7 @@ class EnsembleOptions(PredictOptions):
 
 
 class OodOptions(ComputeOptions):
-    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
+    films: Films = option((), FILMS_HELP, argument=True)
     model: str = option(
         "auto",
         "Image and text encoder.\n\n"
@@ -201,7 +201,7 @@ class DemoOptions(Options):
 
 
 class DataCheckOptions(FilmOptions):
-    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
+    films: Films = option((), FILMS_HELP, argument=True)
     against: tuple[Path, ...] = option(
         (), "CSV of other films, such as the validation's, that must share no patient; may be repeated.", panel="Films"
     )
@@ -212,7 +212,7 @@ class DataCheckOptions(FilmOptions):
 
 
 class DataCacheOptions(FilmOptions):
-    films: tuple[Path, ...] = option((), FILMS_HELP, argument=True)
+    films: Films = option((), FILMS_HELP, argument=True)
     image_size: int = option(512, "Side of the square film in pixels.", ge=32)
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.files import TABLE_ENDINGS
 
 
 def _split(value: object) -> object:
@@ -54,6 +55,14 @@ def _pool(text: str) -> str:
     raise ValueError(f"'{text}' is none of mean, max, lse and topk:K, K a whole number from 1")
 
 
+def _films(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    for path in paths:
+        if path.suffix.lower() in TABLE_ENDINGS:
+            raise ValueError(f"{path} is a table, no film. Meant: --csv {path}?")
+    return paths
+
+
+Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]

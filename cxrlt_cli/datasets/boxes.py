@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.folder_films import part_of
+from cxrlt_cli.datasets.picture_files import part_of
 from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, raw_header, read_raw, require_columns
 from cxrlt_cli.datasets.records import Records, joined, states_of_lists, texts
 from cxrlt_cli.datasets.set_files import SetFiles

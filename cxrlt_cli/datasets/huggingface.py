@@ -14,8 +14,8 @@ import numpy as np
 from cxrlt_cli.config import DataImportOptions
 from cxrlt_cli.data.listing import stem_of
 from cxrlt_cli.datasets import class_folders
-from cxrlt_cli.datasets.folder_films import absolute, below, part_of, parts_by_folder
 from cxrlt_cli.datasets.hub_columns import Labelled, told_by
+from cxrlt_cli.datasets.picture_files import absolute, below, part_of, parts_by_folder
 from cxrlt_cli.datasets.raw_table import RawTable, mapped, read_raw, require_columns
 from cxrlt_cli.datasets.records import Records, texts
 from cxrlt_cli.datasets.set_files import SetFiles

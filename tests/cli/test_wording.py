@@ -60,7 +60,8 @@ def test_every_wrong_value_that_is_typed_is_told_in_our_words(command: str) -> N
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["train", "--loss", "bd"], "Meant: db?"), (["train", "labels.csv"], "Meant: --csv labels.csv?"),
-    (["infer", "run", "films.CSV"], "Meant: --csv films.CSV?"), (["train", "--los", "db"], "--loss"),
+    (["infer", "run", "films.CSV"], "Meant: --csv films.CSV?"), (["ood", "a.tsv"], "Meant: --csv a.tsv?"),
+    (["train", "--los", "db"], "--loss"),
     (["trian"], "train"), (["ood", "--anchor", "norml"], "Meant: normal?"),
 ])  # fmt: skip
 def test_the_nearest_is_named(arguments: list[str], said: str) -> None:
