@@ -10,6 +10,7 @@ from pathlib import Path
 from cxrlt_cli.data.listing import Listing
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.names import meant_path
+from cxrlt_cli.tables.provenance import RECORD, record_path
 
 DEPTH = 2  # folders below the set's own in which label files are looked for
 ENDINGS = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".npz", ".xlsx")
@@ -46,8 +47,12 @@ class SetFiles:
 
     @cached_property
     def label_files(self) -> list[Path]:
-        """The files near the top of the folders that may hold labels; of one that lies packed beside, the plain one."""
-        found = [path for folder in self.folders for path in _near(folder, DEPTH)]
+        """The files near the top of the folders that may hold labels; of one that lies packed beside, the plain one.
+
+        What an earlier import wrote there is none of them.
+        """
+        near = [path for folder in self.folders for path in _near(folder, DEPTH)]
+        found = [path for path in near if not path.name.endswith(RECORD) and not record_path(path).exists()]
         plain = set(found)
         return [path for path in found if not (path.suffix == ".gz" and path.with_suffix("") in plain)]
 

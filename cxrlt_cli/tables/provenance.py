@@ -9,6 +9,7 @@ from typing import Any
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.files import TABLE_ENDINGS, write_text
 
+RECORD = ".import.json"  # what the name of a record ends in
 CHANGED = "; the CSV was changed since"
 LONGEST = 1000  # characters of a policy
 
@@ -18,7 +19,7 @@ def record_path(csv: Path) -> Path:
     name = csv.name
     while (shorter := name.removesuffix(Path(name).suffix)) and Path(name).suffix.lower() in TABLE_ENDINGS:
         name = shorter
-    return csv.with_name(f"{name}.import.json")
+    return csv.with_name(f"{name}{RECORD}")
 
 
 def write_record(csv: Path, record: Mapping[str, Any]) -> None:

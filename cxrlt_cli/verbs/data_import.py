@@ -17,6 +17,7 @@ from cxrlt_cli.datasets.placing import placed
 from cxrlt_cli.datasets.records import FRONTAL, OTHER_VIEW, Records
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.datasets.vocabularies import renamed
+from cxrlt_cli.engine.partial import told_of_written
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
@@ -34,9 +35,10 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     target = options.append or options.out
     if options.append is not None and not options.append.is_file():
         raise OptionError(f"--append {options.append} does not exist.", "Make it by an import with --out first.")
-    if SPLIT not in str(target):
-        require_table(target, "--append" if options.append else "--out", options.sources)
     files = SetFiles.of(options.sources, options.image_dir, options.missing != "keep")
+    for part in ("train", "val", "test") if SPLIT in str(target) else ("",):
+        path = Path(str(target).replace(SPLIT, part))
+        require_table(path, "--append" if options.append else "--out", (*files.given, *files.label_files))
     kind = kind_of_files(files) if options.kind == "auto" else options.kind
     needless = [name for name, kinds in OPTIONS_OF.items() if kind not in kinds]
     tell_needless(reporter, options, needless, f"the labels of {kind} have nothing of that kind")
@@ -198,9 +200,10 @@ def _write(
         if options.dry_run:
             reporter.result(f"Would write {path}: {counted(len(labels), 'film')}, {len(labels.findings)} findings.")
             continue
+        replaced = path.is_file() and options.append is None
         write_table(labels.text(), path, "ImageID")
         write_record(path, report)
-        reporter.result(f"Wrote {path}: {counted(len(labels), 'film')}, {counted(len(labels.findings), 'finding')}.")
+        reporter.result(told_of_written(path, replaced, len(labels), len(labels.findings)))
     if not options.dry_run:
         split = " --split train" if "train" in report["parts"] and SPLIT not in str(target) else ""
         csv, films = shlex.quote(str(next(iter(written)))), shlex.quote(str(folder))

@@ -160,6 +160,18 @@ def test_a_patient_in_two_official_parts_is_an_error(tmp_path: Path) -> None:
         labels_only("nih", tmp_path, out=tmp_path / "out.csv")
 
 
+def test_the_sets_own_files_are_never_written_over_but_an_earlier_import_is(tmp_path: Path) -> None:
+    folder = drawn("nih", tmp_path)
+    before = (folder / "Data_Entry_2017.csv").read_bytes()
+    with pytest.raises(OptionError, match="is a file that this command reads"):
+        imported("nih", folder, out=folder / "Data_Entry_2017.csv")
+    assert (folder / "Data_Entry_2017.csv").read_bytes() == before
+    out = folder / "labels.csv"
+    for verb in ("Wrote", "Replaced"):
+        _, recorder = imported("auto", folder, out=out)
+        assert recorder.results[0] == f"{verb} {out}: 14 films, 15 findings."
+
+
 def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     recorder = Recorder()
     options = {"kind": "nih", "sources": [SAMPLES / "nih"], "missing": "keep", "dry_run": True}
