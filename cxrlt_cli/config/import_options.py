@@ -85,7 +85,7 @@ class DataImportOptions(Options):
     append: Path | None = option(
         None, "CSV to add this set to, instead of --out: empty where a set does not label a finding."
     )
-    dry_run: bool = option(False, "Show what would be written, and write nothing.")
+    dry_run: bool = option(False, "Show what would be written; write no labels and no films.")
     json_path: Path | None = option(None, "File for the counts as JSON.", alias="json")
 
     @model_validator(mode="after")
@@ -93,9 +93,9 @@ class DataImportOptions(Options):
         columns = {"patient_column", "list_column"}
         table = {"id_column", "separator", *columns} & self.model_fields_set
         table -= columns if self.kind == "huggingface" else set()
-        if table and self.kind not in ("table", "auto"):
+        if table and self.kind != "table":
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(table))
-            raise ValueError(f"{flags}: for KIND table alone; the columns of {self.kind} are known")
+            raise ValueError(f"{flags}: for KIND table alone, not for {self.kind}")
         if self.separator is not None and self.list_column is None:
             raise ValueError("--separator stands between the names in --list-column: pass that too")
         if self.append is not None and "out" in self.model_fields_set:

@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.picture_files import part_of
-from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, raw_header, read_raw, require_columns
-from cxrlt_cli.datasets.records import Records, joined, states_of_lists, texts
+from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, raw_header, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import FROM_NIH, Records, joined, part_of_file, states_of_lists
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.names import meant, shown
@@ -22,7 +21,6 @@ TEN = ("Atelectasis", "Calcification", "Consolidation", "Effusion", "Emphysema",
        "Nodule", "Pneumothorax")  # fmt: skip
 THIRTEEN = (*TEN, "Cardiomegaly", "Diffuse Nodule", "Pleural Thickening")
 DET, OBJECT = ("file_name", "syms"), ("image_name", "annotation")
-FROM_NIH = "The films are NIH ChestX-ray14's: never train on one and test on the other."
 _OBJECTS = re.compile(r"[0-2]( -?\d+(\.\d+)?){4,}(;[0-2]( -?\d+(\.\d+)?){4,})*")
 
 
@@ -106,6 +104,5 @@ def _of_objects(table: RawTable) -> Records:
 
 def _part(table: RawTable) -> Texts | None:
     """The part that a file is called after: ``train.json``, ``ChestX_Det_test.json``, ``dev.csv``."""
-    words = re.split(r"[^a-z]+", table.path.name.lower())
-    part = next((part for word in words if (part := part_of(word))), "")
+    part = part_of_file(table.path)
     return texts([part] * len(table)) if part else None

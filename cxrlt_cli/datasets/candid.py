@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.raw_table import RawTable, distinct, read_raw, require_columns
-from cxrlt_cli.datasets.records import Records, texts
+from cxrlt_cli.datasets.raw_table import RawTable, distinct, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import Records
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.names import shown
@@ -44,7 +44,7 @@ def _records(table: RawTable, lists: dict[str, RawTable]) -> Records:
     require_columns(table, COLUMNS, "candid")
     codes, films = distinct(table["SOPInstanceUID"])
     first = np.unique(codes, return_index=True)[1]
-    columns = [np.bincount(codes, _masks(table), minlength=len(films)) > 0]
+    columns = [np.bincount(codes, masks(table), minlength=len(films)) > 0]
     notes = []
     for finding, rows in lists.items():
         require_columns(rows, LISTED, "candid")
@@ -70,7 +70,8 @@ def _records(table: RawTable, lists: dict[str, RawTable]) -> Records:
     )
 
 
-def _masks(table: RawTable) -> NDArray[np.bool_]:
+def masks(table: RawTable) -> NDArray[np.bool_]:
+    """Whether ``EncodedPixels`` holds a mask ``[N]``, which -1 says it does not; raises DataError of anything else."""
     codes, cells = distinct(table["EncodedPixels"])
     for number, cell in enumerate(cells):
         if cell != "-1" and not _MASK.fullmatch(cell):

@@ -9,18 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, read_raw, require_columns
-from cxrlt_cli.datasets.records import (
-    OTHER_VIEW,
-    Records,
-    ages_of,
-    joined,
-    parts_of,
-    sexes_of,
-    states_of,
-    texts,
-    views_of,
-)
+from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import OTHER_VIEW, Records, ages_of, joined, part_of, sexes_of, states_of, views_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.tables.known_headers import CHEXPERT
@@ -82,8 +72,8 @@ def _told_by_paths(table: RawTable, paths: Texts) -> tuple[Texts, Texts, Texts]:
             raise DataError(f"{table.where(row)}: '{path}' names no patient and study, as in patient00001/study1.")
         patients.append(found[1])
         studies.append(found[0])
-        parts.append(path[: found.start()].rstrip("/").rpartition("/")[2])
-    return texts(patients), texts(studies), parts_of(texts(parts))
+        parts.append(part_of(path[: found.start()].rstrip("/").rpartition("/")[2]))
+    return texts(patients), texts(studies), texts(parts)
 
 
 def _views(frontal: Texts, projection: Texts) -> Texts:
@@ -110,9 +100,16 @@ def _read_plus(tables: list[RawTable], files: SetFiles, options: DataImportOptio
         if path is None:
             raise files.absent("CheXpert Plus", f"{section}_fixed.json")
         labels = [read_raw(path)]
+    if len(labels) > 1:
+        raise DataError(f"{labels[0].path} and {labels[1].path} both hold labels.", "Name the one that is meant.")
+    if files.given and options.labels is not None and labels[0].path in files.given:
+        raise OptionError(f"--labels {options.labels}: {labels[0].path} is named already.", "Leave it out.")
     table, told = films[0], labels[0]
     require_columns(told, ["path_to_image", *sorted(CHEXPERT)], "CheXpert Plus")
-    row_of = {path: row for row, path in enumerate(told["path_to_image"])}
+    row_of: dict[str, int] = {}
+    for row, path in enumerate(told["path_to_image"]):
+        if row_of.setdefault(path, row) != row:
+            raise DataError(f"{told.where(row)}: {path} is labelled twice.", "Keep one of them.")
     rows = np.array([row_of.get(path, -1) for path in table["path_to_image"]], np.int64)
     findings = tuple(name for name in told.header if name in CHEXPERT)
     patients, studies, parts = _told_by_paths(table, table["path_to_image"])
@@ -128,6 +125,7 @@ def _read_plus(tables: list[RawTable], files: SetFiles, options: DataImportOptio
         ages=ages_of(table["age"]),
         rows_read=len(table),
         notes=(f"Labels: {told.path.name}.",),
+        rules={"labels": told.path.name},
     )
     return records.rows(rows >= 0, "no labels for the film")
 

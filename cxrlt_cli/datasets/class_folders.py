@@ -13,9 +13,9 @@ import numpy as np
 from cxrlt_cli.config import DataImportOptions
 from cxrlt_cli.data.listing import stem_of
 from cxrlt_cli.datasets import named_films
-from cxrlt_cli.datasets.picture_files import absolute, files_below, films_of, is_mask, part_of, parts_by_folder
-from cxrlt_cli.datasets.raw_table import Texts, distinct
-from cxrlt_cli.datasets.records import Records, texts
+from cxrlt_cli.datasets.picture_files import absolute, files_below, films_of, is_mask, parts_by_folder
+from cxrlt_cli.datasets.raw_table import Texts, distinct, texts
+from cxrlt_cli.datasets.records import Records, part_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError, listed
 

@@ -3,15 +3,15 @@
 2023 and 2024 on MIMIC-CXR's films (Holste et al., 2024; Lin et al., 2025), 2026 on PadChest's.
 """
 
-import re
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, mapped, read_raw, require_columns
-from cxrlt_cli.datasets.records import Records, joined, parts_of, states_of, texts, views_of
+from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, mapped, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import Records, joined, part_of_file, states_of, views_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.tables.patients import LOST
@@ -53,7 +53,15 @@ def read(files: SetFiles, options: DataImportOptions) -> Records:
     if removed:
         keep = np.array([film.rpartition("/")[2] not in removed for film in records.films], bool)
         records = records.rows(keep, f"listed in {REMOVAL}")
-    return Records(**{**vars(records), "notes": (*records.notes, *notes)})
+    is_of_2024 = any(f"_{task}" in path.name for path in paths for task in TASKS)
+    if options.labels is not None and not is_of_2024:
+        raise OptionError(f"--labels {options.labels}: only the files of 2024 have tasks.", "Leave it out.")
+    return replace(
+        records,
+        notes=(*records.notes, *notes),
+        rules={"labels": options.labels or TASKS[0]} if is_of_2024 and not files.given else {},
+        namespace="padchest" if any(part.parts is None for part in parts) else "mimic",
+    )
 
 
 def _found(files: SetFiles, options: DataImportOptions) -> list[Path]:
@@ -97,5 +105,4 @@ def _studies(table: RawTable) -> Texts:
 
 
 def _part(table: RawTable) -> Texts:
-    found = re.search(r"train|dev|val|test", table.path.name.lower())
-    return parts_of(texts([found[0] if found else ""] * len(table)))
+    return texts([part_of_file(table.path)] * len(table))

@@ -7,20 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cxrlt_cli.datasets.any_table import MAX_FINDINGS, names_in
+from cxrlt_cli.datasets.any_table import MAX_FINDINGS, mark_of, names_in
 from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, mapped
 from cxrlt_cli.datasets.records import (
     BLANK,
+    TELL,
     UNLABELLED,
     Records,
     States,
-    ages_of,
     joined,
-    parts_of,
-    sexes_of,
     states_of,
     states_of_lists,
-    views_of,
 )
 from cxrlt_cli.documents import parse_json
 from cxrlt_cli.errors import DataError, listed, missing_column
@@ -36,7 +33,6 @@ ABOUT = {
     "sexes": ("sex", "gender", "patientsex", "patientgender"),
     "ages": ("age", "patientage"),
 }
-TELL = {"views": views_of, "parts": parts_of, "sexes": sexes_of, "ages": ages_of}
 LISTS = frozenset(("label", "labels", "class", "classes", "finding", "findings", "disease", "diseases", "diagnosis",
                    "pathology", "pathologies", "target", "targets"))  # fmt: skip
 
@@ -80,7 +76,9 @@ def _records(part: Labelled, about: Mapping[str, str], roles: Roles) -> Records:
     columns.setdefault("parts", part.parts)
     notes = (f"Not read: {listed(roles.unread, 12)}.",) if roles.unread else ()
     states = _states(table, roles)
-    return Records(part.films, roles.findings, states, **columns, rows_read=len(table), notes=notes)
+    return Records(
+        part.films, roles.findings, states, **columns, rows_read=len(table), notes=notes, is_official=False
+    )  # anybody may have made the parts
 
 
 def _about(tables: Sequence[RawTable], patient_column: str | None) -> dict[str, str]:
@@ -188,7 +186,7 @@ def _names(cell: str, table: RawTable, column: str) -> list[str]:
     except ValueError:  # of Python, in which names stand in other quotes
         held = None
     if not isinstance(held, list):
-        return names_in(cell, None)
+        return names_in(cell, mark_of(distinct(table[column])[1]))
     names: list[str] = [one for one in held if one is not None]
     if not all(isinstance(one, str) for one in names):
         raise DataError(

@@ -15,9 +15,9 @@ from cxrlt_cli.config import DataImportOptions
 from cxrlt_cli.data.listing import stem_of
 from cxrlt_cli.datasets import class_folders
 from cxrlt_cli.datasets.hub_columns import Labelled, told_by
-from cxrlt_cli.datasets.picture_files import absolute, below, part_of, parts_by_folder
-from cxrlt_cli.datasets.raw_table import RawTable, mapped, read_raw, require_columns
-from cxrlt_cli.datasets.records import Records, texts
+from cxrlt_cli.datasets.picture_files import absolute, below, parts_by_folder
+from cxrlt_cli.datasets.raw_table import RawTable, mapped, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import Records, part_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.datasets.written_films import Film, folder_for, told, write_films
 from cxrlt_cli.documents import read_json
@@ -41,6 +41,11 @@ def read(files: SetFiles, options: DataImportOptions) -> Records:
     if not files.given:
         tables = [path for path in tables if path.name.removesuffix(".gz") in METADATA]
     if not (tables or packed):
+        if options.patient_column or options.list_column:
+            raise DataError(
+                "--patient-column and --list-column: there is no metadata with columns, so that folders are classes.",
+                "Leave them out.",
+            )
         return class_folders.read(files, options)
     if tables and packed:
         raise DataError(f"{tables[0]} and {packed[0][0]} are two ways to tell of films.", "Name one of them.")
@@ -99,8 +104,8 @@ def _from_shards(packed: Sequence[Shard], files: SetFiles, options: DataImportOp
         parts = texts([_part(path)] * len(stems[path])) if _part(path) else None
         labelled.append(Labelled(table, texts(stems[path]), parts, classes))
     records = told_by(labelled, "", options.patient_column, options.list_column)  # before a film is written
-    names, number = write_films(folder, lambda: _films(packed, stems, top), options.dry_run)
-    notes = (*records.notes, told(folder / top, names, number))
+    names = write_films(folder, lambda: _films(packed, stems, top), options.dry_run)
+    notes = (*records.notes, told(folder / top, names))
     return replace(records, films=texts(names), notes=notes, films_below=folder)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, read_raw, require_columns
-from cxrlt_cli.datasets.records import Records, states_of, texts
+from cxrlt_cli.datasets.candid import masks
+from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import FROM_NIH, Records, states_of
 from cxrlt_cli.datasets.set_files import SetFiles
-from cxrlt_cli.errors import DataError
+from cxrlt_cli.errors import DataError, listed
 
 RSNA, SIIM = "stage_2_train_labels.csv", ("train-rle.csv", "stage_2_train.csv")
 
@@ -32,7 +33,7 @@ def read_rsna(files: SetFiles, options: DataImportOptions) -> Records:
         knows_patients=False,
         rows_read=len(table),
         left_out=_further(table, films),
-        notes=("The films are NIH ChestX-ray14's: never train on one and test on the other.",),
+        notes=(FROM_NIH,),
     )
 
 
@@ -40,7 +41,7 @@ def read_siim(files: SetFiles, options: DataImportOptions) -> Records:
     """12,047 films, of NIH's; -1 says that there is no pneumothorax, anything else is its mask."""
     table = _table(files, "siim", "EncodedPixels", *SIIM)
     require_columns(table, ["ImageId", "EncodedPixels"], "siim")
-    films, positive = _any_row(table["ImageId"], table["EncodedPixels"] != "-1")
+    films, positive = _any_row(table["ImageId"], masks(table))
     return Records(
         texts(f"{film}.dcm" for film in films),
         ("Pneumothorax",),
@@ -50,16 +51,18 @@ def read_siim(files: SetFiles, options: DataImportOptions) -> Records:
         studies=_studies(films, files) if files.looks_for_films else None,
         rows_read=len(table),
         left_out=_further(table, films),
-        notes=("The films are NIH ChestX-ray14's: never train on one and test on the other.",),
+        notes=(FROM_NIH,),
     )
 
 
 def _table(files: SetFiles, kind: str, column: str, *patterns: str) -> RawTable:
     if files.given:
         tables = [read_raw(path) for path in files.given]
-        table = next((table for table in tables if column in table), tables[0])
-        require_columns(table, [column], kind)
-        return table
+        for table in tables:
+            require_columns(table, [column], kind)
+        if len(tables) > 1:
+            raise DataError(f"{listed(files.given)}: the labels of {kind} are one file.", "Name the one that is meant.")
+        return tables[0]
     path = files.single(f"label file of {kind}", *patterns)
     if path is None:
         raise files.absent(kind, patterns[0])

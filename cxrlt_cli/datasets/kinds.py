@@ -43,31 +43,31 @@ READERS: dict[str, Callable[[SetFiles, DataImportOptions], Records]] = {
     "openi": openi.read,
     "table": any_table.read,
 }
-LABELLERS = ("chexpert", "mimic")  # read reports: what they found no word of is blank, and by convention negative
+OF_REPORTS = ("chexpert", "mimic")  # whose labels a program read from reports: blank where it found no word
 OPTIONS_OF = {  # rules that change something in these kinds alone
-    "uncertain": (*LABELLERS, "table", "huggingface"),
-    "unmentioned": (*LABELLERS, "table", "huggingface"),
+    "uncertain": (*OF_REPORTS, "table", "huggingface"),
+    "unmentioned": (*OF_REPORTS, "table", "huggingface"),
     "readers": ("vindr",),
     "tree": ("padchest",),
-    "labels": (*LABELLERS, "cxr-lt"),
+    "labels": (*OF_REPORTS, "cxr-lt"),
 }
+RULES = ("uncertain", "unmentioned", "readers", "tree")
 
 
-def rules_of(kind: str, options: DataImportOptions) -> dict[str, str]:
+def rules_of(kind: str, records: Records, options: DataImportOptions) -> dict[str, str]:
     """The rules by which labels of this kind are made, by their options, for whoever trains on them."""
-    rules = {name: str(getattr(options, name)) for name, kinds in OPTIONS_OF.items() if kind in kinds}
+    rules = {name: str(getattr(options, name)) for name in RULES if kind in OPTIONS_OF[name]}
     if kind in OPTIONS_OF["unmentioned"] and options.unmentioned is None:
         rules["unmentioned"] = unmentioned_of(kind, options)
     if kind in OPTIONS_OF["tree"]:
         rules["tree"] = "yes" if options.tree else "no"
-    if options.labels is None:
-        rules.pop("labels", None)
+    rules |= records.rules
     return rules | ({"names": options.names} if options.names else {})
 
 
 def unmentioned_of(kind: str, options: DataImportOptions) -> str:
     """What becomes of a blank."""
-    return options.unmentioned or ("0" if kind in LABELLERS else "empty")
+    return options.unmentioned or ("0" if kind in OF_REPORTS else "empty")
 
 
 def kind_of_files(files: SetFiles) -> str:

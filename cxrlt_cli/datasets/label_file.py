@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlt_cli.datasets.raw_table import Texts, distinct, read_raw
-from cxrlt_cli.datasets.records import UNLABELLED, Records, States, states_of, texts
+from cxrlt_cli.datasets.raw_table import Texts, distinct, read_raw, texts
+from cxrlt_cli.datasets.records import UNLABELLED, Records, States, states_of
 from cxrlt_cli.errors import DataError
-from cxrlt_cli.tables.label_table import check_findings, check_id
+from cxrlt_cli.labels import plain_name
+from cxrlt_cli.names import fault_of_id, shown
+from cxrlt_cli.tables.label_table import check_findings
+from cxrlt_cli.tables.patients import LOST
+from cxrlt_cli.tables.values import lost_digits, meaning_of
 
 ID, PATIENT, PART = "ImageID", "PatientID", "Split"
 ABOUT = {PATIENT: "owners", "StudyID": "studies", "ViewPosition": "views", PART: "parts", "PatientSex": "sexes",
          "PatientAge": "ages"}  # fmt: skip
-LABELS = frozenset(("0", "1", ""))
 MARKS = {0: ",0", 1: ",1"}
 
 
@@ -39,11 +42,17 @@ class LabelFile:
         """
         check_findings(records.findings, path)
         seen: set[str] = set()
-        for row, film in enumerate(records.films):
-            check_id(film, path, row + 2, ID)
+        for film in records.films:
+            if fault := fault_of_id(film):
+                raise DataError(f"The set calls a film {shown(film)}, which {fault}.", "Mend it in the label file.")
             if film in seen:
-                raise DataError(f"The set names the film {film} more than once.", "Keep one row a film.")
+                raise DataError(f"The set names the film {film} more than once.", "Is one label file named twice?")
             seen.add(film)
+        for film, patient in zip(records.films, records.owners, strict=True):
+            if not patient:
+                raise DataError(f"The film {film} has no patient.", "Fill in the column, or leave it out for all.")
+        if lost := lost_digits(records.owners):
+            raise DataError(f"The label file has {sorted(lost)[0]} as a patient.", LOST)
         held = {name: getattr(records, field) for name, field in ABOUT.items()}
         about = {name: cells for name, cells in held.items() if cells is not None}
         return cls({ID: records.films, **about}, records.findings, records.states)
@@ -66,10 +75,11 @@ class LabelFile:
             rows.append(line + known[row])
         return "\n".join([*rows, ""])
 
-    def after(self, path: Path, kind: str) -> "LabelFile":
-        """The films of ``path``, then these, with ``kind:`` before their patients; empty where one does not label.
+    def after(self, path: Path, base_prefix: str, prefix: str) -> "LabelFile":
+        """The films of ``path``, then these; empty where one does not label. Patients get what tells the sets apart.
 
-        Raises DataError where a film is in both.
+        ``base_prefix``, ``prefix``: of the patients of either, who are told apart where these differ; empty: none.
+        Raises DataError where a film is in both, or two findings are one but for spelling.
         """
         base = _read(path)
         if both := set(base.about[ID]) & set(self.about[ID]):
@@ -77,7 +87,18 @@ class LabelFile:
                 f"{path} holds {min(both)} already, and {len(both):,} films of this set in all.",
                 "Ids are paths below one folder: import each set with --image-dir on the folder that holds both.",
             )
-        mine = {**self.about, PATIENT: texts(f"{kind}:{patient}" for patient in self.about[PATIENT])}
+        spelled = {plain_name(name): name for name in base.findings}
+        for name in self.findings:
+            other = spelled.get(plain_name(name), name)
+            if other != name:
+                raise DataError(
+                    f"{path} has the finding {other}, and this set {name}.",
+                    "Import both with --names common, or with a YAML file that gives them one name.",
+                )
+            if name in base.about:
+                raise DataError(f"{path}: column '{name}' holds more than 0, 1 and blanks, and is a finding here.")
+        base.about.update(_prefixed(base.about, base_prefix))
+        mine = {**self.about, **_prefixed(self.about, prefix)}
         order = dict.fromkeys([ID, *(name for name in ABOUT if name in base.about or name in mine), *base.about])
         about = {
             name: np.concatenate([_filled(base.about, name, len(base)), _filled(mine, name, len(self))])
@@ -101,29 +122,40 @@ def _read(path: Path) -> LabelFile:
     table = read_raw(path)
     if ID not in table:
         raise DataError(f"{path} has no column '{ID}'.", "--append adds to a file that data import wrote.")
-    findings = [name for name in table.header if name not in (ID, *ABOUT) and set(distinct(table[name])[1]) <= LABELS]
+    findings = [name for name in table.header if name not in (ID, *ABOUT) and _is_finding(table[name])]
     about = {name: table[name] for name in table.header if name not in findings}
     return LabelFile(about, tuple(findings), states_of(table, findings))
+
+
+def _is_finding(cells: Texts) -> bool:
+    return all(meaning_of(cell) in ("label", "missing") for cell in distinct(cells)[1])
+
+
+def _prefixed(columns: dict[str, Texts], prefix: str) -> dict[str, Texts]:
+    if not prefix or PATIENT not in columns:
+        return {}
+    names = [patient if patient.startswith(f"{prefix}:") else f"{prefix}:{patient}" for patient in columns[PATIENT]]
+    return {PATIENT: texts(names)}
 
 
 def _filled(columns: dict[str, Texts], name: str, number: int) -> Texts:
     return columns.get(name, np.full(number, "", object))
 
 
-def shared_patients(records: Records) -> list[str]:
+def shared_patients(patients: Texts, parts: Texts | None) -> list[str]:
     """The patients whose films are in more than one part, in order."""
-    if records.parts is None:
+    if parts is None:
         return []
     part_of: dict[str, str] = {}
     shared = set()
-    for patient, part in zip(records.owners, records.parts, strict=True):
+    for patient, part in zip(patients, parts, strict=True):
         if part and part_of.setdefault(patient, part) != part:
             shared.add(patient)
     return sorted(shared)
 
 
-def parts_in(records: Records) -> Sequence[str]:
+def parts_in(parts: Texts | None) -> Sequence[str]:
     """The official parts that films are in: train, val, test, then others."""
-    held = set() if records.parts is None else set(records.parts) - {""}
+    held = set() if parts is None else set(parts) - {""}
     order = {"train": 0, "val": 1, "test": 2}
     return sorted(held, key=lambda part: (order.get(part, 3), part))

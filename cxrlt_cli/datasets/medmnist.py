@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.records import Records, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import FROM_NIH, Records
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.datasets.written_films import Film, folder_for, told, write_films
 from cxrlt_cli.errors import DataError
@@ -21,7 +22,6 @@ FINDINGS = (
     "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
 )  # fmt: skip
 PARTS = ("train", "val", "test")
-FROM_NIH = "The films are NIH ChestX-ray14's: never train on one and test on the other."
 ALIKE = "Patients cannot be told apart: the set's own parts share none, but a split of your own may."
 
 Arrays = Mapping[str, NDArray[np.uint8]]
@@ -38,14 +38,14 @@ def read(files: SetFiles, options: DataImportOptions) -> Records:
             raise DataError(f"{path} holds no train_labels, val_labels or test_labels, as ChestMNIST does.")
         labels = {part: _labels(_array(arrays, f"{part}_labels", path), f"{path}, {part}_labels") for part in parts}
         folder = folder_for(options)
-        names, number = write_films(folder, lambda: _films(arrays, labels, path), options.dry_run)
+        names = write_films(folder, lambda: _films(arrays, labels, path), options.dry_run)
     return Records(
         texts(names),
         FINDINGS,
         np.concatenate(list(labels.values())),
         parts=texts(name.split("/")[1] for name in names),
         rows_read=len(names),
-        notes=(FROM_NIH, ALIKE, told(folder / path.stem, names, number)),
+        notes=(FROM_NIH, ALIKE, told(folder / path.stem, names)),
         films_below=folder,
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.raw_table import RawTable, Texts, read_raw, require_columns
-from cxrlt_cli.datasets.records import Records, parts_of, states_of, texts, views_of
+from cxrlt_cli.datasets.raw_table import RawTable, Texts, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import Records, first_rows, parts_of, states_of, views_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.tables.known_headers import CHEXPERT
@@ -25,7 +25,7 @@ def read(files: SetFiles, options: DataImportOptions) -> Records:
     films = _table(files, given, "metadata", "mimic-cxr-*-metadata.csv", "ViewPosition")
     split = _table(files, given, "split", "mimic-cxr-*-split.csv", "split")
     listing = _table(files, given, "record list", "cxr-record-list.csv", "path")
-    table = films or listing or split
+    table = next((one for one in (films, listing, split) if one is not None), None)
     if table is None:
         raise files.absent("mimic", "mimic-cxr-*-metadata.csv")
     require_columns(table, ["dicom_id", "subject_id", "study_id"], "mimic")
@@ -44,6 +44,7 @@ def read(files: SetFiles, options: DataImportOptions) -> Records:
         parts=None if split is None else _parts(table, split),
         rows_read=len(table) + doubled,
         left_out={"film listed twice": doubled} if doubled else {},
+        rules={"labels": labels.path.name},
         notes=(f"Labels: {labels.path.name}.", *(() if split is not None else ("No split file: without parts.",))),
     ).rows(rows >= 0, "no labels for the study")
     return records.rows(np.argsort(records.films.astype(str), kind="stable"))
@@ -72,15 +73,14 @@ def _labels(files: SetFiles, given: dict[Path, RawTable], options: DataImportOpt
         path = Path(which)
         if not path.is_file():
             raise OptionError(f"--labels {which} is neither {' nor '.join(LABELLERS)} nor a file.")
-    table = given.get(path) or read_raw(path)
+    table = given[path] if path in given else read_raw(path)
     require_columns(table, ["study_id", "No Finding", "Support Devices"], "mimic")
     return table
 
 
 def _single_films(table: RawTable) -> tuple[RawTable, int]:
     """The table without further rows of one film, and their number."""
-    row_of = {film: row for row, film in reversed(list(enumerate(table["dicom_id"])))}
-    first = np.array(sorted(row_of.values()), np.int64)
+    _, first = first_rows(table["dicom_id"])
     return table.rows(first), len(table) - len(first)
 
 

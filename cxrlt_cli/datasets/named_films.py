@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cxrlt_cli.data.listing import stem_of
-from cxrlt_cli.datasets.records import Records, ages_of, joined, sexes_of, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import Records, ages_of, joined, sexes_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError
 

@@ -4,27 +4,28 @@ Wang et al., CVPR 2017; Holste et al., DALI 2022; Majkowska et al., Radiology 20
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, read_raw, require_columns
+from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct, read_raw, require_columns, texts
 from cxrlt_cli.datasets.records import (
     Records,
     States,
     ages_of,
     joined,
+    part_of_file,
     parts_of,
+    patients_of,
     sexes_of,
     states_of,
     states_of_lists,
-    texts,
-    unpadded,
     views_of,
 )
 from cxrlt_cli.datasets.set_files import SetFiles
-from cxrlt_cli.errors import DataError
+from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.names import meant, shown
 
 FINDINGS = (
@@ -50,7 +51,7 @@ def read(files: SetFiles, options: DataImportOptions) -> Records:
         records = _with_parts(records, lists)
     elif records.parts is None:
         notes.append("No train_val_list.txt and test_list.txt: without the official parts.")
-    return Records(**{**vars(records), "notes": (*records.notes, *notes)})
+    return replace(records, notes=(*records.notes, *notes))
 
 
 def _found(files: SetFiles, notes: list[str]) -> list[Path]:
@@ -86,7 +87,7 @@ def _read_table(path: Path) -> Records:
         table["Image Index"],
         findings,
         states_of(table, GOOGLE) if google else _listed(table),
-        patients=unpadded(table["Patient ID"]),
+        patients=patients_of(table["Patient ID"]),
         views=_column(table, "View Position", views_of),
         parts=_column(table, "Set Id", parts_of),
         sexes=_column(table, "Patient Gender", sexes_of),
@@ -117,14 +118,12 @@ def _listed(table: RawTable) -> States:
 def _long_tailed(table: RawTable) -> Records:
     """NIH-CXR-LT: a file a part, of columns of 0 and 1 between ``id`` and ``subject_id``."""
     findings = tuple(name for name in table.header if name not in ("id", "subject_id"))
-    stem = table.path.name.removesuffix(".gz").removesuffix(".csv")
-    part = stem.rpartition("_")[2].removeprefix("balanced-")
     return Records(
         table["id"],
         findings,
         states_of(table, findings),
-        patients=unpadded(table["subject_id"]),
-        parts=parts_of(texts([part] * len(table))),
+        patients=patients_of(table["subject_id"]),
+        parts=texts([part_of_file(table.path)] * len(table)),
         rows_read=len(table),
     )
 
@@ -139,4 +138,9 @@ def _with_parts(records: Records, lists: list[Path]) -> Records:
             if part_of.setdefault(line, part) != part:
                 raise DataError(f"{path}: {line} is in both lists.")
     parts = texts(part_of.get(film, "") for film in records.films)
-    return Records(**{**vars(records), "parts": parts})
+    if not (parts != "").any():
+        raise DataError(
+            f"{listed(lists)} name none of the films, such as {next(iter(part_of), 'nothing')}.",
+            "They hold names of files, one a line, as in 'Image Index'. Name the table alone to do without parts.",
+        )
+    return replace(records, parts=parts)

@@ -9,7 +9,8 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 import numpy as np
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.records import Records, states_of_lists, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import Records, states_of_lists
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.names import fault_of_name, shown

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.config import DataImportOptions
 from cxrlt_cli.datasets.label_tree import CHILDREN, ancestors
-from cxrlt_cli.datasets.raw_table import RawTable, distinct, read_raw, require_columns
+from cxrlt_cli.datasets.raw_table import RawTable, distinct, read_raw, require_columns, texts
 from cxrlt_cli.datasets.records import (
     UNLABELLED,
     Records,
@@ -21,11 +21,11 @@ from cxrlt_cli.datasets.records import (
     parts_of,
     sexes_of,
     states_of_lists,
-    texts,
     views_of,
 )
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError
+from cxrlt_cli.tables.patients import LOST
 from cxrlt_cli.tables.values import lost_digits
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_160K*.csv"
@@ -41,29 +41,34 @@ Lists = list[tuple[str, ...] | None]  # of the values of a column; None where a 
 
 def read(files: SetFiles, options: DataImportOptions) -> Records:
     """The films of the set that anything is said of: 160,861 rows, 193 names."""
-    if files.given:
-        return joined([_read(read_raw(path), files, options) for path in files.given])
-    if path := files.single("PadChest table", TABLE) or files.single("PadChest-GR table", GROUNDED):
-        return _read(read_raw(path), files, options)
-    if paths := files.named(BIMCV):
-        return joined([_read_bimcv(read_raw(path), files, options.tree) for path in paths])
-    raise files.absent("padchest", TABLE)
+    single = files.single("PadChest table", TABLE) or files.single("PadChest-GR table", GROUNDED)
+    paths = files.given or ([single] if single else files.named(BIMCV))
+    if not paths:
+        raise files.absent("padchest", TABLE)
+    tables = [read_raw(path) for path in paths]
+    if any("label_group" in table for table in tables):
+        if len(tables) > 1:
+            raise DataError("PadChest-GR's table is read alone.", "Import the others apart.")
+        return _read_grounded(tables[0])
+    for table in tables:
+        require_columns(table, ["Labels", "PatientID"], "padchest")
+    named = {name for table in tables for names in _lists(table) if names for name in names}
+    findings = _ordered(named | {parent for name in named for parent in ancestors(name)} if options.tree else named)
+    return joined([_read(table, files, options.tree, findings) for table in tables])
 
 
-def _read(table: RawTable, files: SetFiles, options: DataImportOptions) -> Records:
+def _read(table: RawTable, files: SetFiles, tree: bool, findings: tuple[str, ...]) -> Records:
+    """One of several tables: what another names and this one does not is absent here, not unlabelled."""
     if "ReportID" in table and "ImageID" not in table:
-        return _read_bimcv(table, files, options.tree)
-    return _read_grounded(table) if "label_group" in table else _read_table(table, options.tree)
+        return _read_bimcv(table, files, tree, findings)
+    return _read_table(table, tree, findings)
 
 
-def _read_table(table: RawTable, tree: bool) -> Records:
+def _read_table(table: RawTable, tree: bool, findings: tuple[str, ...]) -> Records:
     require_columns(table, ["ImageID", "ImageDir", "PatientID", "StudyID", "Labels", "Projection"], "padchest")
     if lost := lost_digits(table["PatientID"]):
-        raise DataError(
-            f"{table.path}: column 'PatientID' holds {sorted(lost)[0]}, a number that lost its digits.",
-            "A spreadsheet or pandas wrote it: take the file as it was published.",
-        )
-    findings, states, keep, notes = _labels(table, tree)
+        raise DataError(f"{table.path}: column 'PatientID' holds {sorted(lost)[0]} as a patient.", LOST)
+    states, keep, notes = _labels(table, tree, findings)
     records = Records(
         texts(f"{folder}/{film}" for folder, film in zip(table["ImageDir"], table["ImageID"], strict=True)),
         findings,
@@ -85,17 +90,23 @@ def _age(study: str, birth: str) -> str:
     return str(int(years[0][0]) - int(years[1][0])) if years[0] and years[1] else ""
 
 
-def _labels(table: RawTable, tree: bool) -> tuple[tuple[str, ...], States, NDArray[np.bool_], tuple[str, ...]]:
+def _lists(table: RawTable) -> Lists:
     codes, cells = distinct(table["Labels"])
-    lists = [_names(cell, table, codes, number) for number, cell in enumerate(cells)]
-    named = {name for names in lists if names for name in names}
-    findings = _ordered(named | {parent for name in named for parent in ancestors(name)} if tree else named)
+    return [_names(cell, table, codes, number) for number, cell in enumerate(cells)]
+
+
+def _labels(
+    table: RawTable, tree: bool, findings: tuple[str, ...]
+) -> tuple[States, NDArray[np.bool_], tuple[str, ...]]:
+    """States ``[N, C]``, which films anything is said of ``[N]``, and what the tree changed."""
+    codes, _ = distinct(table["Labels"])
+    lists = _lists(table)
     held = states_of_lists([_with_parents(names or (), tree) for names in lists], np.arange(len(lists)), findings)
     if tree:
         _empty_children(held, lists, findings)
     films = np.bincount(codes, minlength=len(lists))
     notes = _told_tree(held, lists, films, findings) if tree else ()
-    return findings, held[codes], np.array([names is not None for names in lists], bool)[codes], notes
+    return held[codes], np.array([names is not None for names in lists], bool)[codes], notes
 
 
 def _names(cell: str, table: RawTable, codes: NDArray[np.intp], number: int) -> tuple[str, ...] | None:
@@ -171,7 +182,7 @@ def _read_grounded(table: RawTable) -> Records:
     )
 
 
-def _read_bimcv(table: RawTable, files: SetFiles, tree: bool) -> Records:
+def _read_bimcv(table: RawTable, files: SetFiles, tree: bool, findings: tuple[str, ...]) -> Records:
     """BIMCV-COVID19: labels of sessions, whose films are those in the session's folder."""
     require_columns(table, ["PatientID", "ReportID", "Labels"], "padchest (BIMCV-COVID19)")
     if not files.looks_for_films:
@@ -179,7 +190,7 @@ def _read_bimcv(table: RawTable, files: SetFiles, tree: bool) -> Records:
             f"{table.path} has labels of sessions, not of films: those are found in the folders of the sessions.",
             "Import where the films are, without --missing keep.",
         )
-    findings, states, keep, notes = _labels(table, tree)
+    states, keep, notes = _labels(table, tree, findings)
     row_of = {key: row for row, key in enumerate(zip(table["PatientID"], table["ReportID"], strict=True))}
     found = [(path, match) for path in files.films if (match := _FILM_OF_BIMCV.search(path))]
     told = [(path, match, row_of[match[1], match[2]]) for path, match in found if (match[1], match[2]) in row_of]

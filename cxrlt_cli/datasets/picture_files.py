@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrlt_cli.data.listing import Listing, ending_of
-from cxrlt_cli.datasets.raw_table import Texts
-from cxrlt_cli.datasets.records import PARTS, texts
+from cxrlt_cli.datasets.raw_table import Texts, texts
+from cxrlt_cli.datasets.records import part_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import OptionError
 
@@ -54,13 +54,6 @@ def absolute(path: Path) -> Path:
 def below(folder: Path, root: Path, path: str) -> str:
     """A path in ``folder`` as one below ``root``, which holds the folder."""
     return (folder.relative_to(root) / path).as_posix()
-
-
-def part_of(folder: str) -> str:
-    """The part that a folder, or a word of a file's name, is called after; empty where it is none."""
-    name = folder.lower()
-    part = PARTS.get(name, name)
-    return part if part in ("train", "val", "test") else ""
 
 
 def parts_by_folder(films: Sequence[str]) -> Texts | None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from cxrlt_cli.data.finder import Finder, Found, Progress
 from cxrlt_cli.data.listing import stem_of
-from cxrlt_cli.datasets.records import Records, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import Records
 from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.machine import num_cores
 

@@ -1,9 +1,11 @@
 """Label files as they are, as columns of text: CSV, TSV, gzip, Parquet, JSON and JSON lines."""
 
+import gzip
 import json
 import warnings
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,10 +17,11 @@ from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.names import shown
 from cxrlt_cli.tables import parquet
 from cxrlt_cli.tables.columns import nameless
-from cxrlt_cli.tables.opening import open_text
+from cxrlt_cli.tables.opening import GZIP, open_text
 from cxrlt_cli.tables.rows import Layout, layout, read_rows
 
 Texts = NDArray[np.object_]
+Bytes = NDArray[np.uint8]
 QUOTES = "A cell that holds a separator must stand in quotes."
 CUT = "Was the file cut short? Fetch it again."
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
@@ -31,6 +34,7 @@ class RawTable:
     path: Path
     columns: dict[str, Texts]  # [N] each
     first_row: int = 2  # of a spreadsheet; 1 for lines without a header
+    kept: NDArray[np.intp] | None = None  # the places that rows had in the file, where some were left out
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -50,10 +54,11 @@ class RawTable:
 
     def where(self, row: int) -> str:
         """File and row, for a message."""
-        return f"{self.path}, row {row + self.first_row}"
+        return f"{self.path}, row {self.first_row + int(row if self.kept is None else self.kept[row])}"
 
     def rows(self, keep: NDArray[Any]) -> "RawTable":
-        return RawTable(self.path, {name: cells[keep] for name, cells in self.columns.items()}, self.first_row)
+        places = np.arange(len(self)) if self.kept is None else self.kept
+        return replace(self, columns={name: cells[keep] for name, cells in self.columns.items()}, kept=places[keep])
 
 
 def read_raw(path: Path) -> RawTable:
@@ -95,9 +100,39 @@ def mapped(cells: Texts, meaning: dict[str, str]) -> Texts:
 
 def _from_csv(path: Path) -> RawTable:
     plan = layout(path)
+    try:
+        columns = _read_fast(path, plan)
+    except _OddQuotesError:
+        rows = read_rows(path)
+        next(rows)
+        columns = _columns([row for _, row in rows], len(plan.header))
+    named = {
+        name or nameless(place): cells
+        for place, (name, cells) in enumerate(zip(plan.header, columns, strict=True))
+        if name or (cells != "").any()
+    }
+    return _without_blank_rows(RawTable(path, named))
+
+
+def _without_blank_rows(table: RawTable) -> RawTable:
+    """Without the rows that hold no text at all."""
+    cells = iter(table.columns.values())
+    blank = next(cells, texts([])) == ""
+    for column in cells:
+        if not blank.any():
+            return table
+        blank &= column == ""
+    return table.rows(~blank)
+
+
+class _OddQuotesError(Exception):
+    """A quote within a cell that does not begin with one: to be read by rules that take their time."""
+
+
+def _read_fast(path: Path, plan: Layout) -> list[Texts]:
     width = len(plan.header)
     with open_text(path) as text, warnings.catch_warnings():
-        warnings.simplefilter("ignore", pd.errors.ParserWarning)
+        warnings.simplefilter("error", pd.errors.ParserWarning)
         for _ in range(plan.lines):
             text.readline()
         try:
@@ -109,29 +144,33 @@ def _from_csv(path: Path) -> RawTable:
                 index_col=False,
                 dtype=object,
                 keep_default_na=False,
+                skip_blank_lines=False,
             )
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        except pd.errors.ParserWarning as error:
+            raise DataError(f"{path}: a row has more cells than the header, which has {width}.", QUOTES) from error
+        except pd.errors.EmptyDataError:
+            return [texts([]) for _ in plan.header]
+        except pd.errors.ParserError as error:
             raise DataError(f"{path}: {str(error).removeprefix('Error tokenizing data. C error: ')}") from error
     beyond = np.flatnonzero(frame[width].to_numpy(object) != "")
     if len(beyond):
         raise DataError(f"{path}, row {beyond[0] + 2}: more cells than the header, which has {width}.", QUOTES)
-    columns = {}
-    for place, name in enumerate(plan.header):
-        cells = _stripped(frame[place].to_numpy(object))
-        if name or (cells != "").any():
-            columns[name or nameless(place)] = cells
-    return RawTable(path, columns)
+    return [_stripped(frame[place].to_numpy(object)) for place in range(width)]
 
 
 class _Rows:
-    """Text on its way to pandas, which would fill up a row that has lost cells in silence: that is an error here."""
+    """Text on its way to pandas, which would fill up a row that has lost cells in silence: that is an error here.
+
+    Cells are told by the parity of quotes, which holds where one stands at a cell's borders alone, or doubled.
+    """
 
     def __init__(self, text: TextIO, path: Path, plan: Layout) -> None:
         self._text, self._path = text, path
         self._mark = ord(plan.separator)
         self._least = max(place for place, name in enumerate(plan.header) if name)  # marks in a row
         self._width = len(plan.header)
-        self._row, self._marks, self._length, self._quotes = 1, 0, 0, 0  # of what began and has not ended yet
+        self._row, self._marks, self._length = 1, 0, 0  # of what began and has not ended yet
+        self._quotes, self._last = 0, ord("\n")  # all so far, and the character before
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._text)
@@ -141,7 +180,9 @@ class _Rows:
         content = self._text.read(size)
         last = b"\n" if self._length else b""  # the end of a last line that has none
         held = np.frombuffer(content.encode() or last, np.uint8)
-        outside = (np.cumsum(held == ord('"'), dtype=np.int64) + self._quotes) % 2 == 0
+        quotes = held == ord('"')
+        outside = (np.cumsum(quotes, dtype=np.int64) + self._quotes) % 2 == 0
+        self._check_quotes(held, quotes, outside)
         marks = np.cumsum((held == self._mark) & outside, dtype=np.int64) + self._marks
         ends = np.flatnonzero((held == ord("\n")) & outside)
         number = np.diff(marks[ends], prepend=0)
@@ -154,22 +195,33 @@ class _Rows:
                 cells = int(number[short[0]]) + 1
                 raise DataError(f"{self._path}, row {row}: {cells} cells, but the header has {self._width}.", CUT)
         self._row += len(ends)
-        self._quotes = (self._quotes + int((held == ord('"')).sum())) % 2
+        self._quotes += int(quotes.sum())
         self._marks = int(marks[-1]) - int(marks[ends[-1]] if len(ends) else 0) if len(held) else self._marks
         self._length = len(held) - 1 - int(ends[-1]) if len(ends) else self._length + len(held)
         return content
 
+    def _check_quotes(self, held: Bytes, quotes: NDArray[np.bool_], outside: NDArray[np.bool_]) -> None:
+        """Raise where a quote opens after anything but a border, or closes before anything but one."""
+        if not len(held):
+            return
+        borders = (held == self._mark) | (held == ord("\n")) | (held == ord("\r")) | quotes
+        before = np.concatenate([[self._last in (self._mark, 10, 13, 34)], borders[:-1]])
+        opens, closed = quotes & ~outside, np.concatenate([[self._last == 34], quotes[:-1]])
+        was_outside = np.concatenate([[self._quotes % 2 == 0], outside[:-1]])
+        if (opens & ~before).any() or (closed & was_outside & ~borders).any():
+            raise _OddQuotesError
+        self._last = int(held[-1])
+
 
 def _from_json(path: Path) -> RawTable:
     """A list of records, or one record a line."""
-    with _open_json(path) as text:
-        content = text.read()
+    content = _text_of_json(path)
     try:
         whole = json.loads(content)
         records = whole if isinstance(whole, list) else [whole]
     except ValueError:
         try:
-            records = [json.loads(line) for line in content.splitlines() if line.strip()]
+            records = [json.loads(line) for line in content.split("\n") if line.strip()]
         except ValueError as error:
             raise DataError(f"{path} is neither JSON nor JSON lines: {error}.") from error
     if not records or not all(isinstance(record, dict) for record in records):
@@ -179,12 +231,18 @@ def _from_json(path: Path) -> RawTable:
     return RawTable(path, dict(zip(names, _columns(cells, len(names)), strict=True)), first_row=1)
 
 
-def _open_json(path: Path) -> Any:
-    import gzip  # late: few label files are JSON, fewer of them packed
-
-    if not path.exists():
-        raise DataError(f"{path} does not exist.", "Check the path of the label file.")
-    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+def _text_of_json(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+        if data.startswith(GZIP):
+            data = gzip.decompress(data)
+        return data.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.", "Check the path of the label file.") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is a damaged gzip file ({error}).", "Fetch it again.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason}).", "Save it as UTF-8.") from error
 
 
 def _json_text(value: object) -> str:
@@ -197,14 +255,16 @@ def _json_text(value: object) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]], width: int) -> list[Texts]:
-    if not rows:
-        return [np.array([], object) for _ in range(width)]
-    columns = []
-    for cells in zip(*rows, strict=True):
-        column = np.empty(len(rows), object)
-        column[:] = cells
-        columns.append(_stripped(column))
-    return columns
+    columns = zip(*rows, strict=True) if rows else ((),) * width
+    return [_stripped(texts(cells)) for cells in columns]
+
+
+def texts(cells: Iterable[str]) -> Texts:
+    """Text as a column ``[N]``."""
+    values = list(cells)
+    column = np.empty(len(values), object)
+    column[:] = values
+    return column
 
 
 def _stripped(cells: Texts) -> Texts:

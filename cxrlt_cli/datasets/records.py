@@ -1,7 +1,7 @@
 """What a set says of its films before any rule is applied: who, which view, which part, and of each finding what."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cxrlt_cli.datasets.raw_table import RawTable, Texts, distinct
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.names import shown
-from cxrlt_cli.tables.values import label_of, meaning_of
+from cxrlt_cli.tables.values import label_of, meaning_of, patient_of
 
 UNCERTAIN, BLANK, UNLABELLED = -1, -2, -3  # beside 1 and 0: -1 as written; nothing written; not asked of this film
 States = NDArray[np.int8]
@@ -25,12 +25,14 @@ PARTS = {
     "dev": "val",
     "development": "val",
 }
+OFFICIAL = ("train", "val", "test")
 VIEWS = {
     **dict.fromkeys(("pa", "posteroanterior", "postero-anterior"), "PA"),
     **dict.fromkeys(("ap", "anteroposterior", "antero-posterior", "ap axial", "ap_horizontal", "ap lld"), "AP"),
     **dict.fromkeys(("l", "ll", "rl", "lat", "lateral", "left lateral", "right lateral", "xtable lateral"), "L"),
 }
 OTHER_VIEW = "other"
+FROM_NIH = "The films are NIH ChestX-ray14's: never train on one and test on the other."
 FRONTAL = ("PA", "AP")
 ABOUT = ("patients", "studies", "views", "parts", "sexes", "ages")  # columns of ``Records`` that a set may lack
 
@@ -53,6 +55,8 @@ class Records:
     notes: tuple[str, ...] = ()  # on what was chosen, for the user
     is_official: bool = True  # whether the parts are the set's own
     knows_patients: bool = True  # else ``patients`` are names of films
+    rules: Mapping[str, str] = field(default_factory=dict)  # which labels were read, where there are several
+    namespace: str = ""  # whose numbers of patients these are, where they are not the kind's own
     films_below: Path | None = None  # where the reader wrote them out, instead of the image folder
 
     def __len__(self) -> int:
@@ -168,23 +172,30 @@ def _nothing(cell: str) -> bool:
     return meaning_of(cell) == "missing"
 
 
-def texts(cells: Iterable[str]) -> Texts:
-    """Text as a column."""
-    values = list(cells)
-    column = np.empty(len(values), object)
-    column[:] = values
-    return column
-
-
-def unpadded(cells: Texts) -> Texts:
+def patients_of(cells: Texts) -> Texts:
     """Numbers of patients without the zeros before and ``.0`` after: ``1`` and ``00000001`` are one patient."""
     codes, values = distinct(cells)
-    return np.array([_unpadded(value) for value in values], object)[codes]
+    return np.array([patient_of(value) for value in values], object)[codes]
 
 
-def _unpadded(number: str) -> str:
-    found = re.fullmatch(r"0*(\d+)(?:\.0*)?", number)
-    return found[1] if found else number
+TELL = {"views": views_of, "parts": parts_of, "sexes": sexes_of, "ages": ages_of}  # what to make of such columns
+
+
+def part_of(word: str) -> str:
+    """The part that a folder, or a word of a file's name, is called after: train, val, test; empty where it is none."""
+    part = PARTS.get(word.lower(), word.lower())
+    return part if part in OFFICIAL else ""
+
+
+def part_of_file(path: Path) -> str:
+    """The part that a file is called after, by the words of its name."""
+    return next((part for word in re.split(r"[^a-z]+", path.name.lower()) if (part := part_of(word))), "")
+
+
+def first_rows(cells: Texts) -> tuple[list[str], NDArray[np.intp]]:
+    """The values of a column in the order of their first rows, and those rows."""
+    codes, values = distinct(cells)
+    return values, np.unique(codes, return_index=True)[1]
 
 
 def joined(parts: Sequence[Records]) -> Records:
@@ -218,6 +229,8 @@ def joined(parts: Sequence[Records]) -> Records:
         notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
         is_official=all(part.is_official for part in parts),
         knows_patients=all(part.knows_patients for part in parts),
+        rules=dict(parts[0].rules),
+        namespace=parts[0].namespace,
         films_below=parts[0].films_below,
     )
 

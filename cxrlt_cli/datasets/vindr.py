@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import DataImportOptions
-from cxrlt_cli.datasets.raw_table import RawTable, distinct, read_raw, require_columns
-from cxrlt_cli.datasets.records import Records, States, joined, states_of, texts
+from cxrlt_cli.datasets.raw_table import RawTable, distinct, read_raw, require_columns, texts
+from cxrlt_cli.datasets.records import Records, States, joined, part_of_file, states_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import DataError, listed
 
@@ -46,12 +46,11 @@ def _read_labels(table: RawTable, readers: str) -> Records:
         row, place = np.argwhere(states < 0)[0]
         raise DataError(f"{table.where(int(row))}: column '{columns[place]}' is empty; a reader says 0 or 1.")
     findings = [RENAMED.get(name, name) for name in columns]
-    part = "train" if "train" in table.path.name.lower() else "test"
     films = list(table["image_id"])
     if reader is not None:
         films, votes, number = _votes(table, states, reader)
         states = _decided(votes, number, readers)
-    return _records(table, films, findings, states, part, readers)
+    return _records(table, films, findings, states, readers)
 
 
 def _votes(table: RawTable, states: States, reader: str) -> tuple[list[str], Numbers, Numbers]:
@@ -79,6 +78,11 @@ def _decided(votes: Numbers, number: Numbers, readers: str) -> States:
 def _read_boxes(table: RawTable, readers: str) -> Records:
     """A row for each box, or for a reader who saw nothing."""
     require_columns(table, ["class_name", "rad_id"], "vindr")
+    if "" in table["class_name"]:
+        row = int(np.flatnonzero(table["class_name"] == "")[0])
+        raise DataError(
+            f"{table.where(row)}: column 'class_name' is empty; where nothing is seen it says {NO_FINDING}."
+        )
     films = sorted(set(table["image_id"]))
     names = sorted(set(table["class_name"]) - {NO_FINDING})
     findings = [*names, NO_FINDING]
@@ -92,16 +96,14 @@ def _read_boxes(table: RawTable, readers: str) -> Records:
         readers_of[place[film]].add(reader)
     number = np.array([len(of) for of in readers_of], np.int64)
     states = _decided(votes, number, readers)
-    part = "test" if "test" in table.path.name.lower() else "train"
-    return _records(table, films, findings, states, part, readers)
+    return _records(table, films, findings, states, readers)
 
 
-def _records(
-    table: RawTable, films: Sequence[str], findings: Sequence[str], states: States, part: str, readers: str
-) -> Records:
+def _records(table: RawTable, films: Sequence[str], findings: Sequence[str], states: States, readers: str) -> Records:
     merged = len(table) - len(films)
+    part = part_of_file(table.path)  # and the folder of the films
     return Records(
-        texts(f"{part}/{film}.dicom" for film in films),
+        texts(f"{part}/{film}.dicom" if part else f"{film}.dicom" for film in films),
         tuple(findings),
         states,
         patients=texts(films),

@@ -41,6 +41,24 @@ CHALLENGE = {name: (*COMMON.get(name.title(), ()), name) for name in CXR_LT_2026
 }
 
 
+def feeding(findings: Sequence[str], names: str, kept: Sequence[str]) -> list[str]:
+    """Those of a set's findings that become the ones ``kept`` under other names."""
+    sources = _sources(findings, names)
+    used = {place for new in kept for place in sources.get(new, [])}
+    return [name for place, name in enumerate(findings) if place in used]
+
+
+def _sources(findings: Sequence[str], names: str) -> dict[str, list[int]]:
+    """The places of the findings that each new name stands for."""
+    table = CHALLENGE if names == "cxr-lt-2026" else COMMON if names == "common" else _read(names)
+    old = {plain_name(name): place for place, name in reversed(list(enumerate(findings)))}
+    sources = {new: [old[plain_name(one)] for one in olds if plain_name(one) in old] for new, olds in table.items()}
+    if names == "common":
+        used = {place for places in sources.values() for place in places}
+        sources |= {name: [place] for place, name in enumerate(findings) if place not in used}
+    return sources
+
+
 def renamed(records: Records, names: str) -> tuple[Records, list[str]]:
     """Settled records under other names, and what is to be told of it.
 
@@ -49,12 +67,7 @@ def renamed(records: Records, names: str) -> tuple[Records, list[str]]:
 
     Raises OptionError where ``names`` is neither, DataError where the file names none of the set's findings.
     """
-    if names == "cxr-lt-2026":
-        table: Mapping[str, Sequence[str]] = CHALLENGE
-    else:
-        table = COMMON if names == "common" else _read(names)
-    old = {plain_name(name): place for place, name in reversed(list(enumerate(records.findings)))}
-    sources = {new: [old[plain_name(one)] for one in olds if plain_name(one) in old] for new, olds in table.items()}
+    sources = _sources(records.findings, names)
     used = {place for places in sources.values() for place in places}
     unused = [name for place, name in enumerate(records.findings) if place not in used]
     known = {new: places for new, places in sources.items() if places}
@@ -65,9 +78,7 @@ def renamed(records: Records, names: str) -> tuple[Records, list[str]]:
         known = sources
         empty = [new for new, places in sources.items() if not places]
         notes += [f"Empty, for the set does not label them: {', '.join(empty)}."] if empty else []
-    if names == "common":
-        known |= {name: [records.findings.index(name)] for name in unused}
-    elif unused:
+    if unused:
         notes.append(f"Not written, for --names {names} has no place for them: {', '.join(unused)}.")
     states = np.stack([_merged(records, places) for places in known.values()], axis=1)
     return replace(records, findings=tuple(known), states=states), notes

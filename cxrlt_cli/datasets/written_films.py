@@ -21,8 +21,8 @@ def folder_for(options: DataImportOptions) -> Path:
     return folder
 
 
-def write_films(folder: Path, films: Callable[[], Iterable[Film]], dry_run: bool) -> tuple[list[str], int]:
-    """Write films that are not there yet, each whole or not at all: the paths of all, and how many were written.
+def write_films(folder: Path, films: Callable[[], Iterable[Film]], dry_run: bool) -> list[str]:
+    """Write films that are not there yet, each whole or not at all: the paths of all.
 
     ``films`` is gone through twice: first, those that are there are compared. Raises DataError where one is another
     picture, or two have one path; nothing is written then.
@@ -40,13 +40,11 @@ def write_films(folder: Path, films: Callable[[], Iterable[Film]], dry_run: bool
                 f"{path} is there already, and is another film than the set's.",
                 "Write the CSV to another folder, or name another with --image-dir: films are written below it.",
             )
-    number = 0
     for name, make in () if dry_run else films():
         path = folder / name
         if not path.exists():
             _write(path, make())
-            number += 1
-    return names, number
+    return names
 
 
 def _is_same(path: Path, data: bytes) -> bool:
@@ -65,6 +63,6 @@ def _write(path: Path, data: bytes) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def told(folder: Path, names: Sequence[str], number: int) -> str:
-    """A note on what was written."""
-    return f"Films are files below {folder}: {number:,} of {len(names):,} written now."
+def told(folder: Path, names: Sequence[str]) -> str:
+    """A note on where films are."""
+    return f"Films are files below {folder}: {len(names):,}."

@@ -33,6 +33,11 @@ def labelled_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[
         validation = _read_table(options, scored.csv, table.space.findings, excluded, scored.parts)
     left_out = () if validation is None else validation.left_out
     tell_exclusions(reporter, excluded, {*table.left_out, *left_out})
+    if options.split is None and len(table.num_of_part) > 1:
+        reporter.warn(
+            f"All rows of {csv} are taken, whatever their {parts.COLUMN} ({parts.told(table.num_of_part)}). For its "
+            f"parts, pass --split, such as --split {parts.TRAINING}."
+        )
     if table.ignored:
         reporter.note(f"Columns of {csv} that are not read as findings: {listed(table.ignored, 40)}.")
     if options.findings is None:
@@ -76,17 +81,14 @@ class Scored:
 
 def scored_by(options: FitOptions, csv: Path, reporter: Reporter) -> Scored | None:
     """Where the validation films stand; None where they are to be held out."""
-    numbers = parts.num_rows(csv)
-    if options.split is None and len(numbers) > 1:
-        reporter.warn(
-            f"All rows of {csv} are taken, whatever their {parts.COLUMN} ({parts.told(numbers)}). For its parts, pass "
-            f"--split, such as --split {parts.TRAINING}."
-        )
     if options.val_csv is not None:
         lists = f"cxrlt data check --csv {csv} --against {options.val_csv} --fix exclude.csv"
         return Scored(options.val_csv, None, f"{lists} lists those of the first, for --exclude exclude.csv.")
     if options.split is None or parts.VALIDATION in options.split or "val_fraction" in options.model_fields_set:
         return None
+    numbers = parts.num_rows(csv)
+    if numbers[""]:
+        reporter.note(f"Of {csv}, {counted(numbers[''], 'row')} without a part: --split takes none of them.")
     together = ",".join((*options.split, parts.VALIDATION))
     way_out = f"Or take them together, to hold films out by patient: --split {together}."
     return Scored(csv, (parts.VALIDATION,), way_out) if numbers[parts.VALIDATION] else None

@@ -7,8 +7,9 @@ in messages are those that a spreadsheet shows, the header being row 1.
 import hashlib
 import shlex
 import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
 from cxrlt_cli.tables.known_headers import naming_import
-from cxrlt_cli.tables.parts import rows_of, stream
+from cxrlt_cli.tables.parts import COLUMN, rows_of, stream
 from cxrlt_cli.tables.patients import LOST, read_patients
 from cxrlt_cli.tables.provenance import read_policy
 from cxrlt_cli.tables.rows import read_rows, require_single
@@ -46,6 +47,7 @@ class LabelTable:
     doubtful: tuple[str, ...] = ()  # findings that look like metadata
     left_out: tuple[str, ...] = ()  # ids that were excluded
     policy: str | None = None  # by which rules the labels were made, where data import wrote that down
+    num_of_part: Mapping[str, int] = field(default_factory=Counter)  # rows of the whole CSV, by their column Split
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -137,6 +139,7 @@ def read_labels(
     """
     whole = read_csv(path)
     with naming_import(path, list(whole.columns)):
+        num_of_part = Counter(whole[COLUMN]) if COLUMN in whole.columns else Counter[str]()
         frame = rows_of(whole, path, parts)
         out = _column(frame, path, id_column)
         mask = np.array([film in excluded for film in out], bool)
@@ -162,7 +165,9 @@ def read_labels(
         targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
         doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
         policy = read_policy(path)
-        return LabelTable(ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy)
+        return LabelTable(
+            ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy, num_of_part
+        )
 
 
 def read_ids(path: Path, id_column: str = "ImageID", parts: Sequence[str] | None = None) -> Texts:

@@ -1,7 +1,7 @@
 """The parts of a set that its authors made: the column ``Split``, and the rows that ``--split`` takes by it."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -25,9 +25,9 @@ def num_rows(path: Path) -> Counter[str]:
     return Counter(row[place] for _, row in rows)
 
 
-def told(numbers: Counter[str]) -> str:
+def told(numbers: Mapping[str, int]) -> str:
     """``train 80, val 10, test 10``; rows without a part are called empty."""
-    return listed([f"{name or '(empty)'} {number:,}" for name, number in numbers.most_common()], 10)
+    return listed([f"{name or '(empty)'} {number:,}" for name, number in Counter(numbers).most_common()], 10)
 
 
 def rows_of(frame: pd.DataFrame, path: Path, parts: Sequence[str] | None) -> pd.DataFrame:

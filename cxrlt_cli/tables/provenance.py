@@ -1,4 +1,4 @@
-"""By which rules labels were made: the record that ``data import`` leaves beside its CSV, ``labels.import.json``."""
+"""By which rules labels were made: the record that ``data import`` leaves beside its CSV."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cxrlt_cli.documents import read_json
-from cxrlt_cli.files import TABLE_ENDINGS, write_text
+from cxrlt_cli.files import write_text
 
 RECORD = ".import.json"  # what the name of a record ends in
 CHANGED = "; the CSV was changed since"
@@ -15,11 +15,8 @@ LONGEST = 1000  # characters of a policy
 
 
 def record_path(csv: Path) -> Path:
-    """``labels.import.json`` for ``labels.csv``, and for ``labels.csv.gz``."""
-    name = csv.name
-    while (shorter := name.removesuffix(Path(name).suffix)) and Path(name).suffix.lower() in TABLE_ENDINGS:
-        name = shorter
-    return csv.with_name(f"{name}{RECORD}")
+    """``labels.csv.import.json`` for ``labels.csv``."""
+    return csv.with_name(csv.name + RECORD)
 
 
 def write_record(csv: Path, record: Mapping[str, Any]) -> None:

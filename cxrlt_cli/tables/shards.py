@@ -104,5 +104,7 @@ def _text(value: object) -> str:
     if isinstance(value, list):
         return json.dumps([one for one in value if one is not None], ensure_ascii=False, default=str)
     if isinstance(value, float):
-        return "" if value != value else str(int(value)) if value.is_integer() else str(value)
+        if value != value:
+            return ""
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
     return str(value).strip()

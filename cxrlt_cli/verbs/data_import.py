@@ -2,8 +2,9 @@
 
 import json
 import os
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,14 @@ from cxrlt_cli.datasets.label_rules import settled
 from cxrlt_cli.datasets.placing import placed
 from cxrlt_cli.datasets.records import FRONTAL, OTHER_VIEW, Records
 from cxrlt_cli.datasets.set_files import SetFiles
-from cxrlt_cli.datasets.vocabularies import renamed
+from cxrlt_cli.datasets.vocabularies import feeding, renamed
 from cxrlt_cli.engine.partial import told_of_written
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import write_text
-from cxrlt_cli.names import meant
+from cxrlt_cli.files import require_file, write_text
+from cxrlt_cli.names import meant, shown
 from cxrlt_cli.tables.outputs import require_table, write_table
-from cxrlt_cli.tables.provenance import read_record, write_record
+from cxrlt_cli.tables.provenance import read_policy, read_record, record_path, write_record
 
 SPLIT = "{split}"
 VIEWS = {"frontal": FRONTAL, "lateral": ("L",)}
@@ -39,16 +40,18 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     for part in ("train", "val", "test") if SPLIT in str(target) else ("",):
         path = Path(str(target).replace(SPLIT, part))
         require_table(path, "--append" if options.append else "--out", (*files.given, *files.label_files))
+    if options.json_path is not None:
+        require_file(options.json_path, "--json", (*files.given, *files.label_files, target, record_path(target)))
     kind = kind_of_files(files) if options.kind == "auto" else options.kind
     needless = [name for name, kinds in OPTIONS_OF.items() if kind not in kinds]
     tell_needless(reporter, options, needless, f"the labels of {kind} have nothing of that kind")
     with reporter.progress("Reading labels", 1, "files") as advance:
-        records = READERS[kind](files, options)
+        records = READERS[kind](files, options.model_copy(update={"dry_run": True}))
         advance(1)
     folder = records.films_below or files.image_dir
     if options.missing != "keep" and records.films_below is None:
         records = placed(records, folder, options.missing, reporter.progress)
-    records = _of_views(records, options)
+    records = _before_rules(_of_views(records, options), options)
     records, changed = settled(records, options.uncertain, unmentioned_of(kind, options))
     notes = list(records.notes)
     if options.names is not None:
@@ -60,7 +63,13 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     _check_parts(records, reporter)
     report = _report(kind, options, folder, records, changed, notes)
     _tell(report, reporter)
-    _write(records, kind, folder, options, report, reporter)
+    written = _files(records, kind, options, report, reporter)
+    if options.json_path is not None:
+        write_text(options.json_path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+        reporter.result(f"Wrote {options.json_path}.")
+    if records.films_below is not None and not options.dry_run:
+        READERS[kind](files, options)  # writes its films, now that nothing else can stop the import
+    _write(written, folder, options, report, reporter)
 
 
 def _of_views(records: Records, options: DataImportOptions) -> Records:
@@ -76,6 +85,15 @@ def _of_views(records: Records, options: DataImportOptions) -> Records:
     return records.rows(np.isin(records.views.astype(str), wanted), f"another view than {', '.join(options.views)}")
 
 
+def _before_rules(records: Records, options: DataImportOptions) -> Records:
+    """Without the findings that are not kept, so that no rule acts on them."""
+    if options.findings is None:
+        return records
+    if options.names is None:
+        return _of_findings(records, options)
+    return records.select(feeding(records.findings, options.names, options.findings) or records.findings)
+
+
 def _of_findings(records: Records, options: DataImportOptions) -> Records:
     for name in options.findings or ():
         if name not in records.findings:
@@ -85,7 +103,7 @@ def _of_findings(records: Records, options: DataImportOptions) -> Records:
 
 
 def _check_parts(records: Records, reporter: Reporter) -> None:
-    shared = shared_patients(records)
+    shared = shared_patients(records.owners, records.parts)
     if shared and records.is_official:
         raise DataError(
             f"{counted(len(shared), 'patient')} of the set's official parts are in more than one: {listed(shared, 3)}.",
@@ -114,10 +132,13 @@ def _report(
         for name, states in zip(records.findings, records.states.T, strict=True)
     ]
     views, view_counts = np.unique([] if records.views is None else records.views.astype(str), return_counts=True)
-    parts = {} if records.parts is None else {part: int((records.parts == part).sum()) for part in parts_in(records)}
+    parts = (
+        {} if records.parts is None else {part: int((records.parts == part).sum()) for part in parts_in(records.parts)}
+    )
     return {
         "kind": kind,
-        "policy": "; ".join([kind, *(f"{name}: {rule}" for name, rule in rules_of(kind, options).items())]),
+        "policy": "; ".join([kind, *(f"{name}: {rule}" for name, rule in rules_of(kind, records, options).items())]),
+        "namespace": records.namespace or _namespace(kind, options.sources),
         "image_dir": os.path.relpath(folder, (options.append or options.out).parent),
         "rows_read": records.rows_read,
         "films": len(records),
@@ -166,56 +187,85 @@ def _left_out(records: Records) -> str:
     return _few(records.left_out)
 
 
-def _write(
+def _files(
+    records: Records, kind: str, options: DataImportOptions, report: dict[str, Any], reporter: Reporter
+) -> dict[Path, LabelFile]:
+    """What is to be written where: one file, one for each part, or one with another set before."""
+    target = options.append or options.out
+    whole = LabelFile.of(records, target)
+    if options.append is not None:
+        return {target: _after(options.append, whole, records, kind, options, report, reporter)}
+    if SPLIT not in str(target):
+        return {target: whole}
+    parts = np.full(len(records), "", object) if records.parts is None else records.parts
+    if (parts == "").any():
+        raise OptionError(f"--out {target}: not every film is in an official part.", "Leave out {split}.")
+    files = {}
+    for part in parts_in(parts):
+        if not re.fullmatch(r"\w[\w -]*", part):
+            raise OptionError(f"--out {target}: the part {shown(part)} makes no name of a file.", "Leave out {split}.")
+        path = Path(str(target).replace(SPLIT, part))
+        require_table(path, "--out", options.sources)
+        files[path] = whole.rows(parts == part)
+    return files
+
+
+def _after(
+    base: Path,
+    added: LabelFile,
     records: Records,
     kind: str,
-    folder: Path,
     options: DataImportOptions,
     report: dict[str, Any],
     reporter: Reporter,
+) -> LabelFile:
+    """A set behind those of ``base``; ``report`` becomes that of both."""
+    record = read_record(base) or {}
+    if record.get("image_dir", report["image_dir"]) != report["image_dir"]:
+        raise DataError(
+            f"The films of {base} are below {base.parent / record['image_dir']}, those of this set below "
+            f"{base.parent / report['image_dir']}.",
+            "Import both with --image-dir on the folder that holds both sets.",
+        )
+    base_prefix = str(record.get("namespace", "")) if "imports" not in record else ""
+    both = added.after(base, base_prefix, report["namespace"])
+    policy = read_policy(base) or "labels of unknown origin"
+    imports = [*record.get("imports", [record] if record else []), {**report}]
+    report |= {"policy": f"{policy} | {report['policy']}", "imports": imports}
+    parts = both.about.get("Split")
+    if shared := shared_patients(both.about["PatientID"], parts):
+        reporter.warn(f"{counted(len(shared), 'patient')} of both sets are in more than one part: {listed(shared, 3)}.")
+    if parts is not None and (number := int((parts == "").sum())):
+        reporter.warn(f"{counted(number, 'film')} of {base} are in no part: --split leaves them out.")
+    return both
+
+
+def _namespace(kind: str, sources: Sequence[Path]) -> str:
+    """What the patients of a set are told apart by: the kind, or the name of a source that is anybody's."""
+    return sources[0].name.partition(".")[0] if kind in ("table", "huggingface", "folders") else kind
+
+
+def _write(
+    written: Mapping[Path, LabelFile],
+    folder: Path,
+    options: DataImportOptions,
+    report: Mapping[str, Any],
+    reporter: Reporter,
 ) -> None:
     """The CSV or those of the parts, each with a record of how it came about; with ``--dry-run`` neither."""
-    target = options.append or options.out
-    written: dict[Path, LabelFile] = {}
-    whole = LabelFile.of(records, target)
-    if options.append is not None:
-        _require_same_folder(options.append, report)
-        written[target] = whole.after(options.append, kind)
-        old = read_record(options.append)
-        report |= {"policy": f"{old['policy']} | {report['policy']}"} if old and "policy" in old else {}
-    elif SPLIT in str(options.out):
-        parts = np.full(len(records), "", object) if records.parts is None else records.parts
-        if (parts == "").any():
-            raise OptionError(f"--out {options.out}: not every film is in an official part.", "Leave out {split}.")
-        for part in parts_in(records):
-            path = Path(str(options.out).replace(SPLIT, part))
-            require_table(path, "--out", options.sources)
-            written[path] = whole.rows(parts == part)
-    else:
-        written[target] = whole
-    if options.json_path is not None:
-        write_text(options.json_path, json.dumps(report, indent=2, ensure_ascii=False) + "\n")
-        reporter.result(f"Wrote {options.json_path}.")
     for path, labels in written.items():
         if options.dry_run:
-            reporter.result(f"Would write {path}: {counted(len(labels), 'film')}, {len(labels.findings)} findings.")
+            number = counted(len(labels.findings), "finding")
+            reporter.result(f"Would write {path}: {counted(len(labels), 'film')}, {number}.")
             continue
         replaced = path.is_file() and options.append is None
         write_table(labels.text(), path, "ImageID")
         write_record(path, report)
         reporter.result(told_of_written(path, replaced, len(labels), len(labels.findings)))
     if not options.dry_run:
-        split = " --split train" if "train" in report["parts"] and SPLIT not in str(target) else ""
-        csv, films = shlex.quote(str(next(iter(written)))), shlex.quote(str(folder))
+        path, labels = next(iter(written.items()))
+        parts = labels.about.get("Split")
+        has_parts = len(written) == 1 and parts is not None and "train" in parts and "" not in parts
+        split = " --split train" if has_parts else ""
+        csv, films = shlex.quote(str(path)), shlex.quote(str(folder))
         reporter.result(f"Go on: cxrlt train --csv {csv} --image-dir {films}{split}")
-
-
-def _require_same_folder(base: Path, report: Mapping[str, Any]) -> None:
-    """Raise DataError where the ids of ``base`` are known to be paths below another folder than these."""
-    record = read_record(base)
-    if record and record.get("image_dir", report["image_dir"]) != report["image_dir"]:
-        raise DataError(
-            f"The films of {base} are below {base.parent / record['image_dir']}, those of this set below "
-            f"{base.parent / report['image_dir']}.",
-            "Import both with --image-dir on the folder that holds both sets.",
-        )

@@ -26,8 +26,9 @@ def test_columns_of_labels_with_uncertain_and_blank(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "separator"),
     [
-        (("Mass; Edema", "Edema", ""), None),
-        (("Mass/Edema", "Edema", ""), "/"),
+        (("Mass; Edema", "Edema", "[]"), None),
+        (("Mass, right; Edema", "Edema", "[]"), None),
+        (("Mass/Edema", "Edema", "[]"), "/"),
         (("['Mass', ' Edema']", "['Edema']", "[]"), None),
         (('["Mass", "Edema"]', '["Edema"]', "[]"), None),
     ],
@@ -37,7 +38,23 @@ def test_lists_in_a_cell(cells: tuple[str, ...], separator: str | None, tmp_path
     source = write_csv(tmp_path / "a.csv", ("ImageID", "labels"), rows)
     options = {} if separator is None else {"separator": separator}
     written, _ = labels_only("table", source, out=tmp_path / "b.csv", list_column="labels", **options)
-    assert [(row["Edema"], row["Mass"]) for row in written] == [("1", "1"), ("1", "0"), ("0", "0")]
+    mass = list(written[0])[-1]
+    assert [(row["Edema"], row[mass]) for row in written] == [("1", "1"), ("1", "0"), ("0", "0")]
+
+
+def test_an_empty_cell_says_nothing_and_each_file_knows_the_names_of_all(tmp_path: Path) -> None:
+    rows = {"a": [("a.png", "Mass"), ("b.png", "")], "b": [("c.png", "Edema"), ("d.png", "nan")]}
+    sources = [write_csv(tmp_path / f"{name}.csv", ("ImageID", "l"), rows[name]) for name in rows]
+    written, _ = labels_only("table", *sources, out=tmp_path / "o.csv", list_column="l")
+    assert [(row["Edema"], row["Mass"]) for row in written] == [("0", "1"), ("", ""), ("1", "0"), ("", "")]
+    written, _ = labels_only("table", *sources, out=tmp_path / "o.csv", list_column="l", unmentioned="0")
+    assert written[1]["Mass"] == "0"
+
+
+def test_what_is_not_read_is_told(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "a.csv", ("ImageID", "Rib count", "Mass"), [("a", 12, 1), ("b", 11, 0)])
+    _, recorder = labels_only("table", source, out=tmp_path / "b.csv")
+    assert "Not read, for they are no findings: Rib count." in recorder.notes
 
 
 def test_errors_name_the_way_out(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from cxrlt_cli.datasets.hub_columns import Labelled, told_by
-from cxrlt_cli.datasets.raw_table import RawTable
-from cxrlt_cli.datasets.records import BLANK, UNCERTAIN, UNLABELLED, Records, texts
+from cxrlt_cli.datasets.raw_table import RawTable, texts
+from cxrlt_cli.datasets.records import BLANK, UNCERTAIN, UNLABELLED, Records
 from cxrlt_cli.errors import DataError
 from tests.datasets.makers import states
 

@@ -110,9 +110,11 @@ def test_films_are_written_as_they_are_packed(tmp_path: Path) -> None:
     assert (tmp_path / "out/cxr-films/train/1b.jpg").read_bytes() == jpeg(1)
     assert set(column(records, "parts").values()) == {"train", "test"}
     assert column(records, "patients")["cxr-films/test/2b.jpg"] == "p2"
-    assert records.notes[-1].endswith("6 of 6 written now.")
+    assert records.notes[-1] == f"Films are files below {tmp_path / 'out/cxr-films'}: 6."
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     again = read_by(read, "huggingface", folder, out=tmp_path / "out/labels.csv")
-    assert again.notes[-1].endswith("0 of 6 written now.")
+    assert states(again) == states(records)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 
 @pytest.mark.parametrize("names", [(None, None), ("image.png", "image.png"), ("../a", "..")])

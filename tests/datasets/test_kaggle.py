@@ -20,6 +20,13 @@ def test_minus_one_is_no_mask_with_a_space_or_without(tmp_path: Path) -> None:
     assert "StudyID" not in rows[0], "which the folders tell"
 
 
+@pytest.mark.parametrize("cell", ["", "garbage"])
+def test_a_mask_that_is_none_is_no_pneumothorax(cell: str, tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "x.csv", ("ImageId", " EncodedPixels"), [("1.2", "-1"), ("1.3", cell)])
+    with pytest.raises(DataError, match=r"row 3: 'EncodedPixels' holds"):
+        labels_only("siim", source, out=tmp_path / "a.csv")
+
+
 def test_other_tables_and_other_cells_are_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no label file of rsna: it has no column 'Target'"):
         labels_only("rsna", SAMPLES / "rsna-pneumonia" / "stage_2_detailed_class_info.csv", out=tmp_path / "a.csv")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cxrlt_cli.datasets.label_file import LabelFile, parts_in, shared_patients
-from cxrlt_cli.datasets.records import UNLABELLED, Records, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import UNLABELLED, Records
 from cxrlt_cli.errors import DataError
 from tests.helpers import write_csv
 
@@ -40,7 +41,7 @@ def test_appended_films_keep_the_columns_that_they_do_not_know(tmp_path: Path) -
         ("ImageID", "PatientID", "scanner", "Y", "X"),
         [("a.png", "1", "old", "1", ""), ("b.png", "2", "new", "", "0")],
     )
-    added = LabelFile.of(records(films=["c.png"], patients=["1"], views=["PA"]), base).after(base, "nih")
+    added = LabelFile.of(records(films=["c.png"], patients=["1"], views=["PA"]), base).after(base, "", "nih")
     assert added.text().splitlines() == [
         "ImageID,PatientID,ViewPosition,scanner,Y,X",
         "a.png,1,,old,1,",
@@ -66,6 +67,29 @@ def test_ids_that_no_command_would_read(films: list[str], said: str) -> None:
 def test_parts_and_who_is_in_two() -> None:
     films = ["a", "b", "c", "d"]
     told = records(films=films, patients=["1", "1", "2", "2"], parts=["test", "train", "val", ""])
-    assert parts_in(told) == ["train", "val", "test"]
-    assert shared_patients(told) == ["1"]
-    assert shared_patients(records(films=films)) == []
+    assert parts_in(told.parts) == ["train", "val", "test"]
+    assert shared_patients(told.owners, told.parts) == ["1"]
+    assert shared_patients(texts(films), None) == []
+
+
+def test_a_base_that_pandas_saved_keeps_its_findings(tmp_path: Path) -> None:
+    """Of 1 and an empty cell pandas makes 1.0 and nothing."""
+    base = write_csv(tmp_path / "a.csv", ("ImageID", "PatientID", "X"), [("a.png", "1", "1.0"), ("b.png", "2", "")])
+    added = LabelFile.of(records(films=["c.png"], patients=["1"]), base).after(base, "", "")
+    assert added.text().splitlines() == ["ImageID,PatientID,X", "a.png,1,1", "b.png,2,", "c.png,1,0"]
+
+
+def test_one_finding_in_two_spellings_is_an_error_with_a_way_out(tmp_path: Path) -> None:
+    base = write_csv(tmp_path / "a.csv", ("ImageID", "PatientID", "x"), [("a.png", "1", "1")])
+    with pytest.raises(DataError, match=r"has the finding x, and this set X\.\n.*--names common"):
+        LabelFile.of(records(films=["c.png"]), base).after(base, "", "")
+    base = write_csv(tmp_path / "b.csv", ("ImageID", "PatientID", "X"), [("a.png", "1", "maybe")])
+    with pytest.raises(DataError, match="holds more than 0, 1 and blanks"):
+        LabelFile.of(records(films=["c.png"]), base).after(base, "", "")
+
+
+def test_patients_that_are_blank_or_lost_their_digits() -> None:
+    with pytest.raises(DataError, match=r"The film b\.png has no patient"):
+        LabelFile.of(records(films=["a.png", "b.png"], patients=["1", ""]), Path("out.csv"))
+    with pytest.raises(DataError, match=r"has 3\.2e\+38 as a patient"):
+        LabelFile.of(records(films=["a.png"], patients=["3.2e+38"]), Path("out.csv"))

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from cxrlt_cli.datasets.label_rules import settled
-from cxrlt_cli.datasets.records import BLANK, UNCERTAIN, UNLABELLED, Records, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import BLANK, UNCERTAIN, UNLABELLED, Records
 from cxrlt_cli.errors import OptionError
 
 STATES = np.array([[1, UNCERTAIN], [BLANK, UNCERTAIN], [0, BLANK], [UNCERTAIN, 1], [UNLABELLED, 0]], np.int8)

@@ -70,3 +70,10 @@ def test_lists_that_contradict_each_other(tmp_path: Path) -> None:
         labels_only("nih", table, *lists, out=tmp_path / "b.csv")
     with pytest.raises(DataError, match="is neither train_val_list"):
         labels_only("nih", table, lists[0].rename(tmp_path / "x.txt"), out=tmp_path / "b.csv")
+
+
+def test_lists_that_name_none_of_the_films(tmp_path: Path) -> None:
+    table = write_csv(tmp_path / "a.csv", HEADER, [("a.png", "Mass", "1")])
+    (tmp_path / "test_list.txt").write_text("a")
+    with pytest.raises(DataError, match=r"test_list\.txt name none of the films, such as a\."):
+        labels_only("nih", table, tmp_path / "test_list.txt", out=tmp_path / "b.csv")

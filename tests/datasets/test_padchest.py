@@ -49,7 +49,7 @@ def test_a_damaged_list_is_an_error_with_its_row(cell: str, tmp_path: Path) -> N
 def test_patients_that_lost_their_digits_are_refused(tmp_path: Path) -> None:
     source = table(tmp_path, "['nodule']", "['mass']")
     source.write_text(source.read_text().replace("p0", "8.4e+38").replace("p1", "8.5e+38"))
-    with pytest.raises(DataError, match="a number that lost its digits"):
+    with pytest.raises(DataError, match="last digits are gone"):
         labels_only("padchest", source, out=tmp_path / "a.csv")
 
 
@@ -70,3 +70,13 @@ def test_labels_of_sessions_are_those_of_their_films(tmp_path: Path) -> None:
     assert recorder.plans[0]["rows read"] == "4"
     with pytest.raises(DataError, match="labels of sessions, not of films"):
         labels_only("padchest", SAMPLES / "bimcv-covid19", out=tmp_path / "a.csv")
+
+
+def test_what_one_of_two_files_does_not_name_is_absent_there(tmp_path: Path) -> None:
+    for folder, cell in (("one", "['pneumonia']"), ("two", "['normal']")):
+        (tmp_path / folder).mkdir()
+        table(tmp_path / folder, cell)
+    second = next((tmp_path / "two").iterdir())
+    second.write_text(second.read_text().replace("0.png", "1.png"))
+    rows, _ = labels_only("padchest", next((tmp_path / "one").iterdir()), second, out=tmp_path / "a.csv")
+    assert [(row["pneumonia"], row["normal"]) for row in rows] == [("1", "0"), ("0", "1")]

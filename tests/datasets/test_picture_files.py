@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrlt_cli.datasets.picture_files import files_below, films_of, is_mask, part_of, parts_by_folder
+from cxrlt_cli.datasets.picture_files import files_below, films_of, is_mask, parts_by_folder
+from cxrlt_cli.datasets.records import part_of
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.errors import OptionError
 from tests.datasets.makers import draw, put

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from cxrlt_cli.datasets.placing import placed
-from cxrlt_cli.datasets.records import Records, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import Records
 from cxrlt_cli.errors import DataError
 from tests.datasets.sets import draw_film
 

@@ -1,6 +1,8 @@
+import csv
 import gzip
 import json
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 import pytest
@@ -10,6 +12,8 @@ from hypothesis import strategies as st
 from cxrlt_cli.datasets.raw_table import raw_header, read_raw
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.tables.label_table import read_csv
+
+CELL = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], include_characters=',"\n'), max_size=6)
 
 
 def test_cells_are_text_without_spaces_around(tmp_path: Path) -> None:
@@ -27,7 +31,8 @@ def test_cells_are_text_without_spaces_around(tmp_path: Path) -> None:
         ("a,b,c\n1,2,3\n4,5", "row 3: 2 cells, but the header has 3"),
         ("a,b,c\n1,2,3\n4,5\n6,7,8\n", "row 3: 2 cells"),
         ("a,b,c\n1,2,3,4\n", "row 2: more cells than the header"),
-        ("a,b,c\n1,2,3,4,5\n", "row 2: 5 cells|more cells|fields"),
+        ("a,b,c\n1,2,3,4,5\n", "more cells than the header"),
+        ("a,b,c\n1,2,3\n1,2,,,9\n", "more cells than the header|fields"),
         ('a,b,c\n1,2,"3\n', "EOF inside string"),
         ("", "has no header|is empty"),
         ("a,a\n1,2\n", "more than one column 'a'"),
@@ -54,6 +59,37 @@ def test_widths_are_counted_across_pieces(size: int, tmp_path: Path, monkeypatch
                 pass
 
 
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@given(cells=st.lists(st.tuples(CELL, CELL), min_size=1, max_size=6))
+def test_reads_what_the_strict_reader_reads(
+    tmp_path_factory: pytest.TempPathFactory, quoting: Literal[0, 1], cells: list[tuple[str, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=quoting).writerows([("id", "one", "two"), *(("7", *row) for row in cells)])
+    table, strict = read_raw(path), read_csv(path)
+    assert {name: list(column) for name, column in table.columns.items()} == {
+        name: list(strict[name]) for name in strict.columns
+    }
+
+
+def test_a_quote_within_a_cell_is_a_mark_of_inches(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,p,note,x\na.png,1,tube 5" in,1\nb.png,1"x,n,1\nc.png,3,n 5" tube,1\n')
+    assert list(read_raw(path)["note"]) == ['tube 5" in', "n", 'n 5" tube']
+    path.write_text('id,p,note,x\na.png,1,tube 5" in,1\nb.png,2\n')
+    with pytest.raises(DataError, match=r"2 cells, but the header has 4"):
+        read_raw(path)
+
+
+def test_rows_of_blanks_are_none_and_the_others_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n,\n\n3,4\n")
+    table = read_raw(path)
+    assert list(table["a"]) == ["1", "3"]
+    assert table.where(1) == f"{path}, row 5"
+
+
 def test_packed_tabs_parquet_and_json_lines(tmp_path: Path) -> None:
     rows = [{"a": "x", "b": "1"}, {"a": "y z", "b": ""}]
     (tmp_path / "a.tsv").write_text("a\tb\nx\t1\ny z\t\n")
@@ -65,26 +101,15 @@ def test_packed_tabs_parquet_and_json_lines(tmp_path: Path) -> None:
         table = read_raw(path)
         assert [list(table["a"]), list(table["b"])] == [["x", "y z"], ["1", ""]], path
         assert raw_header(path) == ["a", "b"]
+    (tmp_path / "bom.jsonl").write_text('\ufeff{"a": "x\u2028", "b": 1}\n', encoding="utf-8")
+    assert list(read_raw(tmp_path / "bom.jsonl")["b"]) == ["1"]
+    (tmp_path / "latin.json").write_bytes('[{"a": "\xe9"}]'.encode("latin-1"))
+    (tmp_path / "cut.json.gz").write_bytes(gzip.compress(b"[]")[:10])
+    for name in ("latin.json", "cut.json.gz"):
+        with pytest.raises(DataError, match=r"is not UTF-8 text|damaged gzip"):
+            read_raw(tmp_path / name)
     (tmp_path / "b.json").write_text("[1, 2]")
     (tmp_path / "c.jsonl").write_text('{"a": 1}\n{"a"')
     for name in ("b.json", "c.jsonl"):
         with pytest.raises(DataError, match=r"no records|neither JSON nor JSON lines"):
             read_raw(tmp_path / name)
-
-
-CELL = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"], include_characters=',"\n'), max_size=6)
-
-
-@given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=6))
-def test_reads_what_the_strict_reader_reads(
-    tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]]
-) -> None:
-    import csv
-
-    path = tmp_path_factory.mktemp("csv") / "a.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("id", "one", "two"), *(("7", *row) for row in cells)])
-    table, strict = read_raw(path), read_csv(path)
-    assert {name: list(column) for name, column in table.columns.items()} == {
-        name: list(strict[name]) for name in strict.columns
-    }

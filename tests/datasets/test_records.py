@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrlt_cli.datasets.raw_table import RawTable
+from cxrlt_cli.datasets.raw_table import RawTable, texts
 from cxrlt_cli.datasets.records import (
     BLANK,
     UNCERTAIN,
@@ -12,10 +12,9 @@ from cxrlt_cli.datasets.records import (
     ages_of,
     joined,
     parts_of,
+    patients_of,
     sexes_of,
     states_of,
-    texts,
-    unpadded,
     views_of,
 )
 from cxrlt_cli.errors import DataError
@@ -50,7 +49,7 @@ def test_sexes_ages_parts_and_padded_numbers() -> None:
     assert list(sexes_of(texts(["Female", "male", "F", "Unknown", "O", "nan"]))) == ["F", "M", "F", "", "O", ""]
     assert list(ages_of(texts(["058Y", "58.0", "0", "85 or more", "nan"]))) == ["58", "58", "0", "85 or more", ""]
     assert list(parts_of(texts(["validate", "Train", "test", "valid", ""]))) == ["val", "train", "test", "val", ""]
-    assert list(unpadded(texts(["1", "00000001", "1.0", "p01"]))) == ["1", "1", "1", "p01"]
+    assert list(patients_of(texts(["1", "00000001", "1.0", "p01"]))) == ["1", "1", "1", "p01"]
 
 
 def test_joined_files_keep_what_one_alone_says() -> None:

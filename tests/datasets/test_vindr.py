@@ -56,3 +56,8 @@ def test_a_reader_who_reads_twice_or_says_nothing(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "image_labels_train.csv", HEADER, [("f", "R1", 1, "", 0)])
     with pytest.raises(DataError, match=r"row 2: column 'Edema' is empty"):
         labels_only("vindr", source, out=tmp_path / "a.csv")
+
+
+def test_a_file_that_is_called_after_no_part(tmp_path: Path) -> None:
+    rows, _ = labels_only("vindr", write_csv(tmp_path / "latest.csv", HEADER, VOTES), out=tmp_path / "a.csv")
+    assert (rows[0]["Split"], rows[0]["ImageID"]) == ("", "0e1.dicom")

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrlt_cli.datasets.records import UNLABELLED, Records, texts
+from cxrlt_cli.datasets.raw_table import texts
+from cxrlt_cli.datasets.records import UNLABELLED, Records
 from cxrlt_cli.datasets.vocabularies import CHALLENGE, renamed
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.labels import CXR_LT_2026

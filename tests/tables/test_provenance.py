@@ -21,7 +21,7 @@ def labels(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.csv.gz", "labels.tsv", "labels.parquet", "labels"])
 def test_the_record_stands_beside_its_table(name: str, tmp_path: Path) -> None:
-    assert record_path(tmp_path / name) == tmp_path / "labels.import.json"
+    assert record_path(tmp_path / name) == tmp_path / f"{name}.import.json"
 
 
 def test_the_policy_goes_with_the_labels(labels: Path) -> None:
@@ -54,7 +54,7 @@ def test_without_a_record_nothing_is_said(labels: Path) -> None:
 )
 def test_a_damaged_record_stops_nothing_and_is_not_taken_for_none(labels: Path, text: str) -> None:
     record_path(labels).write_bytes(text.encode(errors="surrogatepass"))
-    assert read_policy(labels) == "unknown, since labels.import.json is damaged"
+    assert read_policy(labels) == "unknown, since labels.csv.import.json is damaged"
 
 
 def test_a_policy_is_one_line_that_ends(labels: Path) -> None:

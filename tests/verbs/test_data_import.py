@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cxrlt_cli.config import DataImportOptions, TrainOptions
@@ -192,9 +193,10 @@ def test_two_sets_in_one_file(tmp_path: Path) -> None:
     assert len(rows) == 14 + 16
     assert all((films / row["ImageID"]).is_file() for row in rows)
     first, last = rows[0], rows[-1]
-    assert (first["PatientID"], last["PatientID"]) == ("90001", "chexpert:patient94543")
+    assert (first["PatientID"], last["PatientID"]) == ("nih:90001", "chexpert:patient94543")
     assert (first["Support Devices"], first["Hernia"], last["Hernia"], last["Support Devices"]) == ("", "0", "", "1")
     assert first["StudyID"] == ""
+    assert "--split" in recorder.results[-1], "every film is in a part"
     assert read_policy(out) == "nih | chexpert; uncertain: empty; unmentioned: 0"
     before = out.read_bytes()
     with pytest.raises(DataError, match=r"holds chexpert/CheXpert.* already, and 16 films of this set in all"):
@@ -202,6 +204,68 @@ def test_two_sets_in_one_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--image-dir on the folder that holds both sets|are below"):
         import_labels(DataImportOptions.model_validate({**options, "image_dir": films / "chexpert"}), recorder)
     assert out.read_bytes() == before
+
+
+def test_a_patient_keeps_one_name_when_a_set_comes_in_two(tmp_path: Path) -> None:
+    header, *lines = (SAMPLES / "nih" / "Data_Entry_2017_v2020.csv").read_text().splitlines()
+    for name, part in (("a", lines[:2]), ("b", lines[2:])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *part, ""]))
+    out = tmp_path / "o.csv"
+    labels_only("nih", tmp_path / "a.csv", out=out)
+    options = {"kind": "nih", "sources": [tmp_path / "b.csv"], "missing": "keep", "append": out}
+    import_labels(DataImportOptions.model_validate(options), Recorder())
+    assert {row["PatientID"] for row in rows_of(out)[:3]} == {"nih:90001"}
+
+
+def test_a_base_that_was_changed_or_is_of_unknown_origin_is_told(tmp_path: Path) -> None:
+    base = write_csv(tmp_path / "mine.csv", ("ImageID", "PatientID", "Mass"), [("a.png", "1", 1)])
+    recorder = Recorder()
+    options = {"kind": "brax", "sources": [SAMPLES / "brax"], "missing": "keep", "append": base} | {"kind": "chexpert"}
+    import_labels(DataImportOptions.model_validate(options), recorder)
+    assert str(read_policy(base)).startswith("labels of unknown origin | chexpert; ")
+    assert rows_of(base)[0]["PatientID"] == "1"
+    assert "--split" not in recorder.results[-1]
+
+
+def test_the_json_never_takes_the_place_of_a_source_or_the_labels(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "a.csv", ("ImageID", "Mass"), [("a.png", 1)])
+    for path in (source, tmp_path / "b.csv", tmp_path / "b.csv.import.json"):
+        labels_only("table", source, out=tmp_path / "b.csv")
+        before = path.read_bytes()
+        with pytest.raises(OptionError, match=r"--json .* is a file that this command reads"):
+            labels_only("table", source, out=tmp_path / "b.csv", json=path, dry_run=True)
+        assert path.read_bytes() == before
+
+
+def test_no_rule_acts_on_findings_that_are_not_kept(tmp_path: Path) -> None:
+    for findings, names, number in (
+        ("Pneumothorax", None, 16),
+        ("Pneumothorax", "cxr-lt-2026", 16),
+        ("Edema", None, 15),
+        ("Pneumothorax,Edema", None, 15),
+    ):
+        asked = {"findings": findings, "names": names, "uncertain": "leave-out"}
+        rows, _ = labels_only("chexpert", SAMPLES / "chexpert", out=tmp_path / "a.csv", **asked)
+        assert len(rows) == number
+
+
+def test_a_part_that_is_no_name_makes_no_file(tmp_path: Path) -> None:
+    source = write_csv(tmp_path / "a.csv", ("ImageID", "Split", "Mass"), [("a.png", "../../evil", 1)])
+    with pytest.raises(OptionError, match="makes no name of a file"):
+        labels_only("table", source, out=tmp_path / "x" / "{split}.csv")
+
+
+def test_films_are_written_when_nothing_can_refuse_any_more(tmp_path: Path) -> None:
+    number = {"train": 2, "val": 1, "test": 1}
+    images = {f"{part}_images": np.zeros((size, 28, 28), np.uint8) for part, size in number.items()}
+    labels = {f"{part}_labels": np.zeros((size, 14), np.uint8) for part, size in number.items()}
+    np.savez(tmp_path / "chestmnist.npz", **images, **labels)  # type: ignore[arg-type]
+    out = tmp_path / "out" / "labels.csv"
+    with pytest.raises(OptionError, match="no 'Efusion'"):
+        imported("medmnist", tmp_path / "chestmnist.npz", out=out, findings="Efusion")
+    assert not out.parent.exists()
+    rows, _ = imported("medmnist", tmp_path / "chestmnist.npz", out=out)
+    assert all((out.parent / row["ImageID"]).is_file() for row in rows)
 
 
 @pytest.mark.parametrize(
