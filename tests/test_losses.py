@@ -174,6 +174,24 @@ def test_unlabelled_entries_count_for_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
+@pytest.mark.parametrize("size", [1.0, 60.0], ids=["usual", "far out"])
+def test_no_gradient_comes_from_where_nobody_looked(name: str, size: float) -> None:
+    """Exactly none, whatever the logit there; and the others' is what it is whatever the logit there."""
+    logits, targets = batch()
+    nobody = torch.rand(targets.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    masked = targets.masked_fill(nobody, float("nan"))
+    gradients = []
+    for factor in (size, -size):
+        chosen = torch.where(nobody, factor * logits, logits).requires_grad_()
+        losses.create(name, COUNTS, NUM_IMAGES)(chosen, masked).backward()
+        assert chosen.grad is not None
+        assert (chosen.grad[nobody] == 0).all()
+        gradients.append(chosen.grad[~nobody])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=0)
+    assert gradients[0].abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
 def test_a_batch_without_a_label_has_loss_zero(name: str) -> None:
     logits = torch.randn(4, 5, requires_grad=True)
     value = losses.create(name, COUNTS, NUM_IMAGES)(logits, torch.full((4, 5), float("nan")))

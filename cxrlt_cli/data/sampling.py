@@ -44,9 +44,9 @@ def class_aware(
 
     ``epoch_length``: L (default: ``max_c n_c C / reduce``). ``repeat_cap``: no film is drawn more often in an epoch;
     films that have a finding and are below the cap take the place of what goes beyond. ``negative_share``: share of the
-    draws for films without any finding (default: their share of the films; those without a label are neither). As
-    published they are never drawn, and what tells a finding from nothing at all is not learned; 0 has it so. Memory is
-    linear in N, the positives and L.
+    draws for films without any finding (default: their share of the labelled films). As published they are never drawn,
+    and what tells a finding from nothing at all is not learned; 0 has it so. A film without any label is not drawn.
+    Memory is linear in N, the positives and L.
 
     Finding c's films follow one another in reshuffled rounds, and so do the findings; both are functions of their
     position, found with a counter-based generator (Philox), so that no epoch needs the one before it.
