@@ -86,21 +86,22 @@ class Films:
         return found
 
 
-def drawings(seed: int, size: int) -> tuple[list[NDArray[np.uint8]], Labels]:
-    rng = np.random.default_rng(seed)
-    truth = (rng.random((NUM + NUM_HELD_OUT, 2)) < 0.3).astype(np.float32)
+def drawings(
+    seed: int, size: int, number: int, names: Sequence[str], share: float
+) -> tuple[list[NDArray[np.uint8]], Labels]:
+    """So many films, two a patient, and the findings that stand on them, each with this probability."""
+    truth = (np.random.default_rng(seed).random((number, 2)) < share).astype(np.float32)
     films = []
-    for number, has in enumerate(truth):
-        names = [name for name, value in zip(NAMES, has, strict=True) if value]
-        patient, number = 1000 * seed + number // 2, 10**6 * seed + number
-        film, _ = draw(names, patient_seed=patient, film_seed=number, size=size)
+    for index, has in enumerate(truth):
+        drawn = [name for name, value in zip(names, has, strict=True) if value]
+        film, _ = draw(drawn, patient_seed=1000 * seed + index // 2, film_seed=10**6 * seed + index, size=size)
         films.append((film // 16).astype(np.uint8))
     return films, truth
 
 
 def made(seed: int) -> Films:
     encoder = load(PHANTOM_CLIP)
-    films, truth = drawings(seed, encoder.prepare.image_size)
+    films, truth = drawings(seed, encoder.prepare.image_size, NUM + NUM_HELD_OUT, NAMES, 0.3)
     prepared = torch.from_numpy(np.stack([encoder.prepare(film) for film in films])[:, None])
     features = torch.cat([encoder.encode_images(some.float()) for some in torch.split(prepared, 40)])
     return Films((features - features[:NUM].mean(0)) / features[:NUM].std(0), truth)
@@ -178,41 +179,44 @@ def test_a_film_without_any_label_is_no_film_without_a_finding(normal: bool) -> 
 
 @pytest.mark.soak
 def test_train_as_a_whole_takes_partly_labelled_sets(tmp_path: Path) -> None:
-    """By ``cxrlt train``: pixels to scores. AP on 200 films that are held out, of 400, or of 200 for one finding alone.
+    """By ``cxrlt train``, from pixels to scores: 800 films, of which each finding is labelled on 400; 300 held out.
 
-    With so few films AP of one finding differs by 0.1 from one set of drawings to another, so it is the mean that is
-    held against the margin.
+    A network from scratch finds a finding sooner or later by chance, so the mean of both is held against the margin.
     """
+    names, number, num_held_out = ("pleural effusion", "cardiomegaly"), 800, 300
     (tmp_path / "images").mkdir()
-    pictures, truth = drawings(2, 64)
-    for number, film in enumerate(pictures):
-        cv2.imwrite(str(tmp_path / "images" / f"{number}.png"), film)
+    pictures, truth = drawings(1, 64, number + num_held_out, names, 0.4)
+    for index, film in enumerate(pictures):
+        cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), film)
+    means: dict[str, float] = {}
 
     def csv(name: str, first: int, labels: Labels, findings: Sequence[str]) -> Path:
         cells = [["" if np.isnan(value) else int(value) for value in row] for row in labels]
         rows = [(f"{first + i}.png", f"p{(first + i) // 2}", *row) for i, row in enumerate(cells) if set(row) != {""}]
         return write_csv(tmp_path / f"{name}.csv", ("ImageID", "PatientID", *findings), rows)
 
-    def learned(name: str, labels: Labels, findings: Sequence[str]) -> dict[str, float]:
-        held_out = truth[NUM:][:, [NAMES.index(finding) for finding in findings]]
-        options = {"val_csv": csv(f"{name}-val", NUM, held_out, findings), "loss": "bce", "sampler": "uniform"}
-        rates = {"lr_head": 1e-3, "lr_backbone": 1e-3, "ema_decay": 0, "warmup_epochs": 0, "epochs": 12}
-        labelled = csv(name, 0, labels, findings)
-        chosen = run_options(labelled, tmp_path / name, head="linear", batch_size=16, **options, **rates)
-        given = chosen.model_dump(exclude_unset=True, exclude={"val_fraction"})
-        scores = train(TrainOptions.model_validate(given), Recorder())
+    def learned(name: str, labels: Labels, findings: Sequence[str]) -> list[float]:
+        held_out = truth[number:][:, [names.index(finding) for finding in findings]]
+        usual = run_options(csv(name, 0, labels, findings), tmp_path / name).model_dump(exclude_unset=True)
+        del usual["val_fraction"]
+        method = {"loss": "bce", "sampler": "uniform", "head": "linear", "ema_decay": 0, "batch_size": 16}
+        schedule = {"lr_head": 1e-3, "lr_backbone": 1e-3, "warmup_epochs": 0, "epochs": 12}
+        val_csv = csv(f"{name}-val", number, held_out, findings)
+        scores = train(TrainOptions.model_validate({**usual, **method, **schedule, "val_csv": val_csv}), Recorder())
         assert scores is not None
-        means[name] = Predictions.read(tmp_path / name / "val_predictions.csv").probabilities.mean()
-        return {finding.name: finding.ap or 0.0 for finding in scores.findings}
+        means[name] = float(Predictions.read(tmp_path / name / "val_predictions.csv").probabilities.mean())
+        return [finding.ap or 0.0 for finding in scores.findings]
 
-    means: dict[str, float] = {}
-    known = truth[:NUM].copy()
-    known[FIRST, 1] = known[~FIRST, 0] = np.nan
-    together = learned("together", known, NAMES)
-    alone = learned("first", known[:, [0]], NAMES[:1]) | learned("second", known[:, [1]], NAMES[1:])
-    learned("zeros", np.nan_to_num(known), NAMES)
-    print(together, alone, means)
-    assert sum(together.values()) / 2 >= sum(alone.values()) / 2 - 0.05
-    assert all(ap >= chance + 0.2 for ap, chance in zip(together.values(), truth[NUM:].mean(axis=0), strict=True))
-    assert abs(means["together"] - truth[NUM:].mean()) < 0.1
-    assert means["zeros"] < 0.75 * means["together"]
+    known = truth[:number].copy()
+    first = (np.arange(number) // 2) % 2 == 0
+    known[first, 1] = known[~first, 0] = np.nan
+    together, zeros = learned("together", known, names), learned("zeros", np.nan_to_num(known), names)
+    alone = learned("first", known[:, [0]], names[:1]) + learned("second", known[:, [1]], names[1:])
+    chance = truth[number:].mean(axis=0)
+    told = f"together {together}, alone {alone}, with zeros {zeros}; means {means}, truly {chance}"
+    assert np.mean(together) >= np.mean(alone) - 0.05, told
+    assert np.min(together - chance) >= 0.3, told
+    assert np.mean(zeros) < np.mean(together), told
+    assert abs(means["together"] - chance.mean()) < 0.1, told
+    assert means["zeros"] < 0.75 * means["together"], told
+    print(told)
