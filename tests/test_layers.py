@@ -185,8 +185,9 @@ def test_completion_is_light() -> None:
     assert not loaded_by(code) & HEAVY
 
 
-def test_evaluate_needs_no_torch() -> None:
-    assert "torch" not in loaded_by("import cxrlt_cli.verbs.evaluate")
+@pytest.mark.parametrize("verb", ["evaluate", "data_import"])
+def test_some_commands_need_no_torch(verb: str) -> None:
+    assert "torch" not in loaded_by(f"import cxrlt_cli.verbs.{verb}")
 
 
 def test_importing_the_package_does_nothing() -> None:

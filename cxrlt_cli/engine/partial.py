@@ -12,7 +12,7 @@ from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.locks import partial_paths
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Advance, Reporter, counted
+from cxrlt_cli.engine.reporter import Advance, Reporter, counted, told_of_written
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.files import is_stream, write_text
 from cxrlt_cli.scores.predictions import Predictions
@@ -60,12 +60,6 @@ def write_predictions(
         partial.finish()
     for path, replaced in zip(paths, existed, strict=True):
         reporter.result(told_of_written(path, replaced, films.number, num_findings))
-
-
-def told_of_written(path: Path, replaced: bool, num_films: int, num_findings: int) -> str:
-    """``Wrote out.csv: 1,200 films, 30 findings.``"""
-    what = f"{counted(num_films, 'film')}, {counted(num_findings, 'finding')}"
-    return f"{'Replaced' if replaced else 'Wrote'} {path}: {what}."
 
 
 class PartialCsvs:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cxrlt_cli.config import Options, changed, flags
@@ -133,6 +134,12 @@ def tell_needless(reporter: Reporter, options: Options, names: Iterable[str], wh
 def counted(number: int, one: str, many: str = "") -> str:
     """``1 epoch``, ``1,200 films``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def told_of_written(path: Path, replaced: bool, num_films: int, num_findings: int) -> str:
+    """``Wrote out.csv: 1,200 films, 30 findings.``"""
+    what = f"{counted(num_films, 'film')}, {counted(num_findings, 'finding')}"
+    return f"{'Replaced' if replaced else 'Wrote'} {path}: {what}."
 
 
 def size(num_bytes: float) -> str:

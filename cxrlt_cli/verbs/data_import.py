@@ -18,8 +18,7 @@ from cxrlt_cli.datasets.placing import placed
 from cxrlt_cli.datasets.records import FRONTAL, OTHER_VIEW, Records
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.datasets.vocabularies import feeding, renamed
-from cxrlt_cli.engine.partial import told_of_written
-from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless, told_of_written
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.names import meant, shown

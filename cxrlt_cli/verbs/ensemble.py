@@ -19,12 +19,11 @@ from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
-from cxrlt_cli.engine.partial import told_of_written
 from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, preprocessings, read_checkpoint, rehearse
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, tell_needless
+from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, tell_needless, told_of_written
 from cxrlt_cli.engine.sources import film_source, keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
