@@ -7,9 +7,7 @@ learns on frozen features of phantom-clip, with the losses and the orders that `
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -23,12 +21,8 @@ from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.clip import PHANTOM_CLIP, load
 from cxrlt_cli.phantom import draw
 from cxrlt_cli.scores.metrics import prevalence, score
-from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.training.method import Method, logit_scale, order
-from cxrlt_cli.verbs.train import train
-from tests.conftest import run_options
-from tests.helpers import Recorder, write_csv
 
 NAMES = ("atelectasis", "alveolar pattern")
 NUM, NUM_HELD_OUT, NUM_STEPS = 320, 200, 120
@@ -175,48 +169,3 @@ def test_a_film_without_any_label_is_no_film_without_a_finding(normal: bool) -> 
     assert np.isnan(targets[100:]).all(), "the table is as it was"
     with pytest.raises(OptionError, match="every film has a finding"):
         create("cas", targets[[0, 150]], seed=0, num_epochs=1, epoch_length=10, negative_share=0.5)
-
-
-@pytest.mark.soak
-def test_train_as_a_whole_takes_partly_labelled_sets(tmp_path: Path) -> None:
-    """By ``cxrlt train``, from pixels to scores: 640 films, of which each finding is labelled on 320; 240 held out.
-
-    A network from scratch finds a finding sooner or later by chance, so the mean of both is held against the margin.
-    """
-    names, number, num_held_out = ("pleural effusion", "cardiomegaly"), 640, 240
-    (tmp_path / "images").mkdir()
-    pictures, truth = drawings(1, 64, number + num_held_out, names, 0.4)
-    for index, film in enumerate(pictures):
-        cv2.imwrite(str(tmp_path / "images" / f"{index}.png"), film)
-    means: dict[str, float] = {}
-
-    def csv(name: str, first: int, labels: Labels, findings: Sequence[str]) -> Path:
-        cells = [["" if np.isnan(value) else int(value) for value in row] for row in labels]
-        rows = [(f"{first + i}.png", f"p{(first + i) // 2}", *row) for i, row in enumerate(cells) if set(row) != {""}]
-        return write_csv(tmp_path / f"{name}.csv", ("ImageID", "PatientID", *findings), rows)
-
-    def learned(name: str, labels: Labels, findings: Sequence[str]) -> list[float]:
-        held_out = truth[number:][:, [names.index(finding) for finding in findings]]
-        usual = run_options(csv(name, 0, labels, findings), tmp_path / name).model_dump(exclude_unset=True)
-        del usual["val_fraction"]
-        method = {"loss": "bce", "sampler": "uniform", "head": "linear", "ema_decay": 0, "compile": False}
-        schedule = {"lr_head": 1e-3, "lr_backbone": 1e-3, "warmup_epochs": 0, "epochs": 12}
-        val_csv = csv(f"{name}-val", number, held_out, findings)
-        scores = train(TrainOptions.model_validate({**usual, **method, **schedule, "val_csv": val_csv}), Recorder())
-        assert scores is not None
-        means[name] = float(Predictions.read(tmp_path / name / "val_predictions.csv").probabilities.mean())
-        return [finding.ap or 0.0 for finding in scores.findings]
-
-    known = truth[:number].copy()
-    first = (np.arange(number) // 2) % 2 == 0
-    known[first, 1] = known[~first, 0] = np.nan
-    together, zeros = learned("together", known, names), learned("zeros", np.nan_to_num(known), names)
-    alone = learned("first", known[:, [0]], names[:1]) + learned("second", known[:, [1]], names[1:])
-    chance = truth[number:].mean(axis=0)
-    told = f"together {together}, alone {alone}, with zeros {zeros}; means {means}, truly {chance}"
-    assert np.mean(together) >= np.mean(alone) - 0.05, told
-    assert np.min(together - chance) >= 0.3, told
-    assert np.mean(zeros) < np.mean(together), told
-    assert abs(means["together"] - chance.mean()) < 0.1, told
-    assert means["zeros"] < 0.75 * means["together"], told
-    print(told)
