@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ class SetFiles:
     sources: tuple[Path, ...]
     image_dir: Path
     looks_for_films: bool  # else labels alone are read, and the films may come later
+    taken: set[Path] = field(default_factory=set)  # label files that a reader asked for by their names
 
     @classmethod
     def of(cls, sources: Sequence[Path], image_dir: Path | None, looks_for_films: bool) -> "SetFiles":
@@ -58,12 +59,19 @@ class SetFiles:
 
     def named(self, *patterns: str) -> list[Path]:
         """The label files of the folders whose name fits one of these, ``.gz`` or not, in the patterns' order."""
-        return [
+        found = [
             path
             for pattern in patterns
             for path in self.label_files
             if fnmatch(path.name.lower().removesuffix(".gz"), pattern.lower())
         ]
+        self.taken.update(found)
+        return found
+
+    @property
+    def passed_over(self) -> list[Path]:
+        """The label files of the folders that no reader asked for."""
+        return [path for path in self.label_files if path not in self.taken]
 
     def single(self, what: str, *patterns: str) -> Path | None:
         """The one label file of such a name; None where there is none. Raises DataError where there are several."""

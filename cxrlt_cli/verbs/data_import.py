@@ -53,6 +53,9 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     records = _before_rules(_of_views(records, options), options)
     records, changed = settled(records, options.uncertain, unmentioned_of(kind, options))
     notes = list(records.notes)
+    if files.passed_over:
+        names = listed([path.name for path in files.passed_over], 8)
+        notes.append(f"Other files there, not read: {names}. To read one instead, name it as SOURCE.")
     if options.names is not None:
         records, more = renamed(records, options.names)
         notes += more
@@ -170,6 +173,8 @@ def _tell(report: Mapping[str, Any], reporter: Reporter) -> None:
         for finding in report["findings"]
     ]
     reporter.table("Findings", ("finding", "positive", "negative", "empty"), rows)
+    if never := [finding["name"] for finding in report["findings"] if not finding["positives"]]:
+        reporter.note(f"Without a positive film: {listed(never, 40)}.")
     for note in report["notes"]:
         reporter.note(note)
     if report["patients"] is None:

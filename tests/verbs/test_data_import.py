@@ -88,6 +88,14 @@ def test_rows_are_accounted_for_and_rules_counted(tmp_path: Path) -> None:
     assert recorder.texts[0][1] == ("No Finding", "4", "12", "0")
 
 
+def test_files_that_are_passed_over_are_told(tmp_path: Path) -> None:
+    _, recorder = imported("chexpert", drawn("chexpert", tmp_path), out=tmp_path / "a.csv")
+    told = "Other files there, not read: test_labels.csv, train_cheXbert.csv. To read one instead, name it as SOURCE."
+    assert {told, "Without a positive film: Consolidation, Pneumonia."} <= set(recorder.notes)
+    _, recorder = labels_only("chexpert", SAMPLES / "chexpert" / "CheXpert" / "test_labels.csv", out=tmp_path / "a.csv")
+    assert not any("not read" in note for note in recorder.notes)
+
+
 def test_what_cannot_apply_is_said(tmp_path: Path) -> None:
     _, recorder = labels_only("nih", SAMPLES / "nih", out=tmp_path / "a.csv", uncertain="1", readers="any")
     said = [note for note in recorder.notes if "nothing here" in note]
