@@ -13,12 +13,11 @@ FATE = {"empty": UNLABELLED, "0": 0, "1": 1}
 TOLD = {"empty": "emptied", "0": "to 0", "1": "to 1"}
 
 
-def settled(records: Records, uncertain: str, unmentioned: str) -> tuple[Records, dict[str, int]]:
+def settled(records: Records, fates: Mapping[str, str], unmentioned: str) -> tuple[Records, dict[str, int]]:
     """Records whose states are 1, 0 and ``UNLABELLED`` alone, and how many cells each rule changed.
 
-    ``uncertain``: the option's text. Raises OptionError where it names a finding that the set does not have.
+    ``fates``: what becomes of -1, by finding.
     """
-    fates = fates_of(uncertain, records.findings)
     leaving = np.array([fates[name] == "leave-out" for name in records.findings], bool)
     doubtful = (records.states[:, leaving] == UNCERTAIN).any(axis=1)
     if doubtful.any():
@@ -37,7 +36,7 @@ def settled(records: Records, uncertain: str, unmentioned: str) -> tuple[Records
 
 
 def fates_of(uncertain: str, findings: tuple[str, ...]) -> Mapping[str, str]:
-    """What becomes of -1, finding by finding."""
+    """What becomes of -1, finding by finding; raises OptionError where one is named that the set does not have."""
     if "=" not in uncertain:
         return dict.fromkeys(findings, uncertain)
     given = {name.strip(): fate.strip() for name, _, fate in (part.rpartition("=") for part in uncertain.split(","))}

@@ -102,7 +102,7 @@ def _from_csv(path: Path) -> RawTable:
     plan = layout(path)
     try:
         columns = _read_fast(path, plan)
-    except _OddQuotesError:
+    except _UnusualError:
         rows = read_rows(path)
         next(rows)
         columns = _columns([row for _, row in rows], len(plan.header))
@@ -125,8 +125,8 @@ def _without_blank_rows(table: RawTable) -> RawTable:
     return table.rows(~blank)
 
 
-class _OddQuotesError(Exception):
-    """A quote within a cell that does not begin with one: to be read by rules that take their time."""
+class _UnusualError(Exception):
+    """A quote within a cell that does not begin with one, or lines that CR alone ends: to be read by slower rules."""
 
 
 def _read_fast(path: Path, plan: Layout) -> list[Texts]:
@@ -182,14 +182,16 @@ class _Rows:
         held = np.frombuffer(content.encode() or last, np.uint8)
         quotes = held == ord('"')
         outside = (np.cumsum(quotes, dtype=np.int64) + self._quotes) % 2 == 0
-        self._check_quotes(held, quotes, outside)
+        previous = np.concatenate([[self._last], held[:-1]]) if len(held) else held
+        self._check_borders(held, previous, quotes, outside)
         marks = np.cumsum((held == self._mark) & outside, dtype=np.int64) + self._marks
         ends = np.flatnonzero((held == ord("\n")) & outside)
         number = np.diff(marks[ends], prepend=0)
         length = np.diff(ends, prepend=-1) - 1
         if len(ends):
             length[0] += self._length
-            short = np.flatnonzero((number < self._least) & (length > 1))  # a line end alone, or two, is no row
+            blank = (length == 0) | ((length == 1) & (previous[ends] == ord("\r")))
+            short = np.flatnonzero((number < self._least) & ~blank)
             if len(short):
                 row = self._row + int(short[0]) + 1
                 cells = int(number[short[0]]) + 1
@@ -200,16 +202,19 @@ class _Rows:
         self._length = len(held) - 1 - int(ends[-1]) if len(ends) else self._length + len(held)
         return content
 
-    def _check_quotes(self, held: Bytes, quotes: NDArray[np.bool_], outside: NDArray[np.bool_]) -> None:
-        """Raise where a quote opens after anything but a border, or closes before anything but one."""
+    def _check_borders(
+        self, held: Bytes, previous: Bytes, quotes: NDArray[np.bool_], outside: NDArray[np.bool_]
+    ) -> None:
+        """Raise where a quote does not open after a border, or close before one, or CR alone ends a line."""
         if not len(held):
             return
-        borders = (held == self._mark) | (held == ord("\n")) | (held == ord("\r")) | quotes
-        before = np.concatenate([[self._last in (self._mark, 10, 13, 34)], borders[:-1]])
-        opens, closed = quotes & ~outside, np.concatenate([[self._last == 34], quotes[:-1]])
+        borders = np.array([self._mark, ord("\n"), ord("\r"), ord('"')], np.uint8)
         was_outside = np.concatenate([[self._quotes % 2 == 0], outside[:-1]])
-        if (opens & ~before).any() or (closed & was_outside & ~borders).any():
-            raise _OddQuotesError
+        opens = quotes & ~outside & ~np.isin(previous, borders)
+        closes = (previous == ord('"')) & was_outside & ~np.isin(held, borders)
+        lone = (previous == ord("\r")) & was_outside & (held != ord("\n"))
+        if (opens | closes | lone).any():
+            raise _UnusualError
         self._last = int(held[-1])
 
 

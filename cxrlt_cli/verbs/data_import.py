@@ -13,7 +13,7 @@ import numpy as np
 from cxrlt_cli.config import DataImportOptions
 from cxrlt_cli.datasets.kinds import OPTIONS_OF, READERS, kind_of_files, rules_of, unmentioned_of
 from cxrlt_cli.datasets.label_file import LabelFile, parts_in, shared_patients
-from cxrlt_cli.datasets.label_rules import settled
+from cxrlt_cli.datasets.label_rules import fates_of, settled
 from cxrlt_cli.datasets.placing import placed
 from cxrlt_cli.datasets.records import FRONTAL, OTHER_VIEW, Records
 from cxrlt_cli.datasets.set_files import SetFiles
@@ -50,8 +50,9 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     folder = records.films_below or files.image_dir
     if options.missing != "keep" and records.films_below is None:
         records = placed(records, folder, options.missing, reporter.progress)
+    fates = fates_of(options.uncertain, records.findings)
     records = _before_rules(_of_views(records, options), options)
-    records, changed = settled(records, options.uncertain, unmentioned_of(kind, options))
+    records, changed = settled(records, fates, unmentioned_of(kind, options))
     notes = list(records.notes)
     if files.passed_over:
         names = listed([path.name for path in files.passed_over], 8)
@@ -61,7 +62,7 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
         notes += more
     records = _of_findings(records, options)
     if not len(records):
-        raise DataError(f"No film is left: {_left_out(records)}.")
+        raise DataError(f"No film is left: {_few(records.left_out)}.")
     _check_parts(records, reporter)
     report = _report(kind, options, folder, records, changed, notes)
     _tell(report, reporter)
@@ -185,10 +186,6 @@ def _tell(report: Mapping[str, Any], reporter: Reporter) -> None:
 
 def _few(numbers: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {number:,}" for name, number in numbers.items()) or "none"
-
-
-def _left_out(records: Records) -> str:
-    return _few(records.left_out)
 
 
 def _files(

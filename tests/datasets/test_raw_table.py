@@ -30,6 +30,9 @@ def test_cells_are_text_without_spaces_around(tmp_path: Path) -> None:
     [
         ("a,b,c\n1,2,3\n4,5", "row 3: 2 cells, but the header has 3"),
         ("a,b,c\n1,2,3\n4,5\n6,7,8\n", "row 3: 2 cells"),
+        ("a,b,c\n1,2,3\n4", "row 3: 1 cells"),
+        ("a,b,c\r\n1,2,3\r\n4\r\n", "row 3: 1 cells"),
+        ("a,b,c\r1,2,3\r4\r", "1 cells, but the header has 3"),
         ("a,b,c\n1,2,3,4\n", "row 2: more cells than the header"),
         ("a,b,c\n1,2,3,4,5\n", "more cells than the header"),
         ("a,b,c\n1,2,3\n1,2,,,9\n", "more cells than the header|fields"),

@@ -255,6 +255,9 @@ def test_no_rule_acts_on_findings_that_are_not_kept(tmp_path: Path) -> None:
         asked = {"findings": findings, "names": names, "uncertain": "leave-out"}
         rows, _ = labels_only("chexpert", SAMPLES / "chexpert", out=tmp_path / "a.csv", **asked)
         assert len(rows) == number
+    asked = {"findings": "Edema", "uncertain": "Atelectasis=1,others=0"}
+    rows, _ = labels_only("chexpert", SAMPLES / "chexpert", out=tmp_path / "a.csv", **asked)
+    assert len(rows) == 16, "a rule for a finding that is not kept is no mistake"
 
 
 def test_a_part_that_is_no_name_makes_no_file(tmp_path: Path) -> None:
