@@ -1,6 +1,6 @@
 """Which reader reads which kind of set, and which kind the files are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cxrlt_cli.config import DataImportOptions
@@ -54,13 +54,15 @@ OPTIONS_OF = {  # rules that change something in these kinds alone
 RULES = ("uncertain", "unmentioned", "readers", "tree")
 
 
-def rules_of(kind: str, records: Records, options: DataImportOptions) -> dict[str, str]:
+def rules_of(kind: str, records: Records, changed: Mapping[str, int], options: DataImportOptions) -> dict[str, str]:
     """The rules by which labels of this kind are made, by their options, for whoever trains on them."""
     rules = {name: str(getattr(options, name)) for name in RULES if kind in OPTIONS_OF[name]}
     if kind in OPTIONS_OF["unmentioned"] and options.unmentioned is None:
         rules["unmentioned"] = unmentioned_of(kind, options)
     if kind in OPTIONS_OF["tree"]:
         rules["tree"] = "yes" if options.tree else "no"
+    if any(rule.startswith("-1") for rule in changed):  # in a set that is said to have none
+        rules["uncertain"] = options.uncertain
     rules |= records.rules
     return rules | ({"names": options.names} if options.names else {})
 

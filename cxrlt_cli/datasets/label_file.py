@@ -12,8 +12,7 @@ from cxrlt_cli.datasets.raw_table import Texts, distinct, read_raw, texts
 from cxrlt_cli.datasets.records import UNLABELLED, Records, States, states_of
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import plain_name
-from cxrlt_cli.names import fault_of_id, shown
-from cxrlt_cli.tables.label_table import check_findings
+from cxrlt_cli.names import fault_of_id, fault_of_name, shown
 from cxrlt_cli.tables.patients import LOST
 from cxrlt_cli.tables.values import lost_digits, meaning_of
 
@@ -35,12 +34,15 @@ class LabelFile:
         return len(self.states)
 
     @classmethod
-    def of(cls, records: Records, path: Path) -> "LabelFile":
-        """Settled records as the rows of ``path``.
+    def of(cls, records: Records) -> "LabelFile":
+        """Settled records as rows.
 
         Raises DataError where an id or the name of a finding is none that other commands read, or an id is doubled.
         """
-        check_findings(records.findings, path)
+        for name in records.findings:
+            if fault := fault_of_name(name):
+                hint = "Give it another name with a YAML file for --names."
+                raise DataError(f"The set has the finding {shown(name)}, which {fault}.", hint)
         seen: set[str] = set()
         for film in records.films:
             if fault := fault_of_id(film):
@@ -124,6 +126,7 @@ def _read(path: Path) -> LabelFile:
         raise DataError(f"{path} has no column '{ID}'.", "--append adds to a file that data import wrote.")
     findings = [name for name in table.header if name not in (ID, *ABOUT) and _is_finding(table[name])]
     about = {name: table[name] for name in table.header if name not in findings}
+    about.setdefault(PATIENT, about[ID])  # each film its own, as for every command
     return LabelFile(about, tuple(findings), states_of(table, findings))
 
 

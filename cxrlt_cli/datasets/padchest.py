@@ -36,6 +36,7 @@ NORMAL = "normal"
 _FILM_OF_BIMCV = re.compile(r"(?:^|/)(sub-S\d+)/(ses-E\d+)/.*?(?:_vp-([a-z]+))?_[a-z]+\.png$")
 
 Numbers = NDArray[np.int64]
+Labels = tuple[States, NDArray[np.bool_], tuple[str, ...]]  # [N, C]; films told of [N]; what the tree did
 Lists = list[tuple[str, ...] | None]  # of the values of a column; None where a cell says nothing of the film
 
 
@@ -52,23 +53,25 @@ def read(files: SetFiles, options: DataImportOptions) -> Records:
         return _read_grounded(tables[0])
     for table in tables:
         require_columns(table, ["Labels", "PatientID"], "padchest")
-    named = {name for table in tables for names in _lists(table) if names for name in names}
+    lists = [_lists(table) for table in tables]
+    named = {name for held in lists for names in held if names for name in names}
     findings = _ordered(named | {parent for name in named for parent in ancestors(name)} if options.tree else named)
-    return joined([_read(table, files, options.tree, findings) for table in tables])
+    labels = [_labels(table, held, options.tree, findings) for table, held in zip(tables, lists, strict=True)]
+    return joined([_read(table, files, findings, held) for table, held in zip(tables, labels, strict=True)])
 
 
-def _read(table: RawTable, files: SetFiles, tree: bool, findings: tuple[str, ...]) -> Records:
+def _read(table: RawTable, files: SetFiles, findings: tuple[str, ...], labels: Labels) -> Records:
     """One of several tables: what another names and this one does not is absent here, not unlabelled."""
     if "ReportID" in table and "ImageID" not in table:
-        return _read_bimcv(table, files, tree, findings)
-    return _read_table(table, tree, findings)
+        return _read_bimcv(table, files, findings, labels)
+    return _read_table(table, findings, labels)
 
 
-def _read_table(table: RawTable, tree: bool, findings: tuple[str, ...]) -> Records:
+def _read_table(table: RawTable, findings: tuple[str, ...], labels: Labels) -> Records:
     require_columns(table, ["ImageID", "ImageDir", "PatientID", "StudyID", "Labels", "Projection"], "padchest")
     if lost := lost_digits(table["PatientID"]):
         raise DataError(f"{table.path}: column 'PatientID' holds {sorted(lost)[0]} as a patient.", LOST)
-    states, keep, notes = _labels(table, tree, findings)
+    states, keep, notes = labels
     records = Records(
         texts(f"{folder}/{film}" for folder, film in zip(table["ImageDir"], table["ImageID"], strict=True)),
         findings,
@@ -95,12 +98,8 @@ def _lists(table: RawTable) -> Lists:
     return [_names(cell, table, codes, number) for number, cell in enumerate(cells)]
 
 
-def _labels(
-    table: RawTable, tree: bool, findings: tuple[str, ...]
-) -> tuple[States, NDArray[np.bool_], tuple[str, ...]]:
-    """States ``[N, C]``, which films anything is said of ``[N]``, and what the tree changed."""
+def _labels(table: RawTable, lists: Lists, tree: bool, findings: tuple[str, ...]) -> Labels:
     codes, _ = distinct(table["Labels"])
-    lists = _lists(table)
     held = states_of_lists([_with_parents(names or (), tree) for names in lists], np.arange(len(lists)), findings)
     if tree:
         _empty_children(held, lists, findings)
@@ -182,7 +181,7 @@ def _read_grounded(table: RawTable) -> Records:
     )
 
 
-def _read_bimcv(table: RawTable, files: SetFiles, tree: bool, findings: tuple[str, ...]) -> Records:
+def _read_bimcv(table: RawTable, files: SetFiles, findings: tuple[str, ...], labels: Labels) -> Records:
     """BIMCV-COVID19: labels of sessions, whose films are those in the session's folder."""
     require_columns(table, ["PatientID", "ReportID", "Labels"], "padchest (BIMCV-COVID19)")
     if not files.looks_for_films:
@@ -190,7 +189,7 @@ def _read_bimcv(table: RawTable, files: SetFiles, tree: bool, findings: tuple[st
             f"{table.path} has labels of sessions, not of films: those are found in the folders of the sessions.",
             "Import where the films are, without --missing keep.",
         )
-    states, keep, notes = _labels(table, tree, findings)
+    states, keep, notes = labels
     row_of = {key: row for row, key in enumerate(zip(table["PatientID"], table["ReportID"], strict=True))}
     found = [(path, match) for path in files.films if (match := _FILM_OF_BIMCV.search(path))]
     told = [(path, match, row_of[match[1], match[2]]) for path, match in found if (match[1], match[2]) in row_of]

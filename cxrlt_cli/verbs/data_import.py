@@ -138,9 +138,10 @@ def _report(
     parts = (
         {} if records.parts is None else {part: int((records.parts == part).sum()) for part in parts_in(records.parts)}
     )
+    rules = [f"{name}: {rule}" for name, rule in rules_of(kind, records, changed, options).items()]
     return {
         "kind": kind,
-        "policy": "; ".join([kind, *(f"{name}: {rule}" for name, rule in rules_of(kind, records, options).items())]),
+        "policy": "; ".join([kind, *rules]),
         "namespace": records.namespace or _namespace(kind, options.sources),
         "image_dir": os.path.relpath(folder, (options.append or options.out).parent),
         "rows_read": records.rows_read,
@@ -193,7 +194,7 @@ def _files(
 ) -> dict[Path, LabelFile]:
     """What is to be written where: one file, one for each part, or one with another set before."""
     target = options.append or options.out
-    whole = LabelFile.of(records, target)
+    whole = LabelFile.of(records)
     if options.append is not None:
         return {target: _after(options.append, whole, records, kind, options, report, reporter)}
     if SPLIT not in str(target):

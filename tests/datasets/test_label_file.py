@@ -41,7 +41,7 @@ def test_appended_films_keep_the_columns_that_they_do_not_know(tmp_path: Path) -
         ("ImageID", "PatientID", "scanner", "Y", "X"),
         [("a.png", "1", "old", "1", ""), ("b.png", "2", "new", "", "0")],
     )
-    added = LabelFile.of(records(films=["c.png"], patients=["1"], views=["PA"]), base).after(base, "", "nih")
+    added = LabelFile.of(records(films=["c.png"], patients=["1"], views=["PA"])).after(base, "", "nih")
     assert added.text().splitlines() == [
         "ImageID,PatientID,ViewPosition,scanner,Y,X",
         "a.png,1,,old,1,",
@@ -61,7 +61,7 @@ def test_appended_films_keep_the_columns_that_they_do_not_know(tmp_path: Path) -
 )
 def test_ids_that_no_command_would_read(films: list[str], said: str) -> None:
     with pytest.raises(DataError, match=said):
-        LabelFile.of(records(films=films), Path("out.csv"))
+        LabelFile.of(records(films=films))
 
 
 def test_parts_and_who_is_in_two() -> None:
@@ -75,21 +75,27 @@ def test_parts_and_who_is_in_two() -> None:
 def test_a_base_that_pandas_saved_keeps_its_findings(tmp_path: Path) -> None:
     """Of 1 and an empty cell pandas makes 1.0 and nothing."""
     base = write_csv(tmp_path / "a.csv", ("ImageID", "PatientID", "X"), [("a.png", "1", "1.0"), ("b.png", "2", "")])
-    added = LabelFile.of(records(films=["c.png"], patients=["1"]), base).after(base, "", "")
+    added = LabelFile.of(records(films=["c.png"], patients=["1"])).after(base, "", "")
     assert added.text().splitlines() == ["ImageID,PatientID,X", "a.png,1,1", "b.png,2,", "c.png,1,0"]
 
 
 def test_one_finding_in_two_spellings_is_an_error_with_a_way_out(tmp_path: Path) -> None:
     base = write_csv(tmp_path / "a.csv", ("ImageID", "PatientID", "x"), [("a.png", "1", "1")])
     with pytest.raises(DataError, match=r"has the finding x, and this set X\.\n.*--names common"):
-        LabelFile.of(records(films=["c.png"]), base).after(base, "", "")
+        LabelFile.of(records(films=["c.png"])).after(base, "", "")
     base = write_csv(tmp_path / "b.csv", ("ImageID", "PatientID", "X"), [("a.png", "1", "maybe")])
     with pytest.raises(DataError, match="holds more than 0, 1 and blanks"):
-        LabelFile.of(records(films=["c.png"]), base).after(base, "", "")
+        LabelFile.of(records(films=["c.png"])).after(base, "", "")
 
 
 def test_patients_that_are_blank_or_lost_their_digits() -> None:
     with pytest.raises(DataError, match=r"The film b\.png has no patient"):
-        LabelFile.of(records(films=["a.png", "b.png"], patients=["1", ""]), Path("out.csv"))
+        LabelFile.of(records(films=["a.png", "b.png"], patients=["1", ""]))
     with pytest.raises(DataError, match=r"has 3\.2e\+38 as a patient"):
-        LabelFile.of(records(films=["a.png"], patients=["3.2e+38"]), Path("out.csv"))
+        LabelFile.of(records(films=["a.png"], patients=["3.2e+38"]))
+
+
+def test_a_base_that_says_of_no_patient_gives_each_film_its_own(tmp_path: Path) -> None:
+    base = write_csv(tmp_path / "a.csv", ("ImageID", "X"), [("a.png", "1")])
+    added = LabelFile.of(records(films=["c.png"], patients=["1"])).after(base, "", "nih")
+    assert list(added.about["PatientID"]) == ["a.png", "nih:1"]
