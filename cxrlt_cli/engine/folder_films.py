@@ -26,7 +26,6 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id, meant_path
 from cxrlt_cli.tables.label_table import Texts, read_exclusions
-from cxrlt_cli.tables.rows import is_table
 from cxrlt_cli.tables.values import is_float
 
 HIDDEN = Reason("hidden file or folder", "hidden files and folders")
@@ -95,8 +94,6 @@ def takes_folder(options: FilmOptions, given: Sequence[Path] = ()) -> bool:
     """Whether films were ``given``, or ``--image-dir`` was, without a CSV; raises OptionError where both were, or where
     ``--csv`` is no table.
     """
-    if table := next((path for path in given if is_table(path)), None):
-        raise OptionError(f"{table} is a table, not a film.", f"Pass it with --csv {table}.")
     if options.csv is None:
         return bool(given) or options.image_dir is not None
     if given:

@@ -114,7 +114,6 @@ def test_what_cannot_be_meant_has_a_way_out(export: Path, tmp_path: Path) -> Non
         ((), export, f"--image-dir {export}, without --csv"),
         ((), export / "film.png", "--image-dir .*film.png, without --csv"),
         ((export,), csv, "both say which films"),
-        ((csv,), None, f"Pass it with --csv {csv}"),
     ):
         with pytest.raises(OptionError) as caught:
             takes_folder(ComputeOptions(csv=named), given)

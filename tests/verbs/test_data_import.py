@@ -277,18 +277,3 @@ def test_films_are_written_when_nothing_can_refuse_any_more(tmp_path: Path) -> N
     assert not out.parent.exists()
     rows, _ = imported("medmnist", tmp_path / "chestmnist.npz", out=out)
     assert all((out.parent / row["ImageID"]).is_file() for row in rows)
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"uncertain": "0.6"}, "'0.6' is none of empty, 0, 1, leave-out"),
-        ({"uncertain": "Edema=1,0"}, "each is written NAME=VALUE"),
-        ({"id_column": "x"}, "--id-column: for KIND table alone"),
-        ({"append": "a.csv", "out": "b.csv"}, "pass one of them"),
-        ({"kind": "table", "separator": ";"}, "pass that too"),
-    ],
-)
-def test_options_that_do_not_go_together(options: dict[str, str], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        DataImportOptions.model_validate({"kind": "nih", "sources": ["x"], **options})
