@@ -72,8 +72,9 @@ def _told_by_paths(table: RawTable, paths: Texts) -> tuple[Texts, Texts, Texts]:
             raise DataError(f"{table.where(row)}: '{path}' names no patient and study, as in patient00001/study1.")
         patients.append(found[1])
         studies.append(found[0])
-        parts.append(part_of(path[: found.start()].rstrip("/").rpartition("/")[2]))
-    return texts(patients), texts(studies), texts(parts)
+        parts.append(path[: found.start()].rstrip("/").rpartition("/")[2])
+    codes, folders = distinct(texts(parts))
+    return texts(patients), texts(studies), texts(map(part_of, folders))[codes]
 
 
 def _views(frontal: Texts, projection: Texts) -> Texts:

@@ -44,13 +44,12 @@ class LabelFile:
                 hint = "Give it another name with a YAML file for --names."
                 raise DataError(f"The set has the finding {shown(name)}, which {fault}.", hint)
         seen: set[str] = set()
-        for film in records.films:
+        for film, patient in zip(records.films, records.owners, strict=True):
             if fault := fault_of_id(film):
                 raise DataError(f"The set calls a film {shown(film)}, which {fault}.", "Mend it in the label file.")
             if film in seen:
                 raise DataError(f"The set names the film {film} more than once.", "Is one label file named twice?")
             seen.add(film)
-        for film, patient in zip(records.films, records.owners, strict=True):
             if not patient:
                 raise DataError(f"The film {film} has no patient.", "Fill in the column, or leave it out for all.")
         if lost := lost_digits(records.owners):

@@ -181,8 +181,10 @@ class _Rows:
         last = b"\n" if self._length else b""  # the end of a last line that has none
         held = np.frombuffer(content.encode() or last, np.uint8)
         quotes = held == ord('"')
-        outside = (np.cumsum(quotes, dtype=np.int64) + self._quotes) % 2 == 0
-        previous = np.concatenate([[self._last], held[:-1]]) if len(held) else held
+        previous = np.concatenate([np.array([self._last], np.uint8), held[:-1]]) if len(held) else held
+        outside = np.ones(len(held), bool)
+        if self._quotes or quotes.any():
+            outside = (np.cumsum(quotes, dtype=np.int64) + self._quotes) % 2 == 0
         self._check_borders(held, previous, quotes, outside)
         marks = np.cumsum((held == self._mark) & outside, dtype=np.int64) + self._marks
         ends = np.flatnonzero((held == ord("\n")) & outside)
@@ -208,11 +210,14 @@ class _Rows:
         """Raise where a quote does not open after a border, or close before one, or CR alone ends a line."""
         if not len(held):
             return
-        borders = np.array([self._mark, ord("\n"), ord("\r"), ord('"')], np.uint8)
         was_outside = np.concatenate([[self._quotes % 2 == 0], outside[:-1]])
-        opens = quotes & ~outside & ~np.isin(previous, borders)
-        closes = (previous == ord('"')) & was_outside & ~np.isin(held, borders)
         lone = (previous == ord("\r")) & was_outside & (held != ord("\n"))
+        opens = closes = quotes  # none, in most files
+        if self._last == ord('"') or quotes.any():
+            borders = np.zeros(256, bool)
+            borders[[self._mark, ord("\n"), ord("\r"), ord('"')]] = True
+            opens = quotes & ~outside & ~borders[previous]
+            closes = (previous == ord('"')) & was_outside & ~borders[held]
         if (opens | closes | lone).any():
             raise _UnusualError
         self._last = int(held[-1])
