@@ -64,13 +64,14 @@ def test_nih(tables: Path, tmp_path: Path) -> None:
 
 
 def test_chexpert(tables: Path, tmp_path: Path) -> None:
-    """In less than 5 s of a core, with the start of the program."""
-    report = imported("chexpert", tables / "chexpert_train.csv.gz", tmp_path)
+    """In less than 5 s of a core, with the start of the program: the median of three."""
+    reports = [imported("chexpert", tables / "chexpert_train.csv.gz", tmp_path) for _ in range(3)]
+    report = reports[0]
     assert (report["films"], report["patients"], report["studies"]) == (223414, 64540, 187641)
     assert report["changed"] == {"blank to 0": 2277974, "-1 emptied": 139958}
     assert {finding["name"]: (finding["positives"], finding["empty"]) for finding in report["findings"]} == CHEXPERT
     assert report["views"] == {"AP": 161590, "L": 32387, "PA": 29420, "other": 17}
-    assert report["seconds"] < 5
+    assert sorted(one["seconds"] for one in reports)[1] < 5
 
 
 def test_padchest(tables: Path, tmp_path: Path) -> None:
