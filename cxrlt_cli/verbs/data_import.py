@@ -152,6 +152,7 @@ def _report(
         "studies": None if records.studies is None else len(set(zip(records.owners, records.studies, strict=True))),
         "views": dict(zip(views.tolist(), view_counts.tolist(), strict=True)),
         "parts": parts,
+        "patients_in_two_parts": len(shared_patients(records.owners, records.parts)),
         "findings": numbers,
         "notes": notes,
     }
@@ -167,7 +168,8 @@ def _tell(report: Mapping[str, Any], reporter: Reporter) -> None:
     if report["views"]:
         facts["views"] = _few(report["views"])
     if report["parts"]:
-        facts["parts"] = _few(report["parts"])
+        shared = report["patients_in_two_parts"]
+        facts["parts"] = f"{_few(report['parts'])}; patients in more than one: {shared:,}"
     facts["policy"] = report["policy"]
     reporter.plan("Import", facts)
     rows = [

@@ -84,6 +84,7 @@ def test_rows_are_accounted_for_and_rules_counted(tmp_path: Path) -> None:
     assert recorder.plans[0]["policy"] == "padchest; tree: yes"
     _, recorder = labels_only("chexpert", SAMPLES / "chexpert", out=tmp_path / "b.csv")
     assert recorder.plans[0]["changed"] == "blank to 0: 135, -1 emptied: 11"
+    assert recorder.plans[0]["parts"] == "train: 12, val: 4; patients in more than one: 0"
     assert recorder.plans[0]["policy"] == "chexpert; uncertain: empty; unmentioned: 0"
     assert recorder.texts[0][1] == ("No Finding", "4", "12", "0")
 
