@@ -22,6 +22,7 @@ from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
+from cxrlt_cli.tables.fold_shares import share_out
 from cxrlt_cli.tables.known_headers import naming_import
 from cxrlt_cli.tables.parts import COLUMN, rows_of, stream
 from cxrlt_cli.tables.patients import LOST, read_patients
@@ -113,6 +114,14 @@ class LabelTable:
             held_out[patient] = True
             have += int(num_films[patient])
         return self.rows(~held_out[member]), self.rows(held_out[member])
+
+    def folds(self, number: int, seed: int) -> NDArray[np.int64]:
+        """The fold ``[N]`` of each film, from 0: a patient is in one alone, the rare findings are shared out first."""
+        patients, member = np.unique(self.patients.astype(str), return_inverse=True)
+        positives = np.zeros((len(patients), len(self.space)), np.int64)
+        np.add.at(positives, member, self.targets == 1)
+        num_films = np.bincount(member, minlength=len(patients))
+        return share_out(positives, num_films, number, np.random.default_rng(seed))[member]
 
 
 def read_labels(
