@@ -26,6 +26,7 @@ PANELS = (
     "Model",
     "Long tail",
     "Schedule",
+    "Cross-validation",
     "Prediction",
     "Zero-shot",
     "Scores",

@@ -117,7 +117,7 @@ def to_yaml(options: Options) -> dict[str, Any]:
     """What a ``--config`` file needs to say to ask for the same again, elsewhere."""
     left_out = {"out", "quiet", "debug", "dry_run"}
     splits = getattr(options, "split", None) is not None and "val_fraction" not in options.model_fields_set
-    if getattr(options, "val_csv", None) is not None or splits:
+    if getattr(options, "val_csv", None) is not None or getattr(options, "folds", None) is not None or splits:
         left_out.add("val_fraction")
     values = options.model_dump(by_alias=True, exclude_none=True, exclude=left_out)
     return {name: _plain(value) for name, value in values.items()}

@@ -123,6 +123,20 @@ class FitOptions(ComputeOptions):
     )
     val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
 
+    folds: int | None = option(
+        None,
+        "Train as many members, each judged on another part of the patients: every film of --csv is predicted once.",
+        panel="Cross-validation",
+        ge=2,
+    )
+    fold: int | None = option(None, "Train this one of --folds alone, counted from 1.", panel="Cross-validation", ge=1)
+    seeds: int | None = option(
+        None, "Train as often, with --seed and the numbers after it.", panel="Cross-validation", ge=2
+    )
+    split_seed: int | None = option(
+        None, "Seed of the folds, or of the films held out (default: --seed).", panel="Cross-validation", ge=0
+    )
+
     drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
 
     prior_bias: bool = option(
@@ -148,6 +162,9 @@ class FitOptions(ComputeOptions):
         10, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
     )
     epochs: int = option(60, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
+    patience: int | None = option(
+        None, "End a phase when the validation AP has not risen for this many epochs.", panel="Schedule", ge=1
+    )
     max_steps: int | None = option(None, "Stop after this many optimizer steps.", panel="Schedule", ge=1)
     lr_warmup: float = option(1e-3, "Learning rate of phase 1.", panel="Schedule", gt=0)
     lr_head: float | None = option(
@@ -190,6 +207,27 @@ class FitOptions(ComputeOptions):
                 "--val-csv and --val-fraction exclude each other: no film is held out where others are given"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> Self:
+        if self.fold is not None and self.folds is None:
+            raise ValueError("--fold is one of --folds: pass that too")
+        if self.fold is not None and self.out is None:
+            raise ValueError("--fold trains one fold of a run: pass --out too, the folder that all of them share")
+        if self.fold is not None and self.folds is not None and self.fold > self.folds:
+            raise ValueError(f"--fold {self.fold}: with --folds {self.folds} they are 1 to {self.folds}")
+        if self.folds is not None and (given := self.model_fields_set & {"val_csv", "val_fraction"}):
+            raise ValueError(
+                f"{flags(self, given)} and --folds exclude each other: every film of --csv is judged in its fold. "
+                "Leave it out; on films of their own, score what cxrlt ensemble predicts afterwards"
+            )
+        if self.split_seed is not None and self.val_csv is not None:
+            raise ValueError("--split-seed is for films that are held out: leave it out with --val-csv")
+        return self
+
+    @property
+    def seed_of_split(self) -> int:
+        return self.seed if self.split_seed is None else self.split_seed
 
     @model_validator(mode="after")
     def _check_epochs(self) -> Self:

@@ -9,16 +9,19 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrlt_cli.config import FilmOptions, FitOptions
 from cxrlt_cli.data.finder import Finder, Found, Naming, Progress
 from cxrlt_cli.data.image import find_faults, report_faults
-from cxrlt_cli.engine.labelled import labelled_films
+from cxrlt_cli.engine.labelled import labelled_films, labelled_folds
 from cxrlt_cli.engine.reporter import Reporter, tell_exclusions
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import meant_path
 from cxrlt_cli.phantom.folder import RECIPE
+from cxrlt_cli.scores import Floats
+from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.tables.label_table import LabelTable, Texts, ids_as_they_are, read_exclusions, stream_ids
 
 SOME = 256  # films that are asked for in each folder, to choose among two
@@ -30,6 +33,18 @@ class LabelledFilms:
 
     table: LabelTable
     paths: list[Path]
+
+    def rows(self, keep: NDArray[np.bool_]) -> "LabelledFilms":
+        return LabelledFilms(self.table.rows(keep), [self.paths[row] for row in np.flatnonzero(keep)])
+
+
+@dataclass(frozen=True)
+class Division:
+    """Which films are learned from, and which are judged by: once, or fold by fold."""
+
+    pairs: tuple[tuple[LabelledFilms, LabelledFilms], ...]  # of training and validation films
+    judged: LabelTable  # every film that is a validation film of some pair, in the order of its CSV
+    frequencies: Floats  # [C], prevalences among the films that are learned from
 
 
 def finder(
@@ -180,6 +195,18 @@ def find_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[Labe
         LabelledFilms(training, [path(film) for film in training.ids]),
         LabelledFilms(validation, [val_path(film) for film in validation.ids]),
     )
+
+
+def divide_films(options: FitOptions, csv: Path, reporter: Reporter) -> Division:
+    """Training and validation films, or as many pairs of them as there are ``--folds``."""
+    if options.folds is None:
+        training, validation = find_films(options, csv, reporter)
+        return Division(((training, validation),), validation.table, prevalence(training.table.targets))
+    table, fold = labelled_folds(options, csv, reporter)
+    path = _paths(options, csv, np.sort(table.ids), reporter)
+    films = LabelledFilms(table, [path(film) for film in table.ids])
+    pairs = tuple((films.rows(fold != one), films.rows(fold == one)) for one in range(options.folds))
+    return Division(pairs, table, prevalence(table.targets))
 
 
 def _paths(options: FitOptions, csv: Path, ids: Texts, reporter: Reporter) -> Callable[[str], Path]:

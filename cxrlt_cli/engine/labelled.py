@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
-from cxrlt_cli.errors import DataError, listed
+from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import warnings_about_ignored
-from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
+from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_ids, read_labels
 
 
 class SplitError(DataError):
@@ -25,8 +26,68 @@ def labelled_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[
 
     Raises DataError where a label, an id or a patient is at fault, or nothing could be learned or judged.
     """
+    table, validation, scored = _tables(options, csv, reporter)
+    if scored is None or validation is None:
+        if table.num_patients == 1:
+            hint = "Pass others with --val-csv."
+            raise SplitError(f"All films of {csv} are of one patient: none can be held out.", hint)
+        training, validation = table.split(options.val_fraction, options.seed_of_split)
+    else:
+        training = table
+        _require_apart(training, validation, csv, scored)
+        if scored.parts is not None:
+            reporter.note(f"Validation films: the {counted(len(validation), 'row')} of {scored}.")
+        nameless = [where for where, part in ((csv, training), (scored, validation)) if not _says_whose(part)]
+        if nameless and (len(nameless) == 1 or scored.parts is not None):
+            reporter.warn(
+                f"{nameless[0]} has no column '{options.patient_column}': whether it shares patients with the "
+                "other films cannot be told. Validation scores would then be too good."
+            )
+    _check_labels(training, validation, options, reporter)
+    return training, validation
+
+
+def labelled_folds(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[LabelTable, NDArray[np.int64]]:
+    """All films of ``--csv``, and the fold ``[N]`` that each is judged in, from 0: no patient is in two.
+
+    Raises DataError as ``labelled_films`` does.
+    """
+    assert options.folds is not None, "asked for"
+    table, _, _ = _tables(options, csv, reporter)
+    if table.num_patients < options.folds:
+        number = counted(table.num_patients, "patient")
+        raise SplitError(f"--folds {options.folds}: the films of {csv} are of {number}.", "Pass fewer --folds.")
+    fold = table.folds(options.folds, options.seed_of_split)
+    for one in range(options.folds):
+        for what, part in (("no film with", fold == one), ("all films with", fold != one)):
+            if not table.rows(part).counts.sum():
+                raise SplitError(
+                    f"Fold {one + 1} of {options.folds} has {what} a finding.",
+                    "Pass fewer --folds. Labels are 1 where there is a finding.",
+                )
+    having = {
+        name: len(set(table.patients[column == 1].tolist()))
+        for name, column in zip(table.space.findings, table.targets.T, strict=True)
+    }
+    few = [f"{name} ({number})" for name, number in having.items() if 0 < number < options.folds]
+    if few:
+        reporter.warn(
+            f"Findings of fewer patients than there are folds ({options.folds}), by how many have them: "
+            f"{listed(few, 40)}. Some folds have no film to judge them by; all of their films count together."
+        )
+    _tell_labels(table, options, reporter)
+    return table, fold
+
+
+def _tables(
+    options: FitOptions, csv: Path, reporter: Reporter
+) -> tuple[LabelTable, LabelTable | None, "Scored | None"]:
+    """The films to learn from, those to judge by where they stand elsewhere, and where that is; what was read of it."""
     excluded = read_exclusions(options.exclude, options.id_column)
     scored = scored_by(options, csv, reporter)
+    if options.folds is not None and scored is not None:
+        _refuse_own(scored, options, excluded)
+        scored = None
     table = _read_table(options, csv, options.findings, excluded, options.split, needs_patients=scored is None)
     validation = None
     if scored is not None:
@@ -47,24 +108,18 @@ def labelled_films(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[
         reporter.warn(
             f"Read as findings, and look like metadata: {listed(table.doubtful, 40)}. Name yours: --findings."
         )
-    if scored is None or validation is None:
-        if table.num_patients == 1:
-            hint = "Pass others with --val-csv."
-            raise SplitError(f"All films of {csv} are of one patient: none can be held out.", hint)
-        training, validation = table.split(options.val_fraction, options.seed)
-    else:
-        training = table
-        _require_apart(training, validation, csv, scored)
-        if scored.parts is not None:
-            reporter.note(f"Validation films: the {counted(len(validation), 'row')} of {scored}.")
-        nameless = [where for where, part in ((csv, training), (scored, validation)) if not _says_whose(part)]
-        if nameless and (len(nameless) == 1 or scored.parts is not None):
-            reporter.warn(
-                f"{nameless[0]} has no column '{options.patient_column}': whether it shares patients with the "
-                "other films cannot be told. Validation scores would then be too good."
-            )
-    _check_labels(training, validation, options, reporter)
-    return training, validation
+    return table, validation, scored
+
+
+def _refuse_own(scored: "Scored", options: FitOptions, excluded: Collection[str]) -> None:
+    """Raise OptionError where validation films stand beside those that --folds shares out; excluded ones do not."""
+    rows = [film for film in read_ids(scored.csv, options.id_column, scored.parts) if film not in excluded]
+    if rows:
+        raise OptionError(
+            f"--folds judges the films of --split out of fold, and the {counted(len(rows), 'row')} of {scored} would "
+            "be judged by besides.",
+            f"{scored.way_out} To keep them for a test, leave them out by a list of their ids: --exclude.",
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +146,8 @@ def scored_by(options: FitOptions, csv: Path, reporter: Reporter) -> Scored | No
         reporter.note(f"Of {csv}, {counted(numbers[''], 'row')} without a part: --split takes none of them.")
     together = ",".join((*options.split, parts.VALIDATION))
     way_out = f"Or take them together, to hold films out by patient: --split {together}."
+    if options.folds is not None:
+        way_out = f"Take them together: --split {together}."
     return Scored(csv, (parts.VALIDATION,), way_out) if numbers[parts.VALIDATION] else None
 
 
@@ -143,13 +200,18 @@ def _check_labels(training: LabelTable, validation: LabelTable, options: FitOpti
     if validation.counts.sum() == 0:
         kind = SplitError if options.val_csv is None else DataError  # also of a part without any: others can be given
         raise kind("No validation film has a finding.", "Pass a larger --val-fraction, or films with --val-csv.")
-    names = training.space.findings
-    unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]
-    unscored = [name for name, count in zip(names, validation.counts, strict=True) if count == 0]
-    if unseen:
-        reporter.warn(f"On no training film: {listed(unseen, 40)}. What is never seen cannot be learned.")
+    unscored = [name for name, count in zip(training.space.findings, validation.counts, strict=True) if count == 0]
     if unscored:
         reporter.note(f"On no validation film, so left out of the validation scores: {listed(unscored, 40)}.")
+    _tell_labels(training, options, reporter)
+
+
+def _tell_labels(training: LabelTable, options: FitOptions, reporter: Reporter) -> None:
+    """What these films cannot teach."""
+    names = training.space.findings
+    unseen = [name for name, count in zip(names, training.counts, strict=True) if count == 0]
+    if unseen:
+        reporter.warn(f"On no training film: {listed(unseen, 40)}. What is never seen cannot be learned.")
     always = [
         name
         for name, count, labelled in zip(names, training.counts, training.num_labelled, strict=True)

@@ -68,6 +68,11 @@ class Learner:
         self._num_averaged = 0
 
     @property
+    def num_averaged(self) -> int:
+        """Epochs whose weights are in the ``average``."""
+        return self._num_averaged
+
+    @property
     def variants(self) -> dict[str, Classifier]:
         """Models to choose from: the ``raw`` weights, their ``ema``, and the ``average`` of the last epochs."""
         models = {"raw": self._model}

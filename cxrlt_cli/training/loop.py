@@ -4,8 +4,9 @@ import hashlib
 import math
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +28,19 @@ from cxrlt_cli.training.schedule import Phase, phases_of
 from cxrlt_cli.training.tracking import tracking
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """What a run came to."""
+
+    scores: Scores  # of the validation films, by the best epoch
+    best: str  # which one that was, and which weights
+    was_finished: bool = False  # before it was gone on with
+
+
+def command_of(options: FitOptions) -> str:
+    return "finetune" if isinstance(options, FinetuneOptions) else "train"
+
+
 def fit(
     process: Process,
     reporter: Reporter,
@@ -37,36 +51,38 @@ def fit(
     options: FitOptions,
     folder: RunFolder,
     before: Classifier | None = None,
-) -> Scores | None:
+    facts: Mapping[str, str] | None = None,
+    num_runs: int = 1,
+) -> Fitted | None:
     """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run.
 
     Of the weights of an epoch, raw, smoothed and averaged, the best are kept. ``before`` is scored on the validation
-    films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been.
+    films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been. ``facts`` end the
+    plan; None shows none. ``num_runs``: how many are like this one, for the estimate of a dry run.
     """
     if process.num_processes > 1:  # the weights are made; what follows is drawn by each process for itself
         torch.manual_seed(int(np.random.SeedSequence([options.seed, process.rank]).generate_state(1)[0]))
-    if options.resume:
-        options = folder.as_started(options)
     run = set_up(model, method, training, validation, options, process, reporter)
     options, process = run.options, run.process
     phases = phases_of(options)
-    command = "finetune" if isinstance(options, FinetuneOptions) else "train"
-    reporter.plan(f"cxrlt {command}", {**plan_of(run, phases), "out": str(folder.path)})
+    command = command_of(options)
+    if facts is not None:
+        reporter.plan(f"cxrlt {command}", {**plan_of(run, phases), **facts})
     num_draws = len(run.draws) * options.batch_size * process.num_processes
-    if options.sampler == "cas" and 2 * num_draws < len(training.paths):
+    if facts is not None and options.sampler == "cas" and 2 * num_draws < len(training.paths):
         reporter.warn(
             f"An epoch of --sampler cas draws {num_draws:,} films of {len(training.paths):,}; for longer ones "
             f"pass --sampler-options epoch_length={len(training.paths)}."
         )
     if options.dry_run:
-        rehearse_run(run, phases)
+        rehearse_run(run, phases, num_runs)
         return None
 
     with folder.held() if process.is_main else nullcontext():
         return _fit(run, phases, command, before, folder)
 
 
-def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier | None, folder: RunFolder) -> Scores:
+def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier | None, folder: RunFolder) -> Fitted:
     options, process, reporter = run.options, run.process, run.reporter
     resume = ResumeFile(
         folder.path / "resume.pt", options, process, _digest(run.training, run.validation), reporter.note
@@ -76,8 +92,7 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
         reporter.warn(f"--resume: {resume.path} does not exist; the run starts from the beginning.")
     at, learned = kept or (Position(), None)
     if at.finished:
-        reporter.result(f"{folder.path} is finished.")
-        return run.score_of(folder)
+        return Fitted(run.score_of(folder), at.best, was_finished=True)
     if process.is_main:
         folder.start(options, command, at.num_epochs)
     if learned is not None:
@@ -100,12 +115,21 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                 learner.restore(learned)
                 learned = None
             num_epochs = math.ceil(num_steps / steps_per_epoch)
+            planned = sum(one.num_epochs for one in phases[:number])
             for epoch in range(at.epoch, num_epochs):
+                if options.patience and at.num_flat >= options.patience:
+                    average = phase is phases[-1] and options.average_last > 1
+                    missed = ", before --average-last began" if average and learner.num_averaged == 0 else ""
+                    reporter.note(
+                        f"Phase {phase.name} ended after {epoch} of {counted(phase.num_epochs, 'epoch')}{missed}: "
+                        f"validation AP had not risen for {options.patience}."
+                    )
+                    break
                 num_batches = min(len(run.draws), (num_steps - epoch * steps_per_epoch) * options.accumulate)
                 start = time.perf_counter()
-                run.criterion.set_epoch(at.num_epochs)
+                run.criterion.set_epoch(planned + epoch)
                 title = f"{phase.name} {epoch + 1}/{phase.num_epochs}"
-                loss, num_films = run.learn(learner, num_batches, at, resume, title)
+                loss, num_films = run.learn(learner, num_batches, planned + epoch, at, resume, title)
                 seconds = time.perf_counter() - start
                 if options.average_last > 1 and phase is phases[-1] and epoch >= num_epochs - options.average_last:
                     learner.average()
@@ -143,17 +167,23 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                 if improved:
                     at = replace(at, best_ap=_ap(scores), best=f"{phase.name} {epoch + 1}, {kind} weights")
                 reporter.epoch(summary)
-                at = Position(number, epoch + 1, num_epochs=at.num_epochs + 1, best_ap=at.best_ap, best=at.best)
+                rose = at.phase_ap is None or _ap(scores) > at.phase_ap
+                at = Position(
+                    number,
+                    epoch + 1,
+                    num_epochs=at.num_epochs + 1,
+                    phase_ap=_ap(scores) if rose else at.phase_ap,
+                    num_flat=0 if rose else at.num_flat + 1,
+                    best_ap=at.best_ap,
+                    best=at.best,
+                )
                 if (action := resume.due()) != "continue":
                     run.tell(action, resume.path)
                     resume.write(at, learner.state(), action)
-            at = replace(at, phase=number + 1, epoch=0)
+            at = replace(at, phase=number + 1, epoch=0, phase_ap=None, num_flat=0)
         fit_novelty(folder.best, run.training, run.validation, options, process, reporter)
         resume.write(replace(at, finished=True), {})
-    best = run.score_of(folder)
-    reporter.scores(f"Validation, best epoch: {at.best}", best)
-    reporter.result(f"Wrote {folder.path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
-    return best
+    return Fitted(run.score_of(folder), at.best)
 
 
 def _digest(*films: LabelledFilms) -> str:

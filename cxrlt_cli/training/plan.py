@@ -20,6 +20,8 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
     bands = Counter(band(frequency) for frequency in prevalence(training.table.targets))
     tail = ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name])
     stop = f"; stops after {counted(options.max_steps, 'step')}" if options.max_steps else ""
+    if options.patience:
+        stop += f"; a phase ends when validation AP has not risen for {counted(options.patience, 'epoch')}"
     stretches = {
         "head": "{1} of the head at {0.lr_head:g}",
         "all": "{1} of everything at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
@@ -52,8 +54,8 @@ def _with(name: str, settings: Mapping[str, object]) -> str:
     return name + (f" ({', '.join(f'{key} {value}' for key, value in settings.items())})" if settings else "")
 
 
-def rehearse_run(run: Run, phases: tuple[Phase, ...]) -> None:
-    """One batch of the last phase and one of validation, timed; nothing is written."""
+def rehearse_run(run: Run, phases: tuple[Phase, ...], num_runs: int = 1) -> None:
+    """One batch of the last phase and one of validation, timed; nothing is written. ``num_runs``: that are alike."""
     compiles = run.options.compile and phases[-1].trains == "all"
     start = time.perf_counter()
     learner = run.learner(phases[-1], 1)
@@ -78,7 +80,9 @@ def rehearse_run(run: Run, phases: tuple[Phase, ...]) -> None:
     if run.options.max_steps:
         num_epochs = min(num_epochs, run.options.max_steps * run.options.accumulate / len(run.draws))
     slow = "" if compiles else " (the first batch is slow)"
+    whole = duration(epoch * num_epochs)
+    several = "the whole run" if num_runs == 1 else f"a member {whole} or less, all {num_runs}"
     run.reporter.result(
-        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, the whole run "
-        f"{duration(epoch * num_epochs)} or less{slow}. Nothing was written."
+        f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, {several} "
+        f"{duration(epoch * num_epochs * num_runs)} or less{slow}. Nothing was written."
     )

@@ -56,6 +56,8 @@ class Position:
     loss: float = 0.0  # summed over the epoch's films so far
     num_films: int = 0
     num_epochs: int = 0  # that have ended, in the whole run
+    phase_ap: float | None = None  # the best of the phase so far
+    num_flat: int = 0  # epochs of the phase since then
     best_ap: float | None = None
     best: str = ""
     finished: bool = False

@@ -60,11 +60,14 @@ class Run:
         )
 
     def learn(
-        self, learner: Learner, num_batches: int, at: Position, resume: ResumeFile, title: str
+        self, learner: Learner, num_batches: int, planned: int, at: Position, resume: ResumeFile, title: str
     ) -> tuple[float, int]:
-        """Learn from what is left of an epoch; the mean loss of its films, and how many were left."""
+        """Learn from what is left of an epoch; the mean loss of its films, and how many were left.
+
+        ``planned``: its number, from 0, in a run whose phases all last as long as they may.
+        """
         table = self.training.table
-        self.draws.enter(at.num_epochs * len(self.draws) + at.batch)
+        self.draws.enter(planned * len(self.draws) + at.batch)
 
         def after_step(batch: int, sums: Callable[[], tuple[float, int]]) -> None:
             if (action := resume.due()) != "continue":

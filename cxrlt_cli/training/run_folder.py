@@ -51,7 +51,17 @@ class RunFolder:
             return cls(Path("runs") / f"{command}-{number - options.resume}", options.id_column)
         if out.exists() and not out.is_dir():
             raise OptionError(f"--out {out} is a file; a run needs a folder.")
-        if not options.resume and any((out / name).exists() for name in ("history.jsonl", "resume.pt")):
+        held = _layouts(out)
+        mine = ("seed-*/" if options.seeds else "") + ("fold-*" if options.folds else "")
+        mine = mine.removesuffix("/")
+        if options.resume and held - {mine}:
+            other = next(iter(held - {mine}))
+            raise OptionError(
+                f"--resume: {out} holds {'the folders ' + other if other else 'a run without --folds and --seeds'}.",
+                f"Go on with the same command: cxrlt {command} --config {out / 'run.yaml'} --out {out} --resume.",
+            )
+        alone = mine.replace("fold-*", f"fold-{options.fold}") if options.fold else mine
+        if not options.resume and (held - {mine} or _holds_run(out, alone)):
             hint = "Go on with --resume, pass another folder, or remove that one first."
             raise OptionError(f"--out {out} holds a run already.", hint)
         return cls(out, options.id_column)
@@ -89,14 +99,18 @@ class RunFolder:
             remove_leftovers(real(self.path))
             yield
 
-    def start(self, options: FitOptions, command: str, num_epochs: int) -> None:
-        """``run.yaml``: the resolved options, good for ``--config``; of ``history.jsonl``, what is known to have been.
-
-        Epochs after the first ``num_epochs`` were ended by a stop before they could be kept; they are learned again.
-        """
+    def write_options(self, options: FitOptions, command: str) -> None:
+        """``run.yaml``: the resolved options, good for ``--config``."""
         head = f"# cxrlt {__version__}; the same again: cxrlt {command} --config run.yaml\n"
         text = yaml.safe_dump(to_yaml(options), sort_keys=False, allow_unicode=True)
         write_text(self.path / "run.yaml", head + text)
+
+    def start(self, options: FitOptions, command: str, num_epochs: int) -> None:
+        """``run.yaml``; and of ``history.jsonl``, what is known to have been.
+
+        Epochs after the first ``num_epochs`` were ended by a stop before they could be kept; they are learned again.
+        """
+        self.write_options(options, command)
         history = self.path / "history.jsonl"
         if history.exists():
             lines = history.read_bytes().splitlines(keepends=True)
@@ -119,17 +133,28 @@ class RunFolder:
         write_text(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
 
 
-def require_room_for_run(model: nn.Module, options: FitOptions, num_validation: int, folder: Path) -> None:
-    """For ``fit``; raises OptionError.
+def _holds_run(out: Path, layout: str) -> bool:
+    return any(any(out.glob(f"{layout}/{name}" if layout else name)) for name in ("history.jsonl", "resume.pt"))
 
-    ``best`` and ``last`` hold the weights; ``resume.pt`` those, their averages and AdamW's two moments of each; and
-    what is written anew stands beside the old until it is whole.
+
+def _layouts(out: Path) -> set[str]:
+    """How the runs stand in a folder: in itself, or in folders of folds, of seeds, or of folds in those."""
+    return {layout for layout in ("", "fold-*", "seed-*", "seed-*/fold-*") if _holds_run(out, layout)}
+
+
+def require_room_for_run(
+    model: nn.Module, options: FitOptions, num_validation: int, folder: Path, num_runs: int = 1
+) -> None:
+    """For ``fit``, of ``num_runs`` runs one after another; raises OptionError.
+
+    ``best`` and ``last`` hold the weights; ``resume.pt`` those, their averages and AdamW's two moments of each, until
+    the run is finished; and what is written anew stands beside the old until it is whole.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
     phases = phases_of(options)
     averages = any(phase.ema_decay for phase in phases) + (options.average_last > 1)
     moments = 2 * any(phase.trains == "all" for phase in phases)
-    predictions = num_validation * ID
-    there = sum(path.stat().st_size for path in folder.glob("*") if path.is_file()) if options.resume else 0
-    needed = 2 * weights + 2 * weights * (1 + averages + moments) + predictions
+    predictions = num_validation * ID * num_runs
+    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if options.resume else 0
+    needed = 2 * weights * num_runs + 2 * weights * (1 + averages + moments) + predictions
     require_room("--out", folder, needed - there, "the weights and the state of this run")

@@ -2,24 +2,25 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
 from cxrlt_cli.config import FinetuneOptions
 from cxrlt_cli.engine.default_films import is_of_phantoms, with_phantoms
-from cxrlt_cli.engine.films import find_films
-from cxrlt_cli.engine.launch import launch, topology
+from cxrlt_cli.engine.films import divide_films
+from cxrlt_cli.engine.launch import topology
 from cxrlt_cli.engine.predict import read_checkpoint
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
-from cxrlt_cli.errors import OptionError, listed
+from cxrlt_cli.errors import OptionError
 from cxrlt_cli.nets.checkpoints import Architecture
-from cxrlt_cli.nets.classifier import fits, from_checkpoint
-from cxrlt_cli.scores.metrics import Scores, prevalence
-from cxrlt_cli.training.loop import fit
-from cxrlt_cli.training.method import Method, logit_scale
-from cxrlt_cli.training.preflight import new_model, read_once
-from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
+from cxrlt_cli.nets.classifier import fits
+from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.training.carry_out import carry_out
+from cxrlt_cli.training.method import logit_scale
+from cxrlt_cli.training.run_folder import RunFolder
+from cxrlt_cli.training.starts import FromCheckpoint
 from cxrlt_cli.training.tracking import chosen
 
 
@@ -35,29 +36,21 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     if options.csv is None:
         raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
     folder = RunFolder.choose(options, "finetune")
-    training, validation = find_films(options, options.csv, reporter)
-    if checkpoint.policy and checkpoint.policy != training.table.policy:
+    division = divide_films(options, options.csv, reporter)
+    if checkpoint.policy and checkpoint.policy != division.pairs[0][0].table.policy:
         reporter.note(f"Labels that the checkpoint was trained on: {checkpoint.policy}.")
     architecture = _architecture(checkpoint.architecture, options)
-    method = Method.of(training.table, options, architecture.logit_scale)
     preprocessing = replace(
         checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
     )
-    model = new_model(architecture, training, preprocessing, options)
-    read_once(training, validation, preprocessing, options, reporter)
-    fresh = model.carry_over(checkpoint, head=not options.retrain_head)
-    if fresh:
-        reporter.note(f"Starting from scratch in the head: {listed(fresh, 40)}.")
-    dropped = [name for name in checkpoint.findings if name not in model.findings]
-    if dropped:
-        reporter.note(f"Findings of the checkpoint that the CSV does not have: {listed(dropped, 40)}.")
-    if architecture.prior_bias:
-        model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
-    known = set(model.findings) <= set(checkpoint.findings) and model.preprocessing == checkpoint.preprocessing
-    before = from_checkpoint(checkpoint, options.checkpoint) if options.retrain_head and known else None
-    if not options.dry_run:
-        require_room_for_run(model, options, len(validation.paths), folder.path)
-    return launch(fit, options, reporter, model, method, training, validation, options, folder, before)
+    known = checkpoint.training.get("options", {}).get("csv")
+    if options.folds and known is not None and Path(known).resolve() == options.csv.resolve():
+        reporter.warn(
+            f"{options.checkpoint} was trained on films of {options.csv} itself, so films that are judged out of fold "
+            "are not new to it. Their scores will be too good."
+        )
+    start = FromCheckpoint(architecture, preprocessing, checkpoint, options.checkpoint, options.retrain_head)
+    return carry_out(start, division, options, folder, reporter)
 
 
 def _architecture(before: Architecture, options: FinetuneOptions) -> Architecture:

@@ -44,7 +44,9 @@ def test_folds_are_disjoint_by_patient_complete_and_a_function_of_their_seed(
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10**6), number=st.integers(2, 10), counts=st.lists(st.integers(0, 40), min_size=1, max_size=8))
+@given(
+    seed=st.integers(0, 10**6), number=st.integers(2, 10), counts=st.lists(st.integers(0, 40), min_size=1, max_size=8)
+)
 def test_where_patients_allow_it_every_fold_is_within_one_positive_of_its_share(
     seed: int, number: int, counts: list[int]
 ) -> None:

@@ -1,0 +1,137 @@
+"""From films and what to start from to one run, or to a run for each of ``--seeds`` and ``--folds``, one by one."""
+
+from contextlib import ExitStack
+
+from cxrlt_cli.config import FitOptions
+from cxrlt_cli.engine.films import Division
+from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.training.loop import Fitted, command_of, fit
+from cxrlt_cli.training.members import Member, members_of
+from cxrlt_cli.training.method import Method
+from cxrlt_cli.training.out_of_fold import judge
+from cxrlt_cli.training.preflight import read_once
+from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
+from cxrlt_cli.training.starts import Start, Started
+
+Waiting = list[tuple[Started, Method]]
+
+
+def carry_out(
+    start: Start, division: Division, options: FitOptions, folder: RunFolder, reporter: Reporter
+) -> Scores | None:
+    """Check what can be, read every film once, and train; the scores of all films judged, None after a dry run.
+
+    With ``--fold`` those of that fold: what all come to is told by who trains, or resumes, all of them.
+    """
+    members = members_of(options, folder, division)
+    first = members[0]
+    method = Method.of(first.training.table, first.options, start.architecture.logit_scale)
+    started = start(first.training, first.options)
+    for note in started.notes:
+        reporter.note(note)
+    read_once(first.training, first.validation, start.preprocessing, options, reporter)
+    if not options.dry_run:
+        number = max(len(member.validation.paths) for member in members)
+        require_room_for_run(started.model, options, number, folder.path, len(members))
+    waiting = [(started, method)]  # popped by who uses it, so that no model outlives its run
+    del started, method
+    return launch(_fit_each, options, reporter, members, start, waiting, division, options, folder)
+
+
+def _fit_each(
+    process: Process,
+    reporter: Reporter,
+    members: list[Member],
+    start: Start,
+    waiting: Waiting,
+    division: Division,
+    options: FitOptions,
+    folder: RunFolder,
+) -> Scores | None:
+    together = options.fold is None and members[0].name != ""
+    fitted: list[Fitted] = []
+    with ExitStack() as stack:
+        if together and process.is_main and not options.dry_run:
+            stack.enter_context(folder.held())
+            folder.write_options(options, command_of(options))
+        for member in members:
+            facts = _facts(members, options, folder) if member is members[0] else None
+            one = _fit_one(process, reporter, member, members[0], start, waiting, facts, len(members))
+            if one is None:
+                return None
+            fitted.append(one)
+            if member.name:
+                _tell_member(member, one, reporter)
+        if not members[0].name:
+            _tell_run(members[0], fitted[0], reporter)
+        if not together or not process.is_main:
+            return fitted[0].scores
+        return judge(members, fitted, division, options, folder, reporter)
+
+
+def _fit_one(
+    process: Process,
+    reporter: Reporter,
+    member: Member,
+    first: Member,
+    start: Start,
+    waiting: Waiting,
+    facts: dict[str, str] | None,
+    num_runs: int,
+) -> Fitted | None:
+    """``fit``, in the precision that was chosen for the first member, and compiled or not as that one."""
+    options = member.options
+    if options.resume:
+        options = member.folder.as_started(options)
+    if member is not first:
+        options = first.folder.as_started(options)
+    if waiting:
+        started, method = waiting.pop()
+    else:
+        started = start(member.training, options)
+        method = Method.of(member.training.table, options, start.architecture.logit_scale)
+    return fit(
+        process,
+        reporter,
+        started.model,
+        method,
+        member.training,
+        member.validation,
+        options,
+        member.folder,
+        started.before,
+        facts,
+        num_runs,
+    )
+
+
+def _facts(members: list[Member], options: FitOptions, folder: RunFolder) -> dict[str, str]:
+    """The end of the plan."""
+    facts = {}
+    if members[0].name:
+        several = [counted(options.folds, "fold")] if options.folds else []
+        several += [f"seeds {options.seed} to {options.seed + options.seeds - 1}"] if options.seeds else []
+        one = f", of which fold {options.fold}" if options.fold else ""
+        facts["members"] = f"{len(members)}, one after another: {' and '.join(several)}{one}; above is the first"
+    return {**facts, "out": str(folder.path)}
+
+
+def _tell_member(member: Member, fitted: Fitted, reporter: Reporter) -> None:
+    means = fitted.scores.macro()
+    numbers = ", ".join(f"{name} {value:.3f}" for name, value in (("AP", means["ap"]), ("AUROC", means["auroc"]))
+                        if value is not None)  # fmt: skip
+    was = "was finished; " if fitted.was_finished else ""
+    films = counted(fitted.scores.num_films, "validation film")
+    reporter.result(f"{member.name}: {was}{numbers} on {films}; best epoch: {fitted.best}.")
+
+
+def _tell_run(member: Member, fitted: Fitted, reporter: Reporter) -> None:
+    path = member.folder.path
+    if fitted.was_finished:
+        reporter.result(f"{path} is finished.")
+        return
+    reporter.scores(f"Validation, best epoch: {fitted.best}", fitted.scores)
+    reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")

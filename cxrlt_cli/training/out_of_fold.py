@@ -1,0 +1,130 @@
+"""What the members of a run come to together: each film as the member predicted it that did not see its patient."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrlt_cli.config import FitOptions
+from cxrlt_cli.engine.films import Division
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.files import write_text
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.scores.bootstrap import resample
+from cxrlt_cli.scores.metrics import Scores, score
+from cxrlt_cli.scores.predictions import Predictions, blend
+from cxrlt_cli.scores.spread import Spread, spread_over_seeds
+from cxrlt_cli.training.loop import Fitted
+from cxrlt_cli.training.members import Member
+from cxrlt_cli.training.run_folder import RunFolder
+
+NUM_RESAMPLES = 1000
+
+
+def judge(
+    members: Sequence[Member],
+    fitted: Sequence[Fitted],
+    division: Division,
+    options: FitOptions,
+    folder: RunFolder,
+    reporter: Reporter,
+) -> Scores:
+    """The scores, with 95 % intervals, of the mean over seeds; into ``metrics.json``, beside the predictions.
+
+    With folds and seeds, those of each seed are written into its folder too.
+    """
+    name = "oof_predictions.csv" if options.folds else "val_predictions.csv"
+    table = division.judged
+    by_seed = {seed: _gathered(members, seed, division, options) for seed in {m.options.seed: None for m in members}}
+    single = list(by_seed.values())
+    together = single[0] if len(single) == 1 else blend(single)
+    shown = [together, *(single if options.seeds else [])]
+    with reporter.progress("Resampling patients", NUM_RESAMPLES, "resamples") as advance:
+        resampled = resample(
+            table.targets,
+            [one.probabilities for one in shown],
+            table.patients,
+            NUM_RESAMPLES,
+            seed=options.seed,
+            num_threads=num_cores(),
+            advance=advance,
+        )
+    scores, *of_seeds = (
+        score(
+            table.targets,
+            one.probabilities,
+            one.findings,
+            frequencies=division.frequencies,
+            num_patients=table.num_patients,
+        ).with_intervals(mine)
+        for one, mine in zip(shown, resampled, strict=True)
+    )
+    content: dict[str, Any] = {**scores.to_json(), "members": list(map(_told, members, fitted))}
+    spread = None
+    if of_seeds:
+        spread = spread_over_seeds(of_seeds, resampled[1:], options.seed)
+        content["over_seeds"] = {"seeds": list(by_seed), **spread.to_json()}
+    for (seed, one), mine in zip(by_seed.items(), of_seeds, strict=False):
+        if options.folds:
+            its = [pair for pair in zip(members, fitted, strict=True) if pair[0].options.seed == seed]
+            where = folder.path / f"seed-{seed}"
+            one.write(where / name, options.id_column)
+            _write(where, {**mine.to_json(), "members": [_told(*pair) for pair in its]})
+    together.write(folder.path / name, options.id_column)
+    _write(folder.path, content)
+    _tell(scores, spread, len(members), options, folder, name, reporter)
+    return scores
+
+
+def _gathered(members: Sequence[Member], seed: int, division: Division, options: FitOptions) -> Predictions:
+    """What the members of a seed predicted, in the order of the CSV; each film was judged by one of them."""
+    parts = [
+        Predictions.read(member.folder.path / "val_predictions.csv", options.id_column)
+        for member in members
+        if member.options.seed == seed
+    ]
+    findings = parts[0].findings
+    ids = np.concatenate([part.ids for part in parts])
+    probabilities = np.concatenate([part.select(findings).probabilities for part in parts])
+    return Predictions(ids, findings, probabilities).rows(list(division.judged.ids))
+
+
+def _told(member: Member, fitted: Fitted) -> dict[str, Any]:
+    means = fitted.scores.macro()
+    place = {name: value for name in ("seed", "fold") if (value := getattr(member.options, name)) is not None}
+    return {
+        "member": member.name,
+        **place,
+        "num_films": fitted.scores.num_films,
+        "ap": means["ap"],
+        "auroc": means["auroc"],
+        "best": fitted.best,
+    }
+
+
+def _write(folder: Path, content: dict[str, Any]) -> None:
+    write_text(folder / "metrics.json", json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _tell(
+    scores: Scores,
+    spread: Spread | None,
+    num_members: int,
+    options: FitOptions,
+    folder: RunFolder,
+    name: str,
+    reporter: Reporter,
+) -> None:
+    films = "Out of fold" if options.folds else "Validation"
+    mean = f", mean of {counted(options.seeds, 'seed')}" if options.seeds else ""
+    reporter.scores(f"{films}{mean}", scores)
+    if spread is not None:
+        reporter.result(f"Over {counted(len(spread.seeds), 'seed')}, each alone: {spread}.")
+    path = folder.path
+    reporter.result(
+        f"Wrote {path}: {name}, metrics.json, and {counted(num_members, 'member')}, with all of which cxrlt ensemble "
+        f"{path} predicts. A page of these scores: cxrlt evaluate {path / name} --csv {options.val_csv or options.csv} "
+        "--report page.html."
+    )

@@ -1,0 +1,75 @@
+"""What a run starts from: a backbone, or a checkpoint. Of several runs of one command each is started anew."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cxrlt_cli.config import FitOptions
+from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.engine.films import LabelledFilms
+from cxrlt_cli.errors import listed
+from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
+from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.scores.metrics import prevalence
+from cxrlt_cli.training.preflight import new_model
+
+
+@dataclass(frozen=True)
+class Started:
+    """A model that has learned nothing of its training films yet."""
+
+    model: Classifier
+    before: Classifier | None = None  # what it starts from, where that can be scored on the same findings
+    notes: tuple[str, ...] = ()  # what the user may want to know of it
+
+
+class Start(Protocol):
+    """Picklable."""
+
+    @property
+    def architecture(self) -> Architecture: ...
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+    def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
+        """A model for these films, drawn from ``--seed``; torch's random generator is left where that ends."""
+
+
+@dataclass(frozen=True)
+class FromBackbone:
+    architecture: Architecture
+    preprocessing: Preprocessing
+    weights: Mapping[str, Tensor] | None
+
+    def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
+        model = new_model(self.architecture, training, self.preprocessing, options, self.weights)
+        if options.prior_bias:
+            model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)
+        return Started(model)
+
+
+@dataclass(frozen=True)
+class FromCheckpoint:
+    architecture: Architecture
+    preprocessing: Preprocessing
+    checkpoint: Checkpoint
+    path: Path
+    fresh_head: bool
+
+    def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
+        known = self.checkpoint.findings
+        model = new_model(self.architecture, training, self.preprocessing, options)
+        fresh = model.carry_over(self.checkpoint, head=not self.fresh_head)
+        notes = [f"Starting from scratch in the head: {listed(fresh, 40)}."] if fresh else []
+        if dropped := [name for name in known if name not in model.findings]:
+            notes.append(f"Findings of the checkpoint that the CSV does not have: {listed(dropped, 40)}.")
+        if self.architecture.prior_bias:
+            model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
+        same = set(model.findings) <= set(known) and model.preprocessing == self.checkpoint.preprocessing
+        before = from_checkpoint(self.checkpoint, self.path) if self.fresh_head and same else None
+        return Started(model, before, tuple(notes))
