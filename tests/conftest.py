@@ -74,4 +74,6 @@ def run_options(labels: Path, out: Path | None, **changes: object) -> TrainOptio
         "track": "none",
         **changes,
     }
+    if "folds" in options:
+        del options["val_fraction"]
     return TrainOptions.model_validate(options)

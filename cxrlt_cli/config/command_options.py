@@ -86,9 +86,13 @@ class InferOptions(PredictOptions):
 
 
 class EnsembleOptions(PredictOptions):
-    members: tuple[Path, ...] = option(..., "Checkpoints and prediction CSVs, mixed.", argument=True)
+    members: tuple[Path, ...] = option(
+        ..., "Checkpoints, runs of --folds or --seeds, and prediction CSVs, mixed.", argument=True
+    )
     weights: Numbers | None = option(
-        None, "A weight for each member, separated by commas (default: all alike).", panel="Prediction"
+        None,
+        "A weight for each member, or each name; a run shares its own out (default: all members alike).",
+        panel="Prediction",
     )
     fit: bool = option(
         False,

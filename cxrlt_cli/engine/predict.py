@@ -14,6 +14,7 @@ from cxrlt_cli.data.image import Preprocessing, report_faults
 from cxrlt_cli.data.loading import Batch, FilmDataset, on_device, ordered_loader
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, duration
+from cxrlt_cli.engine.several import require_single
 from cxrlt_cli.errors import FilmError, WorkerError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier
@@ -79,6 +80,7 @@ def predict(
 
 def read_checkpoint(path: Path, reporter: Reporter) -> Checkpoint:
     """``Checkpoint.read``, with a warning where nothing can tell whether the file is what was written."""
+    require_single(path)
     checkpoint = Checkpoint.read(path)
     if not checkpoint.checked:
         reporter.warn(

@@ -27,6 +27,7 @@ from cxrlt_cli.nets.manifest import check, check_file
 
 END = '"}'  # of a header, behind its digest
 _SEALED = re.compile(r'(?P<before>.*"digest": ")(?P<digest>[0-9a-f]{32})"\}', re.DOTALL)
+BEST = "best.safetensors"  # of the weights of a run, in its folder
 HINT = "Ask its author for a safetensors file."
 
 
@@ -79,9 +80,9 @@ class Content:
 def read(path: Path) -> Content:
     """As ``read_tensors``."""
     has_manifest = False
-    if path.is_dir() and (path / "best.safetensors").is_file():
+    if path.is_dir() and (path / BEST).is_file():
         has_manifest = check(path)
-        path = path / "best.safetensors"
+        path = path / BEST
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"
         near = "" if path.is_dir() else meant_path(path)

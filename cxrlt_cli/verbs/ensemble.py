@@ -24,6 +24,7 @@ from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, preprocessings, read_checkpoint, rehearse
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, tell_needless, told_of_written
+from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sources import film_source, keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
@@ -85,6 +86,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
     Process.of(options)
+    options = with_members(options)
     _check(options)
     fitted_path = options.out.with_suffix(".yaml")
     inputs = (*options.members, options.csv, *options.exclude)
