@@ -12,7 +12,7 @@ from cxrlt_cli.training.loop import Fitted, command_of, fit
 from cxrlt_cli.training.members import Member, members_of
 from cxrlt_cli.training.method import Method
 from cxrlt_cli.training.out_of_fold import judge
-from cxrlt_cli.training.preflight import read_once
+from cxrlt_cli.training.preflight import check_batches, read_once
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
 from cxrlt_cli.training.starts import Start, Started
 
@@ -30,6 +30,7 @@ def carry_out(
     first = members[0]
     method = Method.of(first.training.table, first.options, start.architecture.logit_scale)
     started = start(first.training, first.options)
+    check_batches(started.model, min(len(member.training.paths) for member in members), options)
     for note in started.notes:
         reporter.note(note)
     read_once(first.training, first.validation, start.preprocessing, options, reporter)

@@ -28,14 +28,12 @@ def new_model(
 ) -> Classifier:
     """A classifier of the findings of the training films, drawn from ``--seed``; its backbone from ``weights``.
 
-    Raises OptionError where its head and batches do not go with the options.
+    Raises OptionError where its head does not go with the options.
     """
     _check_head(architecture.head, options)
     torch.manual_seed(options.seed)
     findings = training.table.space.findings
-    model = Classifier(architecture, findings, preprocessing, drop_path=options.drop_path, weights=weights)
-    _check_batches(model, len(training.paths), options)
-    return model
+    return Classifier(architecture, findings, preprocessing, drop_path=options.drop_path, weights=weights)
 
 
 def read_once(
@@ -61,8 +59,11 @@ def _check_head(head: str, options: FitOptions) -> None:
             raise OptionError(f"{flags(options, [name])} is of no use with --head {head}.", "Leave it out.")
 
 
-def _check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:
-    """Raise OptionError where a batch norm that learns would see one value of a feature: that has no variance."""
+def check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:
+    """Raise OptionError where a batch norm that learns would see one value of a feature: that has no variance.
+
+    Random generators are left as they were.
+    """
     together = num_processes(options, os.environ, torch.cuda.device_count())  # theirs are synchronized
     if together > 1 or min(options.batch_size, num_films) > 1:
         return
@@ -73,7 +74,8 @@ def _check_batches(model: Classifier, num_films: int, options: FitOptions) -> No
             model.backbone.eval()
         model(torch.zeros(1, 3, model.image_size, model.image_size))
 
-    name = starved(model, learn)
+    with torch.random.fork_rng([]):
+        name = starved(model, learn)
     if name is not None:
         whose = "--head " + model.architecture.head
         if name.startswith("backbone."):
