@@ -361,3 +361,40 @@ def test_reductions() -> None:
     assert each.shape == logits.shape
     assert each.sum() == total
     assert total / logits.numel() == mean
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0, 2.0])
+def test_logit_adjustment_of_one_of_two_is_the_softmax_of_the_paper(tau: float) -> None:
+    """Menon et al. 2021, eq. 10: cross-entropy of ``z_y + tau log pi_y`` over classes, here positive and negative."""
+    logits, targets = batch()
+    share = torch.tensor(COUNTS, dtype=torch.float64) / NUM_IMAGES
+    value = losses.create("bce", COUNTS, NUM_IMAGES, reduction="none", logit_adjust=tau)(logits, targets)
+    for film in range(len(logits)):
+        for finding, pi in enumerate(share):
+            both = torch.stack([logits[film, finding] + tau * pi.log(), tau * (1 - pi).log()])
+            answer = torch.tensor(int(targets[film, finding] == 0))
+            expected = torch.nn.functional.cross_entropy(both[None], answer[None])
+            assert value[film, finding].item() == pytest.approx(expected.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_logit_adjustment_is_a_shift_of_each_findings_logits(name: str) -> None:
+    """A finding on half of the films is not shifted; other losses see the shifted logits and nothing else."""
+    logits, targets = batch()
+    adjusted = losses.create(name, COUNTS, NUM_IMAGES, logit_adjust=1.5)
+    plain = losses.create(name, COUNTS, NUM_IMAGES)
+    share = torch.tensor(COUNTS, dtype=torch.float64) / NUM_IMAGES
+    torch.testing.assert_close(adjusted(logits, targets), plain(logits + 1.5 * torch.logit(share), targets))
+    even = losses.create(name, [500] * 5, NUM_IMAGES, logit_adjust=1.5)
+    torch.testing.assert_close(even(logits, targets), losses.create(name, [500] * 5, NUM_IMAGES)(logits, targets))
+
+
+@pytest.mark.parametrize("counts", [[0, 5], [10, 10]])
+def test_logit_adjustment_of_findings_on_no_film_or_on_all_is_finite(counts: list[int]) -> None:
+    value = losses.create("bce", counts, 10, logit_adjust=5.0)(torch.zeros(3, 2), torch.ones(3, 2))
+    assert math.isfinite(value.item())
+
+
+def test_logit_adjustment_and_prior_bias_exclude_each_other() -> None:
+    with pytest.raises(ValueError, match="exclude each other"):
+        TrainOptions(prior_bias=True, logit_adjust=1.0)

@@ -151,6 +151,14 @@ class FitOptions(ComputeOptions):
         panel="Long tail",
     )
     loss_options: Settings = option({}, "Settings of the loss, such as gamma_neg=2,clip=0.1.", panel="Long tail")
+    logit_adjust: float = option(
+        0.0,
+        "Logit adjustment: TAU times the log odds of each finding, added to its logits in training alone (Menon 2021); "
+        "0: none, 1: rare findings as if none were rare.",
+        panel="Long tail",
+        ge=0,
+        le=5,
+    )
     sampler: SamplerName = option(
         "cas",
         choices_help("How often a film is shown.", SAMPLERS),
@@ -237,6 +245,14 @@ class FitOptions(ComputeOptions):
             raise ValueError("--lr-warmup is for phase 1: pass --warmup-epochs too")
         if self.epochs == 0 and (needless := changed(self) & {"layer_decay", "average_last"}):
             raise ValueError(f"{flags(self, needless)} is for phase 2, and --epochs is 0")
+        return self
+
+    @model_validator(mode="after")
+    def _check_priors(self) -> Self:
+        if self.prior_bias and self.logit_adjust:
+            raise ValueError(
+                "--prior-bias and --logit-adjust exclude each other: both put the positives' share into the logits"
+            )
         return self
 
     @model_validator(mode="after")

@@ -204,6 +204,7 @@ def _check_labels(training: LabelTable, validation: LabelTable, options: FitOpti
     if unscored:
         reporter.note(f"On no validation film, so left out of the validation scores: {listed(unscored, 40)}.")
     _tell_labels(training, options, reporter)
+    _tell_bare(validation, "validation", reporter)
 
 
 def _tell_labels(training: LabelTable, options: FitOptions, reporter: Reporter) -> None:
@@ -228,9 +229,12 @@ def _tell_labels(training: LabelTable, options: FitOptions, reporter: Reporter) 
             f"{without:,} of {len(training):,} training films have no positive label; --sampler cas with "
             "negative_share=0 never draws them."
         )
-    for part, what in ((training, "training"), (validation, "validation")):
-        if bare := int(np.isnan(part.targets).all(axis=1).sum()):
-            reporter.warn(
-                f"{bare:,} of {len(part):,} {what} films have no label at all, and are read for nothing. --exclude "
-                "leaves films out."
-            )
+    _tell_bare(training, "training", reporter)
+
+
+def _tell_bare(films: LabelTable, what: str, reporter: Reporter) -> None:
+    if bare := int(np.isnan(films.targets).all(axis=1).sum()):
+        reporter.warn(
+            f"{bare:,} of {len(films):,} {what} films have no label at all, and are read for nothing. --exclude leaves "
+            "films out."
+        )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from cxrlt_cli.config import check_settings
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.losses import functions
-from cxrlt_cli.losses.class_weights import effective_number_weights, ldam_margins
+from cxrlt_cli.losses.class_weights import effective_number_weights, ldam_margins, log_odds_against
 from cxrlt_cli.losses.functions import Weighting, side_weights
 
 __all__ = ["LOSSES", "Criterion", "Reduction", "create", "effective_number_weights", "ldam_margins", "settings_of"]
@@ -59,6 +59,7 @@ class Criterion(nn.Module):
         num_images: float | Sequence[float] | NDArray[Any],
         reduction: Reduction,
         findings: Sequence[str] | None,
+        logit_adjust: float,
         hyperparameters: dict[str, Any],
     ) -> None:
         super().__init__()
@@ -75,6 +76,8 @@ class Criterion(nn.Module):
         totals = torch.from_numpy(np.asarray(num_images, np.float64).copy()).expand_as(numbers)
         self.register_buffer("counts", numbers, persistent=False)
         self.register_buffer("num_images", totals.clone(), persistent=False)
+        shift = -logit_adjust * log_odds_against(numbers, totals) if logit_adjust else None
+        self.register_buffer("_shift", shift, persistent=False)
         later = effective_number_weights(numbers, deferred["drw_beta"]) if deferred else None
         self.register_buffer("_drw_weights", later, persistent=False)
 
@@ -105,6 +108,8 @@ class Criterion(nn.Module):
         return total if self._reduction == "sum" else total / (~torch.isnan(targets)).sum().clamp(min=1)
 
     def _compute(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if isinstance(self._shift, Tensor):
+            logits = logits + self._shift.to(logits.dtype)
         return self._function(
             logits, targets, counts=self.counts, num_images=self.num_images, **self._hyperparameters
         )  # fmt: skip
@@ -117,14 +122,17 @@ def create(
     *,
     reduction: Reduction = "mean",
     findings: Sequence[str] | None = None,
+    logit_adjust: float = 0.0,
     **hyperparameters: Any,
 ) -> Criterion:
     """The criterion of a name of ``LOSSES``.
 
     ``counts [C]``: positives of each finding among the training films. ``num_images``: their number, or ``[C]`` the
-    number that is labelled for each finding. ``findings [C]``: the names that the columns have. ``hyperparameters``:
-    those of the loss's function; ``ldam-drw`` is ``ldam`` whose effective-number weights (``drw_beta``), on positives
-    or both sides (``drw_weighting``), are deferred to ``drw_epoch``, counted from 0.
+    number that is labelled for each finding. ``findings [C]``: the names that the columns have. ``logit_adjust``: tau
+    of Menon et al. (ICLR 2021, arXiv:2007.07314): the loss sees ``z + tau log(pi / (1 - pi))``, pi the share of
+    positives, so that z ranks rare findings as if none were rare. ``hyperparameters``: those of the loss's function;
+    ``ldam-drw`` is ``ldam`` whose effective-number weights (``drw_beta``), on positives or both sides
+    (``drw_weighting``), are deferred to ``drw_epoch``, counted from 0.
 
     Raises OptionError where a hyperparameter is not one of the loss, or has a value that makes no sense.
     """
@@ -136,7 +144,7 @@ def create(
     if name in WHOLE and reduction != "mean":
         raise OptionError(f"Loss {name} is a mean already; it cannot be reduced by '{reduction}'.")
     assert findings is None or len(findings) == len(counts), "a name for each count"
-    return Criterion(name, counts, num_images, reduction, findings, hyperparameters)
+    return Criterion(name, counts, num_images, reduction, findings, logit_adjust, hyperparameters)
 
 
 def settings_of(name: str) -> dict[str, Any]:

@@ -55,7 +55,14 @@ def criterion(table: LabelTable, options: FitOptions, scale: float) -> losses.Cr
             f"drw_epoch {settings['drw_epoch']}: the run has epochs 0 to {num_epochs - 1}.",
             "Lower it, or raise --epochs.",
         )
-    return losses.create(options.loss, table.counts, table.num_labelled, findings=table.space.findings, **settings)
+    return losses.create(
+        options.loss,
+        table.counts,
+        table.num_labelled,
+        findings=table.space.findings,
+        logit_adjust=options.logit_adjust,
+        **settings,
+    )
 
 
 def logit_scale(options: FitOptions) -> float:

@@ -33,7 +33,7 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
-        "method": f"loss {_with(options.loss, options.loss_options)}, "
+        "method": f"loss {_with(options.loss, options.loss_options)}{_adjusted(options.logit_adjust)}, "
         f"sampler {_with(options.sampler, options.sampler_options)}",
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
@@ -52,6 +52,10 @@ def _labels(training: str | None, validation: str | None) -> dict[str, str]:
 
 def _with(name: str, settings: Mapping[str, object]) -> str:
     return name + (f" ({', '.join(f'{key} {value}' for key, value in settings.items())})" if settings else "")
+
+
+def _adjusted(tau: float) -> str:
+    return f" with logit adjustment {tau:g}" if tau else ""
 
 
 def rehearse_run(run: Run, phases: tuple[Phase, ...], num_runs: int = 1) -> None:
