@@ -29,6 +29,7 @@ from cxrlt_cli.phantom.cohort import Case, prevalences, sample, task1_labels, ta
 
 VERSION = 3  # of what is drawn: a cached folder of another version is drawn again
 RECIPE = "phantom.json"
+STRETCH = 512  # films for each process that are handed out at a time: handing them out holds Ctrl-C back
 TEST_SHARE = 0.15  # of the films, for each of the two tasks
 
 
@@ -97,15 +98,17 @@ def write(folder: Path, recipe: PhantomRecipe, num_processes: int, advance: Call
     drawings = {part: _drawings(films, recipe.seed, number) for number, (part, films) in enumerate(parts.items())}
     everything = [drawing for part in drawings.values() for drawing in part]
     paint = partial(_paint, images=images, size=recipe.size)
+    stretch = STRETCH * num_processes
     records = []
     fresh = get_context("spawn")  # a fork of a process whose libraries run threads can hang
     with ProcessPoolExecutor(num_processes, fresh, initializer=_begin_worker) as pool:
         try:
-            with _ctrl_c_held_back():
-                drawn = pool.map(paint, everything, chunksize=8)
-            for record in drawn:
-                records.append(json.dumps(record) + "\n")
-                advance(1)
+            for start in range(0, len(everything), stretch):
+                with _ctrl_c_held_back():
+                    drawn = pool.map(paint, everything[start : start + stretch], chunksize=8)
+                for record in drawn:
+                    records.append(json.dumps(record) + "\n")
+                    advance(1)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -131,7 +131,7 @@ def test_a_signal_ends_a_training_and_its_readers(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_signal_ends_those_that_draw_phantoms(ending: Ending, tmp_path: Path, number: int) -> None:
     """Once the first film is drawn, of more than can be drawn in time."""
-    arguments = ("data", "phantom", tmp_path / "out", "--films", 8_000, "--size", 64)
+    arguments = ("data", "phantom", tmp_path / "out", "--films", 50_000, "--size", 64)
     ended = ending(*arguments, when=tmp_path / ".out.*.tmp" / "images" / "*.png", signal=number)
     assert (ended["left"], "Traceback" in ended["output"]) == (0, False), ended["output"]
     assert ended["code"] == (130 if number == signal.SIGINT else -number), ended["output"]
