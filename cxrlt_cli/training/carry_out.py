@@ -128,7 +128,7 @@ def _tell_member(member: Member, fitted: Fitted, reporter: Reporter) -> None:
                         if value is not None)  # fmt: skip
     was = "was finished; " if fitted.was_finished else ""
     films = counted(fitted.scores.num_films, "validation film")
-    reporter.result(f"{member.name}: {was}{numbers} on {films}; best epoch: {fitted.best}.")
+    reporter.result(f"{member.name}: {was}{numbers} on {films}; epoch kept: {fitted.best}.")
 
 
 def _tell_run(member: Member, fitted: Fitted, reporter: Reporter) -> None:
@@ -136,5 +136,6 @@ def _tell_run(member: Member, fitted: Fitted, reporter: Reporter) -> None:
     if fitted.was_finished:
         reporter.result(f"{path} is finished.")
         return
-    reporter.scores(f"Validation, best epoch: {fitted.best}", fitted.scores)
+    kept = "last epoch" if member.options.folds else "best epoch"
+    reporter.scores(f"Validation, {kept}: {fitted.best}", fitted.scores)
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")

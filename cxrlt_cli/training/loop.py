@@ -56,7 +56,8 @@ def fit(
 ) -> Fitted | None:
     """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run.
 
-    Of the weights of an epoch, raw, smoothed and averaged, the best are kept. ``before`` is scored on the validation
+    Of the weights of an epoch, raw, smoothed and averaged, the best are kept. With ``--folds`` nothing is chosen on the
+    films that judge: the last epoch is kept, and of its weights the most averaged. ``before`` is scored on the validation
     films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been. ``facts`` end the
     plan; None shows none. ``num_runs``: how many are like this one, for the estimate of a dry run.
     """
@@ -103,6 +104,7 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
     del before
     steps_per_epoch = math.ceil(len(run.draws) / options.accumulate)
     steps_left = options.max_steps or sys.maxsize
+    chooses = options.folds is None
     track = options.track if process.is_main else "none"
     with resume.listening(), tracking(track, folder.path, to_yaml(options), at.num_epochs, reporter) as log:
         for number, phase in enumerate(phases):
@@ -135,10 +137,10 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                     learner.average()
                 variants = learner.variants
                 results = run.validate(variants)
-                kind = max(results, key=lambda kind: _ap(results[kind][1]))
+                kind = max(results, key=lambda kind: _ap(results[kind][1])) if chooses else list(results)[-1]
                 predictions, scores = results[kind]
                 means = scores.macro()
-                improved = at.best_ap is None or _ap(scores) > at.best_ap
+                improved = at.best_ap is None or _ap(scores) > at.best_ap or not chooses
                 summary = EpochSummary(
                     phase=phase.name,
                     epoch=epoch + 1,
@@ -151,7 +153,7 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                     val_auroc=means["auroc"],
                     films_per_second=num_films / seconds,
                     seconds=time.perf_counter() - start,
-                    best=improved,
+                    best=improved and chooses,
                 )
                 where = {"phase": phase.name, "epoch": epoch + 1, "weights": kind, "val_ap": means["ap"]}
                 if process.is_main:

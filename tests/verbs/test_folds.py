@@ -90,6 +90,20 @@ def test_what_is_judged_are_those_predictions(folds: Path, labels: Path, reporte
     assert len(reporter.plans) == 1
 
 
+def test_nothing_is_chosen_on_the_films_that_judge(labels: Path, tmp_path: Path) -> None:
+    """Each member is its last epoch, by its averaged weights, whatever the others had; ``train`` alone keeps the best."""
+    train(run_options(labels, tmp_path, image_size=32, folds=2, epochs=3), Recorder())
+    for number in (1, 2):
+        member = tmp_path / f"fold-{number}"
+        lines = [json.loads(line) for line in (member / "history.jsonl").read_text().splitlines()]
+        best = json.loads((member / "metrics.json").read_text())["best"]
+        assert (best["phase"], best["epoch"]) == (lines[-1]["phase"], lines[-1]["epoch"])
+        assert {line["weights"] for line in lines if line["phase"] == "all"} == {"ema"}
+        assert not any(line["best"] for line in lines)
+        tensors, last = (Checkpoint.read(member / f"{name}.safetensors").tensors for name in ("best", "last"))
+        assert all(torch.equal(tensors[name], last[name]) for name in last)
+
+
 def test_films_are_checked_once(folds: Path, reporter: Recorder, labels: Path, tmp_path: Path) -> None:
     assert reporter.advanced["Checking films"] == 48
     kept = Recorder()
@@ -268,6 +282,7 @@ def test_a_dry_run_tells_the_time_of_all(labels: Path, tmp_path: Path) -> None:
         ({"folds": 1}, "--folds = 1"),
         ({"seeds": 1}, "--seeds = 1"),
         ({"patience": 0}, "--patience = 0"),
+        ({"folds": 2, "patience": 3}, "--patience ends a phase by validation films"),
         ({"fold": 2}, "--fold is one of --folds"),
         ({"folds": 3, "fold": 4, "out": "x"}, "with --folds 3 they are 1 to 3"),
         ({"folds": 3, "fold": 2}, "pass --out too"),
