@@ -103,6 +103,8 @@ def _row(model: type[Options], name: str) -> str:
     field, default = model.model_fields[name], ""
     if field.is_required():
         default = "required"
+    elif about(model, name)["shown"]:
+        default = about(model, name)["shown"]
     elif field.default not in (None, (), {}):
         default = f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
     first, *others = (field.description or "").split("\n\n")

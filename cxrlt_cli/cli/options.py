@@ -56,7 +56,7 @@ def as_command(model: type[Options], run: Callable[[typer.Context], None]) -> Ca
                 *_declarations(model, name),
                 help=text,
                 rich_help_panel=panel,
-                show_default=True,
+                show_default=about(model, name)["shown"] or True,
                 metavar=_metavar(field),
             )
         default = (

@@ -34,8 +34,8 @@ from cxrlt_cli.config.fields import (
     to_yaml,
 )
 from cxrlt_cli.config.import_options import DataImportOptions
+from cxrlt_cli.config.presets import PRESETS
 from cxrlt_cli.config.train_options import (
-    PRESETS,
     ComputeOptions,
     Device,
     FilmOptions,

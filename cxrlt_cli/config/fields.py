@@ -71,9 +71,14 @@ Pool = Annotated[str, AfterValidator(_pool)]
 OptionsT = TypeVar("OptionsT", bound="Options")
 
 
-def option(default: Any, help: str, *, panel: str = "Run", argument: bool = False, **bounds: Any) -> Any:
-    """A field that is an option: its default, its help, its panel, and pydantic's bounds (``ge``, ``le``, ...)."""
-    about: dict[str, Any] = {"panel": panel, "argument": argument}
+def option(
+    default: Any, help: str, *, panel: str = "Run", argument: bool = False, shown: str | None = None, **bounds: Any
+) -> Any:
+    """A field that is an option: its default, its help, its panel, and pydantic's bounds (``ge``, ``le``, ...).
+
+    ``shown``: what the help says in place of a default that another option can change.
+    """
+    about: dict[str, Any] = {"panel": panel, "argument": argument, "shown": shown}
     return Field(default, description=help, json_schema_extra=about, **bounds)
 
 

@@ -17,28 +17,13 @@ from cxrlt_cli.config.choices import (
     choices_help,
 )
 from cxrlt_cli.config.fields import Names, Options, OptionsT, Settings, changed, flags, option
+from cxrlt_cli.config.presets import PRESET_HELP, Preset, values_of
 
-Preset = Literal["challenge", "phantom"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
+BY_PRESET = "by --preset"
 WEIGHTS = ("pretrained", "imagenet", "none")  # words, whatever a folder is called; ./imagenet is a folder
-
-
-PRESETS: dict[Preset, dict[str, Any]] = {
-    "challenge": {},
-    "phantom": {
-        "backbone": "convnextv2_atto",
-        "weights": "none",
-        "image_size": 96,
-        "drop_path": 0.0,
-        "warmup_epochs": 0,
-        "epochs": 4,
-        "lr_head": 2e-3,
-        "lr_backbone": 2e-3,
-        "batch_size": 32,
-    },
-}
 
 
 class FilmOptions(Options):
@@ -106,7 +91,7 @@ class ComputeOptions(FilmOptions):
 
 
 class FitOptions(ComputeOptions):
-    """What train and finetune share. The defaults are the recipe that won CXR-LT 2026, where it was right."""
+    """What train and finetune share. Loss and sampler are those of CXR-LT's winner where nothing fills them in."""
 
     out: Path | None = option(None, "Folder of the run (default: runs/COMMAND-K).")
     resume: bool = option(False, "Go on where the run in --out stopped.")
@@ -139,9 +124,9 @@ class FitOptions(ComputeOptions):
 
     drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
 
-    prior_bias: bool = option(
-        False,
-        "Start each finding that is new at its share of the training films; gives csra a bias.",
+    prior_bias: bool | None = option(
+        None,
+        "Start each finding that is new at its share of the training films; gives csra a bias (default: by --preset).",
         panel="Model",
     )
 
@@ -149,6 +134,7 @@ class FitOptions(ComputeOptions):
         "db",
         choices_help("What a wrong probability costs.", LOSSES),
         panel="Long tail",
+        shown=BY_PRESET,
     )
     loss_options: Settings = option({}, "Settings of the loss, such as gamma_neg=2,clip=0.1.", panel="Long tail")
     logit_adjust: float = option(
@@ -163,6 +149,7 @@ class FitOptions(ComputeOptions):
         "cas",
         choices_help("How often a film is shown.", SAMPLERS),
         panel="Long tail",
+        shown=BY_PRESET,
     )
     sampler_options: Settings = option({}, "Settings of the sampler, such as repeat_cap=20.", panel="Long tail")
 
@@ -229,6 +216,11 @@ class FitOptions(ComputeOptions):
                 f"{flags(self, given)} and --folds exclude each other: every film of --csv is judged in its fold. "
                 "Leave it out; on films of their own, score what cxrlt ensemble predicts afterwards"
             )
+        if self.folds is not None and self.patience is not None:
+            raise ValueError(
+                "--patience ends a phase by validation films, which are those that judge with --folds: scores would be "
+                "too good. Leave it out; how long to train is for --epochs"
+            )
         if self.split_seed is not None and self.val_csv is not None:
             raise ValueError("--split-seed is for films that are held out: leave it out with --val-csv")
         return self
@@ -265,8 +257,7 @@ class FitOptions(ComputeOptions):
 class TrainOptions(FitOptions):
     preset: Preset | None = option(
         None,
-        "challenge: the winner's recipe, as the defaults say it; phantom: a small network for digital phantoms "
-        "(default: challenge with --csv, phantom without).",
+        choices_help("Recipe, for what is not typed (default: auto with --csv, phantom without).", PRESET_HELP),
         panel="Model",
     )
     backbone: str = option("convnextv2_base", "Any image model of timm.", panel="Model")
@@ -274,6 +265,7 @@ class TrainOptions(FitOptions):
         "csra",
         choices_help("From feature map to logits.", HEADS),
         panel="Model",
+        shown=BY_PRESET,
     )
     csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
     csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
@@ -287,17 +279,22 @@ class TrainOptions(FitOptions):
 
     def resolved(self) -> "TrainOptions":
         """These options with the preset's values where none was given, and every dependent default filled in."""
-        preset = self.preset or ("phantom" if self.csv is None else "challenge")
-        given = self.model_fields_set | {"preset"}
-        chosen = {name: value for name, value in PRESETS[preset].items() if name not in given}
         is_path = self.weights not in WEIGHTS and Path(self.weights).exists()
         weights = str(Path(self.weights).resolve()) if is_path else self.weights
-        options = self.model_copy(update={"preset": preset, "weights": weights, **chosen})
+        preset = self.preset or ("phantom" if self.csv is None else "auto")
+        options = self.model_copy(update={"preset": preset, "weights": weights, **values_of(preset, self)})
         rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
         return _fill(options, lr_head=rates[0], lr_backbone=rates[1])
 
 
 class FinetuneOptions(FitOptions):
+    preset: Literal["auto", "challenge", "plain"] = option(
+        "auto",
+        choices_help(
+            "Recipe, for what is not typed.", {name: PRESET_HELP[name] for name in ("auto", "challenge", "plain")}
+        ),
+        panel="Model",
+    )
     checkpoint: Path = option(..., "Weights to start from: a file that train wrote, or the winner's.", argument=True)
     retrain_head: bool = option(
         False, "Train a fresh head for --epochs, everything else frozen (classifier re-training).", panel="Model"
@@ -318,8 +315,9 @@ class FinetuneOptions(FitOptions):
     epochs: int = option(10, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
 
     def resolved(self) -> "FinetuneOptions":
-        """These options with every default that depends on another one filled in."""
-        return _fill(self, lr_head=1e-3 if self.retrain_head else 1.5e-4, lr_backbone=1.5e-5)
+        """These options with the preset's values where none was given, and every dependent default filled in."""
+        options = self.model_copy(update=values_of(self.preset, self))
+        return _fill(options, lr_head=1e-3 if self.retrain_head else 1.5e-4, lr_backbone=1.5e-5)
 
     @model_validator(mode="after")
     def _check_retraining(self) -> Self:

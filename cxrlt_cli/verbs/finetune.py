@@ -19,6 +19,7 @@ from cxrlt_cli.nets.classifier import fits
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.training.carry_out import carry_out
 from cxrlt_cli.training.method import logit_scale
+from cxrlt_cli.training.recipe import with_recipe
 from cxrlt_cli.training.run_folder import RunFolder
 from cxrlt_cli.training.starts import FromCheckpoint
 from cxrlt_cli.training.tracking import chosen
@@ -39,7 +40,6 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     division = divide_films(options, options.csv, reporter)
     if checkpoint.policy and checkpoint.policy != division.pairs[0][0].table.policy:
         reporter.note(f"Labels that the checkpoint was trained on: {checkpoint.policy}.")
-    architecture = _architecture(checkpoint.architecture, options)
     preprocessing = replace(
         checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
     )
@@ -49,6 +49,10 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
             f"{options.checkpoint} was trained on films of {options.csv} itself, so films that are judged out of fold "
             "are not new to it. Their scores will be too good."
         )
+    head = options.head or checkpoint.architecture.head
+    fresh = options.retrain_head or head != checkpoint.architecture.head
+    options = with_recipe(options, division.pairs[0][0].table, reporter, fresh_head=fresh)
+    architecture = _architecture(checkpoint.architecture, options)
     start = FromCheckpoint(architecture, preprocessing, checkpoint, options.checkpoint, options.retrain_head)
     return carry_out(start, division, options, folder, reporter)
 
@@ -61,7 +65,7 @@ def _architecture(before: Architecture, options: FinetuneOptions) -> Architectur
         same,
         csra_heads=same.csra_heads if options.csra_heads is None else options.csra_heads,
         csra_lambda=same.csra_lambda if options.csra_lambda is None else options.csra_lambda,
-        prior_bias=same.prior_bias or options.prior_bias,
+        prior_bias=same.prior_bias or bool(options.prior_bias),
     )
     fresh = options.retrain_head or not fits(before, architecture)
     return replace(architecture, logit_scale=logit_scale(options) if fresh else before.logit_scale)

@@ -17,6 +17,7 @@ from cxrlt_cli.nets.pretrained import starting_weights
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.training.carry_out import carry_out
 from cxrlt_cli.training.method import logit_scale
+from cxrlt_cli.training.recipe import with_recipe
 from cxrlt_cli.training.run_folder import RunFolder
 from cxrlt_cli.training.starts import FromBackbone
 from cxrlt_cli.training.tracking import chosen
@@ -37,13 +38,14 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     assert options.csv is not None, "films were given, or drawn"
     folder = RunFolder.choose(options, "train")
     division = divide_films(options, options.csv, reporter)
+    options = with_recipe(options, division.pairs[0][0].table, reporter)
     weights = starting_weights(options.backbone, options.weights)
     architecture = Architecture(
         options.backbone,
         options.head,
         options.csra_heads,
         options.csra_lambda,
-        options.prior_bias,
+        bool(options.prior_bias),
         logit_scale(options),
     )
     start = FromBackbone(architecture, Preprocessing(options.image_size), weights)

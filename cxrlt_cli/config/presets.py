@@ -1,0 +1,57 @@
+"""Recipes by name: what ``--preset`` fills in for options that were not typed.
+
+``auto`` has no values of its own: ``training.recipe`` takes them by the labels, once those are read.
+"""
+
+from typing import Any, Literal
+
+from cxrlt_cli.config.fields import Options
+
+Preset = Literal["auto", "challenge", "plain", "stage1", "phantom"]
+
+PRESET_HELP = {
+    "auto": "loss, sampler and head by how many films and positives there are, each told with its reason.",
+    "challenge": "the winner's recipe: csra, db, cas.",
+    "plain": "linear, bce, uniform.",
+    "stage1": "the winner's pretraining on MIMIC-CXR, from which finetune goes on: asl with logit adjustment.",
+    "phantom": "a small network for digital phantoms.",
+}
+PRESETS: dict[Preset, dict[str, Any]] = {
+    "auto": {},
+    "challenge": {"head": "csra", "loss": "db", "sampler": "cas", "warmup_epochs": 10, "epochs": 60},
+    "plain": {"head": "linear", "loss": "bce", "sampler": "uniform"},
+    "stage1": {
+        "head": "mlp",
+        "loss": "asl",
+        "logit_adjust": 1.0,
+        "sampler": "uniform",
+        "warmup_epochs": 3,
+        "lr_warmup": 1e-3,
+        "lr_head": 1e-4,
+        "lr_backbone": 1e-5,
+    },
+    "phantom": {
+        "backbone": "convnextv2_atto",
+        "weights": "none",
+        "image_size": 96,
+        "head": "csra",
+        "loss": "db",
+        "sampler": "cas",
+        "drop_path": 0.0,
+        "warmup_epochs": 0,
+        "epochs": 4,
+        "lr_head": 2e-3,
+        "lr_backbone": 2e-3,
+        "batch_size": 32,
+    },
+}
+
+
+def values_of(preset: Preset, options: Options) -> dict[str, Any]:
+    """What a preset says of options that were not given, and that do not contradict those that were."""
+    given = set(options.model_fields_set)
+    if getattr(options, "retrain_head", False):
+        given |= {"warmup_epochs", "epochs"}
+    if getattr(options, "prior_bias", None):
+        given |= {"logit_adjust"}
+    return {name: value for name, value in PRESETS[preset].items() if name not in given}
