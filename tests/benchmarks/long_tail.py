@@ -1,154 +1,136 @@
-"""Does it help? Seven recipes on phantoms with an imbalance of 100, two of them on real films; equal budgets, 3 seeds.
+"""Does it help? Recipes on real films, out of fold by patient, from ImageNet weights; equal budgets.
 
-``python -m tests.benchmarks.long_tail runs/study [FOLDER_WITH_labels.csv_AND_images]`` trains what is not there yet,
-one ``cxrlt train`` after another, and prints the table. Two of these side by side share the work: a run is taken by
-making its folder.
-
-Training: 1,400 phantoms, 5 epochs of as many films at 96 px with convnextv2_atto from random weights. Test: 1,050
-phantoms of other patients with an imbalance of 10, so that the rarest finding has enough positives to be judged.
+``python -m tests.benchmarks.long_tail OUT FILMS [SEED,SEED,... [RECIPE ...]]`` trains what is not there yet, one ``cxrlt
+train --folds 5`` after another, and prints the table. FILMS: a folder with labels.csv and images/. Two of these side by
+side share the work: a run is taken by making its folder. All seeds have the same folds; a member is its last epoch, so
+that nothing is chosen on the films that judge.
 """
 
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrlt_cli.labels import BANDS, band
-from cxrlt_cli.phantom.folder import PhantomRecipe, is_complete, write
 from cxrlt_cli.scores.bootstrap import interval, resample
-from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.scores.predictions import Predictions
-from cxrlt_cli.tables.label_table import read_labels
+from cxrlt_cli.scores.spread import over_seeds
+from cxrlt_cli.tables.label_table import LabelTable, read_labels
 
-RECIPES = (
-    ("linear", "bce", "uniform"),
-    ("linear", "asl", "uniform"),
-    ("csra", "bce", "uniform"),
-    ("csra", "db", "uniform"),
-    ("csra", "db", "cas"),
-    ("csra", "ldam-drw", "uniform"),
-    ("mldecoder", "asl", "uniform"),
+RECIPES = {
+    "linear, bce, uniform, prior bias (auto)": "--preset plain --prior-bias",
+    "linear, bce, uniform": "--preset plain",
+    "csra, db, cas (challenge)": "--preset challenge --sampler-options epoch_length=569",
+    "linear, asl, uniform": "--head linear --loss asl --sampler uniform",
+    "linear, db, uniform": "--head linear --loss db --sampler uniform",
+    "csra, bce, uniform, prior bias": "--head csra --loss bce --sampler uniform --prior-bias",
+    "linear, bce, cas": "--head linear --loss bce --no-prior-bias --sampler cas --sampler-options epoch_length=569",
+}
+BASE = "linear, bce, uniform"
+BUDGET = (
+    "--backbone tf_efficientnet_lite0 --weights imagenet --image-size 96 --batch-size 32 --warmup-epochs 2 --epochs 8 "
+    "--lr-head 1e-3 --lr-backbone 3e-4 --folds 5 --split-seed 1 --device cpu --precision fp32 --no-compile --workers 0 "
+    "--track none --quiet"
 )
-ON_REAL_FILMS = (RECIPES[0], RECIPES[4])
-SEEDS = (1, 2, 3)
-TRAINING, TEST = PhantomRecipe(2000, 128, seed=1, imbalance=100), PhantomRecipe(1500, 128, seed=2, imbalance=10)
-BUDGET = "--preset phantom --epochs 5 --workers 0 --quiet"
-LENGTH = {"cas": " --sampler-options epoch_length={}"}  # in batches as many as the epochs of the others
-NUM_RESAMPLES = 500
+NUM_RESAMPLES = 1000
+
+Doubles = NDArray[np.float64]
 
 
-def main(out: Path, real: Path | None) -> None:
-    for name, phantoms in (("training", TRAINING), ("test", TEST)):
-        if not is_complete(out / name, phantoms):
-            write(out / name, phantoms, 2, lambda _: None)
-    train_csv, test_csv = out / "training" / "train.csv", out / "test" / "train.csv"
-    films = f"--csv {train_csv} --exclude {out / 'training' / 'Removal.csv'}"
-    for seed in SEEDS:
-        for recipe in RECIPES:
-            _run(out, recipe, 38, f"--seed {seed} {films}", f"--csv {test_csv}", seed)
-        if real is not None:
-            for recipe in ON_REAL_FILMS:
-                own, held_out = _split(out, real / "labels.csv", seed)
-                images = f"--image-dir {real}/images"
-                _run(
-                    out / "real", recipe, 15, f"--seed {seed} --csv {own} {images}", f"--csv {held_out} {images}", seed
-                )
-    print("| phantoms, imbalance 100 | head | medium | tail | macro AP |\n| --- | --- | --- | --- | --- |")
-    for recipe in RECIPES:
-        _row(recipe, out, [test_csv] * len(SEEDS), train_csv)
-    if real is not None:
-        print("| real films | head | medium | tail | macro AP |\n| --- | --- | --- | --- | --- |")
-        for recipe in ON_REAL_FILMS:
-            _row(
-                recipe, out / "real", [_split(out, real / "labels.csv", seed)[1] for seed in SEEDS], real / "labels.csv"
-            )
+def main(out: Path, films: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
+    csv = films / "labels.csv"
+    for seed in seeds:
+        for name in names:
+            given = f"--csv {csv} --image-dir {films / 'images'} --cache {out / 'cache'} --seed {seed}"
+            run_once(out / folder_of(name, seed), f"train {RECIPES[name]} {BUDGET} {given}")
+    print(
+        "| recipe | seeds | macro AP | less the base | AUROC | less the base |\n| --- | --- | --- | --- | --- | --- |"
+    )
+    table = read_labels(csv)
+    base = judged(out, BASE, table)
+    for name in names:
+        print(row(name, judged(out, name, table), base), flush=True)
 
 
-def _run(out: Path, recipe: Sequence[str], num_batches: int, films: str, test: str, seed: int) -> None:
-    """Train and predict, unless somebody has or does; a run that failed is removed and stops the study."""
-    run = out / "-".join((*recipe, str(seed)))
+def folder_of(name: str, seed: int) -> str:
+    return f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+
+
+def run_once(run: Path, arguments: str) -> None:
+    """``cxrlt`` with ``--out run``, unless somebody has or does; a run that failed is removed and stops the study."""
     try:
         run.mkdir(parents=True)
     except FileExistsError:
         return
+    words = [*arguments.split(), "--out", str(run)]
+    print("cxrlt", *words, file=sys.stderr, flush=True)
     try:
-        _train(run, recipe, num_batches, films)
-        _cxrlt(f"infer {run}/best.safetensors {test} --workers 0 --out {run}/test.csv")
-    except subprocess.CalledProcessError:
+        subprocess.run([sys.executable, "-m", "cxrlt_cli", *words], check=True, stdout=subprocess.DEVNULL)
+    except BaseException:
         shutil.rmtree(run)
         raise
 
 
-def _split(out: Path, labels: Path, seed: int) -> tuple[Path, Path]:
-    """The real films in two by patient: to train on, and a third that no run ever sees."""
-    frame = pd.read_csv(labels, dtype=str)
-    table = read_labels(labels)
-    _, held_out = table.split(0.3, seed)
-    paths = out / f"real-{seed}.csv", out / f"real-{seed}-test.csv"
-    is_test = frame["ImageID"].isin(set(held_out.ids))
-    for path, rows in zip(paths, (frame[~is_test], frame[is_test]), strict=True):
-        rows.to_csv(path, index=False)
-    return paths
+@dataclass(frozen=True)
+class Judged:
+    """Macro AP and AUROC of each seed ``[S]``, and on the same resamples of patients ``[S, R]``."""
+
+    seeds: tuple[int, ...]
+    values: dict[str, Doubles]
+    resampled: dict[str, Doubles]
 
 
-def _train(run: Path, recipe: Sequence[str], num_batches: int, films: str) -> None:
-    head, loss, sampler = recipe
-    method = f"--head {head} --loss {loss} --sampler {sampler}{LENGTH.get(sampler, '').format(32 * num_batches)}"
-    _cxrlt(f"train {method} {BUDGET} {films} --out {run}")
+def judged(out: Path, name: str, table: LabelTable) -> Judged:
+    """Of the seeds that are there, in order of number."""
+    runs = {
+        int(path.parent.name.rpartition("-")[2]): path for path in out.glob(f"{folder_of(name, 0)[:-1]}*/oof_*.csv")
+    }
+    seeds = tuple(sorted(runs))
+    assert seeds, f"{name} is not there yet"
+    members = [Predictions.read(runs[seed]).select(table.space.findings).rows(list(table.ids)) for seed in seeds]
+    probabilities = [member.probabilities for member in members]
+    drawn = resample(table.targets, probabilities, table.patients, NUM_RESAMPLES, seed=0, num_threads=2)
+    return Judged(seeds, {"ap": np.array([macro(average_precision_score, table.targets, one) for one in probabilities]),
+                          "auroc": np.array([macro(roc_auc_score, table.targets, one) for one in probabilities])},
+                  {"ap": np.stack([one.macro_ap() for one in drawn]),
+                   "auroc": np.stack([one.macro_auroc() for one in drawn])})  # fmt: skip
 
 
-def _cxrlt(arguments: str) -> None:
-    print(f"cxrlt {arguments}", file=sys.stderr, flush=True)
-    subprocess.run([sys.executable, "-m", "cxrlt_cli", *arguments.split()], check=True, stdout=subprocess.DEVNULL)
+def macro(score: object, targets: Doubles, probabilities: Doubles) -> float:
+    assert callable(score)
+    return float(
+        np.mean([score(y, p) for y, p in zip(targets.T, probabilities.T, strict=True) if 0 < y.sum() < len(y)])
+    )
 
 
-def _row(recipe: Sequence[str], out: Path, truths: Sequence[Path], train_csv: Path) -> None:
-    """Means over the seeds, with 95 % intervals from resampling test patients and seeds together.
-
-    Seeds that were tested on the same films share their resamples of patients.
-    """
-    files = [out / "-".join((*recipe, str(seed))) / "test.csv" for seed in SEEDS]
-    missing = [str(file) for file in files if not file.exists()]
-    assert not missing, f"not there yet: {missing}"
-    seeds = []
-    for file, truth_csv in zip(files, truths, strict=True):
-        predictions = Predictions.read(file)
-        truth = read_labels(truth_csv, findings=predictions.findings)
-        row = {film: index for index, film in enumerate(truth.ids)}
-        truth = truth.rows(np.array([row[film] for film in predictions.ids]))
-        shares = prevalence(read_labels(train_csv, findings=predictions.findings).targets)
-        bands = np.array([band(share) for share in shares])
-        aps = resample(truth.targets, [predictions.probabilities], truth.patients, NUM_RESAMPLES, seed=0)[0].ap
-        ones = [
-            average_precision_score(y, p) if y.any() else np.nan
-            for y, p in zip(truth.targets.T, predictions.probabilities.T, strict=True)
-        ]
-        seeds.append((_band_means(np.array([ones]), bands)[0], _band_means(aps, bands)))
-    estimates = np.mean([one for one, _ in seeds], axis=0)
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(seeds), (NUM_RESAMPLES, len(seeds)))
-    values = np.stack([resampled for _, resampled in seeds])
-    mixed = np.nanmean(values[drawn, np.arange(NUM_RESAMPLES)[:, None]], axis=1)
-    cells = []
-    for column, estimate in enumerate(estimates):
-        bounds = interval(mixed[:, column], float(estimate))
-        cells.append("-" if bounds is None else f"{estimate:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})")
-    print(f"| {' + '.join(recipe)} | {' | '.join(cells)} |", flush=True)
+def row(name: str, mine: Judged, base: Judged) -> str:
+    """Means over seeds, with 95 % intervals over seeds and patients; differences on the seeds that both have."""
+    cells = [name, ", ".join(map(str, mine.seeds))]
+    both = sorted(set(mine.seeds) & set(base.seeds))
+    here, there = ([one.seeds.index(seed) for seed in both] for one in (mine, base))
+    for metric in ("ap", "auroc"):
+        cells.append(told(mine.values[metric], mine.resampled[metric], "", (0.0, 1.0)))
+        less = mine.values[metric][here] - base.values[metric][there]
+        drawn = mine.resampled[metric][here] - base.resampled[metric][there]
+        cells.append("-" if mine is base or name == BASE else told(less, drawn, "+", (-1.0, 1.0)))
+    return f"| {' | '.join(cells)} |"
 
 
-def _band_means(aps: NDArray[np.float64], bands: NDArray[np.str_]) -> NDArray[np.float64]:
-    """``[R, C]`` to ``[R, 4]``: mean AP of the findings of each band that have a positive, and of all."""
-    groups = [aps[:, bands == name] for name in BANDS] + [aps]
-    sums = [np.nansum(group, axis=1) / np.maximum(np.isfinite(group).sum(axis=1), 1) for group in groups]
-    known = [np.isfinite(group).any(axis=1) for group in groups]
-    return np.where(np.stack(known, axis=1), np.stack(sums, axis=1), np.nan)
+def told(values: Doubles, resampled: Doubles, sign: str, limits: tuple[float, float]) -> str:
+    mean = float(values.mean())
+    drawn = over_seeds(list(resampled), 0) if len(values) > 1 else resampled[0]
+    held = interval(drawn, mean, limits)
+    assert held is not None
+    return f"{mean:{sign}.3f} ({held[0]:{sign}.3f} to {held[1]:{sign}.3f})"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    given = sys.argv[3:]
+    numbers = [int(seed) for seed in given[0].split(",")] if given else [1, 2, 3]
+    main(Path(sys.argv[1]), Path(sys.argv[2]), numbers, given[1:] or list(RECIPES))
