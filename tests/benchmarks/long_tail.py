@@ -6,6 +6,7 @@ side share the work: a run is taken by making its folder. All seeds have the sam
 that nothing is chosen on the films that judge.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def main(out: Path, films: Path, seeds: Sequence[int], names: Sequence[str]) -> 
 
 
 def folder_of(name: str, seed: int) -> str:
-    return f"{name.replace(', ', '-').replace(' ', '-')}-{seed}"
+    return "-".join([*re.findall("[a-z]+", name), str(seed)])
 
 
 def run_once(run: Path, arguments: str) -> None:
@@ -88,9 +89,8 @@ class Judged:
 
 def judged(out: Path, name: str, table: LabelTable) -> Judged:
     """Of the seeds that are there, in order of number."""
-    runs = {
-        int(path.parent.name.rpartition("-")[2]): path for path in out.glob(f"{folder_of(name, 0)[:-1]}*/oof_*.csv")
-    }
+    paths = out.glob(f"{folder_of(name, 0)[:-1]}*/oof_predictions.csv")
+    runs = {int(path.parent.name.rpartition("-")[2]): path for path in paths}
     seeds = tuple(sorted(runs))
     assert seeds, f"{name} is not there yet"
     members = [Predictions.read(runs[seed]).select(table.space.findings).rows(list(table.ids)) for seed in seeds]
@@ -102,11 +102,9 @@ def judged(out: Path, name: str, table: LabelTable) -> Judged:
                    "auroc": np.stack([one.macro_auroc() for one in drawn])})  # fmt: skip
 
 
-def macro(score: object, targets: Doubles, probabilities: Doubles) -> float:
-    assert callable(score)
-    return float(
-        np.mean([score(y, p) for y, p in zip(targets.T, probabilities.T, strict=True) if 0 < y.sum() < len(y)])
-    )
+def macro(score: Callable[..., float], targets: NDArray[Any], probabilities: NDArray[Any]) -> float:
+    pairs = zip(targets.T, probabilities.T, strict=True)
+    return float(np.mean([score(y, p) for y, p in pairs if 0 < y.sum() < len(y)]))
 
 
 def row(name: str, mine: Judged, base: Judged) -> str:
