@@ -1,6 +1,6 @@
 """Does it help? Recipes on real films, out of fold by patient, from ImageNet weights; equal budgets.
 
-``python -m tests.benchmarks.long_tail OUT FILMS [SEED,SEED,... [RECIPE ...]]`` trains what is not there yet, one ``cxrlt
+``python -m tests.benchmarks.long_tail OUT FILMS [SEED,... [RECIPE ...]]`` trains what is not there yet, one ``cxrlt
 train --folds 5`` after another, and prints the table. FILMS: a folder with labels.csv and images/. Two of these side by
 side share the work: a run is taken by making its folder. All seeds have the same folds; a member is its last epoch, so
 that nothing is chosen on the films that judge.
@@ -89,8 +89,9 @@ class Judged:
 
 def judged(out: Path, name: str, table: LabelTable) -> Judged:
     """Of the seeds that are there, in order of number."""
-    paths = out.glob(f"{folder_of(name, 0)[:-1]}*/oof_predictions.csv")
-    runs = {int(path.parent.name.rpartition("-")[2]): path for path in paths}
+    numbers = {int(path.parent.name.rpartition("-")[2]) for path in out.glob("*/oof_predictions.csv")}
+    paths = {number: out / folder_of(name, number) / "oof_predictions.csv" for number in numbers}
+    runs = {number: path for number, path in paths.items() if path.exists()}
     seeds = tuple(sorted(runs))
     assert seeds, f"{name} is not there yet"
     members = [Predictions.read(runs[seed]).select(table.space.findings).rows(list(table.ids)) for seed in seeds]
