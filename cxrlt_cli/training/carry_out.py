@@ -1,6 +1,7 @@
 """From films and what to start from to one run, or to a run for each of ``--seeds`` and ``--folds``, one by one."""
 
 from contextlib import ExitStack
+from statistics import median_low
 
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.engine.films import Division
@@ -8,13 +9,16 @@ from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.training.loop import Fitted, command_of, fit
 from cxrlt_cli.training.members import Member, members_of
 from cxrlt_cli.training.method import Method
-from cxrlt_cli.training.out_of_fold import judge
+from cxrlt_cli.training.out_of_fold import judge, resampled_patients
 from cxrlt_cli.training.preflight import check_batches, read_once
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
 from cxrlt_cli.training.starts import Start, Started
+
+FEW = 30  # positives, below which the score of a finding says little
 
 Waiting = list[tuple[Started, Method]]
 
@@ -68,8 +72,8 @@ def _fit_each(
             fitted.append(one)
             if member.name:
                 _tell_member(member, one, reporter)
-        if not members[0].name:
-            _tell_run(members[0], fitted[0], reporter)
+        if process.is_main and not members[0].name:
+            _tell_run(members[0], fitted[0], options, reporter)
         if not together or not process.is_main:
             return fitted[0].scores
         return judge(members, fitted, division, options, folder, reporter)
@@ -131,11 +135,23 @@ def _tell_member(member: Member, fitted: Fitted, reporter: Reporter) -> None:
     reporter.result(f"{member.name}: {was}{numbers} on {films}; epoch kept: {fitted.best}.")
 
 
-def _tell_run(member: Member, fitted: Fitted, reporter: Reporter) -> None:
+def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Reporter) -> None:
+    """The scores of a single run with intervals, and what they are worth."""
     path = member.folder.path
     if fitted.was_finished:
         reporter.result(f"{path} is finished.")
         return
-    kept = "last epoch" if member.options.folds else "best epoch"
-    reporter.scores(f"Validation, {kept}: {fitted.best}", fitted.scores)
+    table = member.validation.table
+    predictions = Predictions.read(path / "val_predictions.csv", options.id_column).select(table.space.findings)
+    (resampled,) = resampled_patients([predictions], table, options.seed, reporter)
+    scores = fitted.scores.with_intervals(resampled)
+    kept = "last epoch" if options.folds else "best epoch"
+    reporter.scores(f"Validation, {kept}: {fitted.best}", scores)
+    positives = [finding.positives for finding in scores.findings if finding.positives]
+    if not options.folds and (half := int(median_low(positives))) < FEW:
+        way_out = "" if options.val_csv else " To judge by all films: --folds 5."
+        reporter.warn(
+            f"Half of the findings have {half} positives or fewer among the {scores.num_films:,} validation films, and "
+            f"the best epoch was chosen on them: these scores are too good, and uncertain.{way_out}"
+        )
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")

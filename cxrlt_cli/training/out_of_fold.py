@@ -12,10 +12,11 @@ from cxrlt_cli.engine.films import Division
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
-from cxrlt_cli.scores.bootstrap import resample
+from cxrlt_cli.scores.bootstrap import Resampled, resample
 from cxrlt_cli.scores.metrics import Scores, score
 from cxrlt_cli.scores.predictions import Predictions, blend
 from cxrlt_cli.scores.spread import Spread, spread_over_seeds
+from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.training.loop import Fitted
 from cxrlt_cli.training.members import Member
 from cxrlt_cli.training.run_folder import RunFolder
@@ -41,26 +42,18 @@ def judge(
     single = list(by_seed.values())
     together = single[0] if len(single) == 1 else blend(single)
     shown = [together, *(single if options.seeds else [])]
-    with reporter.progress("Resampling patients", NUM_RESAMPLES, "resamples") as advance:
-        resampled = resample(
-            table.targets,
-            [one.probabilities for one in shown],
-            table.patients,
-            NUM_RESAMPLES,
-            seed=options.seed,
-            num_threads=num_cores(),
-            advance=advance,
-        )
-    scores, *of_seeds = (
+    judged = [
         score(
             table.targets,
             one.probabilities,
             one.findings,
             frequencies=division.frequencies,
             num_patients=table.num_patients,
-        ).with_intervals(mine)
-        for one, mine in zip(shown, resampled, strict=True)
-    )
+        )
+        for one in shown
+    ]
+    resampled = resampled_patients(shown, table, options.seed, reporter)
+    scores, *of_seeds = (one.with_intervals(mine) for one, mine in zip(judged, resampled, strict=True))
     content: dict[str, Any] = {**scores.to_json(), "members": list(map(_told, members, fitted))}
     spread = None
     if of_seeds:
@@ -76,6 +69,22 @@ def judge(
     _write(folder.path, content)
     _tell(scores, spread, len(members), options, folder, name, reporter)
     return scores
+
+
+def resampled_patients(
+    predictions: Sequence[Predictions], table: LabelTable, seed: int, reporter: Reporter
+) -> list[Resampled]:
+    """For 95 % intervals, of predictions for the films of ``table``, in its order."""
+    with reporter.progress("Resampling patients", NUM_RESAMPLES, "resamples") as advance:
+        return resample(
+            table.targets,
+            [one.probabilities for one in predictions],
+            table.patients,
+            NUM_RESAMPLES,
+            seed=seed,
+            num_threads=num_cores(),
+            advance=advance,
+        )
 
 
 def _gathered(members: Sequence[Member], seed: int, division: Division, options: FitOptions) -> Predictions:

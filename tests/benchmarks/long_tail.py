@@ -10,7 +10,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,10 @@ def main(out: Path, films: Path, seeds: Sequence[int], names: Sequence[str]) -> 
     for seed in seeds:
         for name in names:
             given = f"--csv {csv} --image-dir {films / 'images'} --cache {out / 'cache'} --seed {seed}"
-            run_once(out / folder_of(name, seed), f"train {RECIPES[name]} {BUDGET} {given}")
+            run = out / folder_of(name, seed)
+            with taken(run) as mine:
+                if mine:
+                    cxrlt(f"train {RECIPES[name]} {BUDGET} {given} --out {run}")
     print(
         "| recipe | seeds | macro AP | less the base | AUROC | less the base |\n| --- | --- | --- | --- | --- | --- |"
     )
@@ -63,19 +67,24 @@ def folder_of(name: str, seed: int) -> str:
     return "-".join([*re.findall("[a-z]+", name), str(seed)])
 
 
-def run_once(run: Path, arguments: str) -> None:
-    """``cxrlt`` with ``--out run``, unless somebody has or does; a run that failed is removed and stops the study."""
+@contextmanager
+def taken(run: Path) -> Iterator[bool]:
+    """Whether this is left to run: who makes its folder runs it. One that fails is removed, and stops the study."""
     try:
         run.mkdir(parents=True)
     except FileExistsError:
+        yield False
         return
-    words = [*arguments.split(), "--out", str(run)]
-    print("cxrlt", *words, file=sys.stderr, flush=True)
     try:
-        subprocess.run([sys.executable, "-m", "cxrlt_cli", *words], check=True, stdout=subprocess.DEVNULL)
+        yield True
     except BaseException:
         shutil.rmtree(run)
         raise
+
+
+def cxrlt(arguments: str) -> None:
+    print(f"cxrlt {arguments}", file=sys.stderr, flush=True)
+    subprocess.run([sys.executable, "-m", "cxrlt_cli", *arguments.split()], check=True, stdout=subprocess.DEVNULL)
 
 
 @dataclass(frozen=True)
