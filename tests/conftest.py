@@ -60,6 +60,7 @@ def run_options(labels: Path, out: Path | None, **changes: object) -> TrainOptio
     options: dict[str, object] = {
         "csv": labels,
         "out": out,
+        "preset": "challenge",
         "backbone": "test_convnext",
         "weights": "none",
         "image_size": 64,

@@ -57,9 +57,9 @@ def fit(
     """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run.
 
     Of the weights of an epoch, raw, smoothed and averaged, the best are kept. With ``--folds`` nothing is chosen on the
-    films that judge: the last epoch is kept, and of its weights the most averaged. ``before`` is scored on the validation
-    films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been. ``facts`` end the
-    plan; None shows none. ``num_runs``: how many are like this one, for the estimate of a dry run.
+    films that judge: the last epoch is kept, and of its weights the most averaged. ``before`` is scored on the
+    validation films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been. ``facts``
+    end the plan; None shows none. ``num_runs``: how many are like this one, for the estimate of a dry run.
     """
     if process.num_processes > 1:  # the weights are made; what follows is drawn by each process for itself
         torch.manual_seed(int(np.random.SeedSequence([options.seed, process.rank]).generate_state(1)[0]))

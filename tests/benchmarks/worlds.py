@@ -1,6 +1,6 @@
 """What ``--preset auto`` rests on besides real films: recipes in twelve worlds of phantoms, from ImageNet weights.
 
-``python -m tests.benchmarks.worlds OUT`` trains what is not there yet, on equal budgets, and prints a row a world: macro
+``python -m tests.benchmarks.worlds OUT`` trains what is not there yet, on equal budgets, and prints a row a world: mean
 AP on 1,050 phantoms of other patients with an imbalance of 10. A world: how many films, how much rarer the rarest
 finding is than the most frequent one, how many in a hundred positives stand at a wrong film.
 """
@@ -16,7 +16,7 @@ from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.phantom.folder import PhantomRecipe, is_complete, write
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import read_labels
-from tests.benchmarks.long_tail import cxrlt, macro, taken
+from tests.benchmarks.long_tail import cxrlt, folder_of, macro, taken
 
 WORLDS = ((300, 10, 0), (300, 100, 10), (700, 10, 5), (700, 100, 0), (700, 1000, 10), (1500, 10, 0), (1500, 100, 5),
           (1500, 1000, 0), (3000, 100, 10), (3000, 1000, 5), (5000, 10, 5), (5000, 1000, 0))  # fmt: skip
@@ -29,7 +29,8 @@ RECIPES = {
 TEST = PhantomRecipe(1500, 128, seed=99, imbalance=10)
 BUDGET = (
     "--backbone tf_efficientnet_lite0 --weights imagenet --image-size 64 --batch-size 32 --warmup-epochs 1 "
-    "--lr-head 1e-3 --lr-backbone 3e-4 --seed 1 --device cpu --precision fp32 --no-compile --workers 0 --track none --quiet"
+    "--lr-head 1e-3 --lr-backbone 3e-4 --seed 1 --device cpu --precision fp32 --no-compile "
+    "--workers 0 --track none --quiet"
 )
 STEPS = 150  # of everything, about; two to twenty epochs
 
@@ -47,7 +48,7 @@ def main(out: Path) -> None:
         )
         cells = []
         for name, recipe in RECIPES.items():
-            run = world / name.replace(", ", "-")
+            run = world / folder_of(name, 1)
             with taken(run) as mine:
                 if mine:
                     cxrlt(f"train {recipe.format(length=int(0.9 * number))} {BUDGET} {given} --out {run}")

@@ -7,14 +7,19 @@ from cxrlt_cli import config
 from cxrlt_cli.config import TrainOptions, to_yaml
 
 
-def test_the_default_is_the_winners_recipe() -> None:
+def test_challenge_is_the_winners_recipe() -> None:
     """challenge: ConvNeXtV2-Base, 512 px, CSRA, db, cas, 10 + 60 epochs, 1e-3, then 1.5e-4 and 1.5e-5, EMA, clip 1."""
-    options = TrainOptions(csv=Path("labels.csv")).resolved()
+    options = TrainOptions(csv=Path("labels.csv"), preset="challenge").resolved()
     assert (options.preset, options.backbone, options.image_size) == ("challenge", "convnextv2_base", 512)
     assert (options.head, options.csra_lambda, options.loss, options.sampler) == ("csra", 0.1, "db", "cas")
     assert (options.warmup_epochs, options.epochs, options.batch_size) == (10, 60, 64)
     assert (options.lr_warmup, options.lr_head, options.lr_backbone) == (1e-3, 1.5e-4, 1.5e-5)
     assert (options.ema_decay, options.clip_grad, options.drop_path, options.weight_decay) == (0.9999, 1.0, 0.2, 0.01)
+
+
+def test_with_films_the_preset_is_chosen_by_them() -> None:
+    options = TrainOptions(csv=Path("labels.csv")).resolved()
+    assert (options.preset, options.backbone, options.image_size) == ("auto", "convnextv2_base", 512)
 
 
 def test_without_films_the_preset_is_the_phantoms() -> None:

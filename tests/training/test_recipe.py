@@ -1,0 +1,84 @@
+"""``--preset auto``: what it takes, what it leaves, and that it is told and written down."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cxrlt_cli.cli.options import build
+from cxrlt_cli.config import FinetuneOptions, TrainOptions
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.tables.label_table import read_labels
+from cxrlt_cli.training.recipe import choices, with_recipe
+from cxrlt_cli.verbs.finetune import finetune
+from cxrlt_cli.verbs.train import train
+from tests.conftest import run_options
+from tests.helpers import Recorder
+
+METHOD = ("head", "loss", "sampler", "prior_bias")
+AUTO = {"head": "linear", "loss": "bce", "sampler": "uniform", "prior_bias": True}
+
+
+def auto(**given: Any) -> TrainOptions:
+    return TrainOptions.model_validate({"csv": "labels.csv", **given}).resolved()
+
+
+def taken(options: TrainOptions | FinetuneOptions, *, fresh_head: bool = True) -> dict[str, Any]:
+    return {choice.option: choice.value for choice in choices(options, fresh_head)}
+
+
+def test_what_is_taken_where_nothing_is_typed() -> None:
+    assert taken(auto()) == AUTO
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        ({"head": "csra"}, {"head"}),
+        ({"csra_heads": 2}, {"head"}),
+        ({"csra_lambda": 0.2}, {"head"}),
+        ({"sampler": "cas"}, {"sampler"}),
+        ({"loss": "bce"}, {"loss"}),
+        ({"loss": "db"}, {"loss", "prior_bias"}),  # a bias was measured with bce alone
+        ({"prior_bias": False}, {"prior_bias"}),
+        ({"logit_adjust": 1.0}, {"prior_bias"}),  # which puts the shares into the logits itself
+    ],
+)
+def test_what_is_typed_stays(given: dict[str, Any], left: set[str]) -> None:
+    assert taken(auto(**given)) == {name: value for name, value in AUTO.items() if name not in left}
+
+
+def test_the_head_of_a_checkpoint_stays_and_with_it_its_bias() -> None:
+    options = FinetuneOptions.model_validate({"checkpoint": "m", "csv": "labels.csv"}).resolved()
+    assert taken(options, fresh_head=False) == {"loss": "bce", "sampler": "uniform"}
+    assert taken(options, fresh_head=True) == {"loss": "bce", "sampler": "uniform", "prior_bias": True}
+
+
+@pytest.mark.parametrize("preset", ["challenge", "plain", "stage1", "phantom"])
+def test_other_presets_are_what_they_say(preset: str, labels: Path) -> None:
+    options, recorder = auto(preset=preset), Recorder()
+    assert with_recipe(options, read_labels(labels), recorder) is options
+    assert recorder.notes == []
+
+
+def test_each_choice_is_told_with_its_reason_and_written_down(labels: Path, tmp_path: Path) -> None:
+    """``run.yaml`` asks for the same again, whatever rules a later version has."""
+    given = run_options(labels, tmp_path / "run", image_size=32).model_dump(exclude_unset=True)
+    recorder = Recorder()
+    train(TrainOptions.model_validate({**given, "preset": "auto"} | {"epochs": 1}), recorder)
+    written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert {name.replace("-", "_"): written[name] for name in written if name.replace("-", "_") in METHOD} == AUTO
+    for choice in choices(auto(), True):
+        assert any(str(choice) in note for note in recorder.notes)
+    assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.head == "linear"
+    again = build(TrainOptions, {}, written).resolved()
+    assert taken(again) == {}
+
+
+def test_finetuning_takes_the_recipe_too(run: Path, labels: Path, tmp_path: Path) -> None:
+    given = {"checkpoint": run, "csv": labels, "out": tmp_path / "run", "epochs": 1, "device": "cpu", "workers": 0}
+    finetune(FinetuneOptions.model_validate({**given, "batch_size": 8, "track": "none"}), Recorder())
+    written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert (written["loss"], written["sampler"], written["preset"]) == ("bce", "uniform", "auto")
+    assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.head == "csra"
