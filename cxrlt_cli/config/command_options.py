@@ -96,7 +96,8 @@ class EnsembleOptions(PredictOptions):
     )
     fit: bool = option(
         False,
-        "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out.",
+        "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out; "
+        "--out gets each of these films as blended by what was chosen without it.",
         panel="Prediction",
     )
     union: bool = option(

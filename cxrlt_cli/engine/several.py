@@ -19,25 +19,35 @@ def members_in(path: Path) -> list[Path]:
     return [member for folder in folders for member in members_in(folder) or [folder]]
 
 
+def out_of_fold(path: Path) -> Path | None:
+    """What the members of a run with folds predicted of the films that each did not see; None where there is none."""
+    table = path / "oof_predictions.csv"
+    return table if members_in(path) and table.is_file() else None
+
+
 def with_members(options: EnsembleOptions) -> EnsembleOptions:
     """Options that name each member of such a run; a weight of its folder is shared out among them.
 
+    With ``--fit``, a run with folds stays one member, which is judged by what it predicted out of fold.
+
     Raises CheckpointError where a run has not ended: some of its members may be missing, or not be what they will be.
     """
-    groups = [members_in(path) or [path] for path in options.members]
-    for path, group in zip(options.members, groups, strict=True):
+    named = [members_in(path) or [path] for path in options.members]
+    for path, group in zip(options.members, named, strict=True):
         if group != [path] and not (path / "metrics.json").is_file():
             raise CheckpointError(
                 f"The run in {path} has not ended: it has no metrics.json of all its members yet.",
                 f"Go on with the command that began it, and --resume. Or name those to take, such as {group[0]}.",
             )
+    pairs = zip(options.members, named, strict=True)
+    groups = [[path] if options.fit and out_of_fold(path) else group for path, group in pairs]
     members = tuple(member for group in groups for member in group)
     if members == options.members:
         return options
     changes: dict[str, object] = {"members": members}
     if options.weights is not None and len(options.weights) == len(groups):
-        pairs = zip(options.weights, groups, strict=True)
-        changes["weights"] = tuple(weight / len(group) for weight, group in pairs for _ in group)
+        shares = zip(options.weights, groups, strict=True)
+        changes["weights"] = tuple(weight / len(group) for weight, group in shares for _ in group)
     return options.model_copy(update=changes)
 
 

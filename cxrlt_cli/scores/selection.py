@@ -1,15 +1,19 @@
-"""Which weights, which merge and which gating suit an ensemble, by macro AP on labelled films.
+"""Which weights, which merge and which gating suit an ensemble, by macro AP on labelled films, and how good that is.
 
-Letters: N films, C findings. What is chosen on films scores too well on them; that is said where the choice is shown.
+Letters: N films, C findings, M members, K folds. What is chosen on films scores too well on them. So it is chosen once
+more for each fold of patients, on all others, and judged by how that blends the films of the fold.
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
+from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.bootstrap import Interval, Ranking, interval, resample
 from cxrlt_cli.scores.merging import MERGES, weighted_mean
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
@@ -17,15 +21,54 @@ from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
 CHOSEN_AMONG = tuple(name for name, merge in MERGES.items() if merge.combine is weighted_mean)
 ALPHAS = (0.25, 0.5, 1.0)
 MAX_DRAWS = 20  # of members, with replacement: weights are multiples of one over their number
+SIGNED = (-1.0, 1.0)
+
+Merged = Callable[[str], Sequence[Predictions]]  # the members, as a merge makes them of their views
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Gating:
+    """The strength of ``normal_gating`` that was best, and what it adds to macro AP on the films it was chosen on."""
+
+    alpha: float
+    gain: float
+    gain_ci: Interval | None  # None where it adds nothing
+
+    @property
+    def helps(self) -> bool:
+        return self.gain_ci is not None and self.gain_ci[0] > 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How members become one prediction."""
+
+    weights: tuple[float, ...]
+    merge: str
+    gating: Gating | None = None  # None: there was none to choose
+
+    @property
+    def alpha(self) -> float:
+        """Of ``normal_gating``; 0: none."""
+        return self.gating.alpha if self.gating is not None and self.gating.helps else 0.0
+
+    def blend(self, merged: Merged, normal: str | None) -> Predictions:
+        blended = blend(merged(self.merge), self.weights, self.merge)
+        return normal_gating(blended, self.alpha, normal) if self.alpha and normal is not None else blended
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An ensemble, its macro AP on the films it was chosen on, and how much it is above all members alike."""
+    """What was chosen on all films, and what such a choice is worth on films that it was not made on.
 
-    weights: tuple[float, ...]
-    merge: str
-    alpha: float  # of normal_gating; 0: none
+    ``ap`` and ``gain`` (over the mean of all members alike) are those of ``blended``, in which each film is blended as
+    was best on the films of other folds. Without folds, ``blended`` and they are of the films that were chosen on.
+    """
+
+    recipe: Recipe
+    num_folds: int  # 0: none
+    blended: Predictions
     ap: float
     ap_ci: Interval | None
     gain: float
@@ -33,12 +76,13 @@ class Choice:
 
 
 def choose(
-    merged: Callable[[str], Sequence[Predictions]],
+    merged: Merged,
     targets: NDArray[Any],
     patients: NDArray[Any],
     *,
     findings: Sequence[str],
     normal: str | None,
+    fold: NDArray[np.int64] | None,
     num_resamples: int,
     seed: int,
     num_threads: int,
@@ -46,50 +90,87 @@ def choose(
 ) -> Choice:
     """The ensemble with the best macro AP of ``findings`` on ``targets [N, C]`` (1, 0, NaN; in their order).
 
-    ``merged``: the members, as a merge makes them of their views. Weights by greedy selection with replacement (Caruana
-    et al., ICML 2004) for each merge. Gating by ``normal`` is only taken where the 95 % interval of what it adds, from
-    resampled patients, lies above 0, since it is known to hurt; ranks are never gated.
+    Weights by greedy selection with replacement (Caruana et al., ICML 2004) for each merge. Gating by ``normal`` is
+    only taken where the 95 % interval of what it adds, from resampled patients, lies above 0, since it is known to
+    hurt; ranks are never gated. ``fold [N]``, from 0: a patient is in one alone, and each leaves positives to the
+    others; None judges the choice on the films it was made on.
     """
-    best: tuple[float, str, tuple[float, ...]] = (-1.0, "mean", ())
-    for mode in CHOSEN_AMONG:
-        stack = [MERGES[mode].of_probabilities(member.select(findings).probabilities) for member in merged(mode)]
-        ap, weights = _greedy(np.stack(stack), targets)
-        best = max(best, (ap, mode, weights), key=lambda one: one[0])
-        advance(1)
-    _, mode, weights = best
-    chosen = blend(merged(mode), weights, mode)
-    plain = blend(merged("mean"), None, "mean")
-    gates = normal is not None and mode != "rank"
-    gated = {alpha: normal_gating(chosen, alpha, normal) for alpha in ALPHAS} if gates and normal else {}
-    values = {alpha: one.select(findings).probabilities for alpha, one in gated.items()}
-    strongest = max(values, key=lambda alpha: _ap(values[alpha], targets), default=0.0)
-    judged = [plain.select(findings).probabilities, chosen.select(findings).probabilities]
-    judged += [values[strongest]] if values else []
-    resampled = resample(targets, judged, patients, num_resamples, seed=seed, num_threads=num_threads)
-    macro = [one.macro_ap() for one in resampled]
-    aps = [_ap(one, targets) for one in judged]
-    added = interval(macro[2] - macro[1], aps[2] - aps[1], (-1.0, 1.0)) if values else None
-    last = 2 if added is not None and added[0] > 0 else 1
-    gain = aps[last] - aps[0]
+    num_folds = 0 if fold is None else int(fold.max()) + 1
+    folds = np.full(len(targets), -1) if fold is None else fold
+    parts = [np.asarray(folds != one, bool) for one in (-2, *range(num_folds))]  # the first: all films
+
+    def gating(blended: Predictions, part: Mask) -> Gating | None:
+        assert normal is not None, "asked for"
+        rest = {"num_resamples": num_resamples, "seed": seed, "num_threads": num_threads}
+        plain = blended.select(findings).probabilities[part]
+        gated = {alpha: normal_gating(blended, alpha, normal).select(findings).probabilities[part] for alpha in ALPHAS}
+        return _gating(plain, gated, targets[part], patients[part], **rest)
+
+    recipes = []
+    for recipe, part in zip(_weighted(merged, targets, findings, parts, num_threads, advance), parts, strict=True):
+        gates = normal is not None and recipe.merge != "rank"
+        judged = gating(recipe.blend(merged, None), part) if gates else None
+        recipes.append(Recipe(recipe.weights, recipe.merge, judged))
+    final = recipes[0].blend(merged, normal).select(findings)
+    values = final.probabilities.copy()
+    for one, recipe in enumerate(recipes[1:]):
+        own = recipe.blend(merged, normal).select(findings).probabilities
+        values[folds == one] = on_scale(own, final.probabilities)[folds == one]
+    plain = blend(merged("mean"), None, "mean").select(findings).probabilities
+    pair = [plain, values]
+    resampled = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
+    (plain_macro, macro), (plain_ap, ap) = [one.macro_ap() for one in resampled], [_ap(one, targets) for one in pair]
     return Choice(
-        weights=weights,
-        merge=mode,
-        alpha=strongest if last == 2 else 0.0,
-        ap=aps[last],
-        ap_ci=interval(macro[last], aps[last]),
-        gain=gain,
-        gain_ci=interval(macro[last] - macro[0], gain, (-1.0, 1.0)),
+        recipe=recipes[0],
+        num_folds=num_folds,
+        blended=Predictions(final.ids, final.findings, values),
+        ap=ap,
+        ap_ci=interval(macro, ap),
+        gain=ap - plain_ap,
+        gain_ci=interval(macro - plain_macro, ap - plain_ap, SIGNED),
     )
 
 
-def _greedy(stack: NDArray[np.float64], targets: NDArray[Any]) -> tuple[float, tuple[float, ...]]:
+def on_scale(values: Doubles, scale: Doubles) -> Doubles:
+    """``values [N, C]`` by their ranks as what has these ranks in ``scale [N, C]``; ties stay ties.
+
+    Blends of several folds are of different weights and merges, and the same number says different things in them. On
+    one scale they can be ranked together.
+    """
+    places = np.arange(len(values))
+    columns = zip(values.T, scale.T, strict=True)
+    return np.stack([np.interp(rankdata(own) - 1, places, np.sort(other)) for own, other in columns], axis=1)
+
+
+def _weighted(
+    merged: Merged,
+    targets: NDArray[Any],
+    findings: Sequence[str],
+    parts: Sequence[Mask],
+    num_threads: int,
+    advance: Callable[[int], None],
+) -> list[Recipe]:
+    """The best weights and merge on each of ``parts`` of the films."""
+    best: list[tuple[float, Recipe]] = [(-1.0, Recipe((), "mean"))] * len(parts)
+    with ThreadPoolExecutor(num_threads) as pool:
+        for mode in CHOSEN_AMONG:
+            layers = [MERGES[mode].of_probabilities(member.select(findings).probabilities) for member in merged(mode)]
+            stack = np.stack(layers)
+            found = pool.map(lambda part, stack=stack: _greedy(stack[:, part], targets[part]), parts)
+            mine = [(ap, Recipe(weights, mode)) for ap, weights in found]
+            best = [max(pair, key=lambda one: one[0]) for pair in zip(best, mine, strict=True)]
+            advance(1)
+    return [recipe for _, recipe in best]
+
+
+def _greedy(stack: Doubles, targets: NDArray[Any]) -> tuple[float, tuple[float, ...]]:
     """Draw the member that helps most, again and again; the best macro AP, and the shares of the draws up to there.
 
     ``stack [M, N, C]``: whose weighted mean ranks the films.
     """
     drawn, total = np.zeros(len(stack)), np.zeros(stack.shape[1:])
     best, weights = -1.0, drawn
-    for _ in range(MAX_DRAWS):
+    for _ in range(MAX_DRAWS if len(stack) > 1 else 1):
         scores = [_ap(total + member, targets) for member in stack]
         index = int(np.argmax(scores))
         drawn, total = drawn + np.eye(len(stack))[index], total + stack[index]
@@ -98,7 +179,28 @@ def _greedy(stack: NDArray[np.float64], targets: NDArray[Any]) -> tuple[float, t
     return best, tuple(float(weight) for weight in weights / weights.sum())
 
 
-def _ap(values: NDArray[np.float64], targets: NDArray[Any]) -> float:
+def _gating(
+    plain: Doubles,
+    gated: dict[float, Doubles],
+    targets: NDArray[Any],
+    patients: NDArray[Any],
+    num_resamples: int,
+    seed: int,
+    num_threads: int,
+) -> Gating:
+    """The best strength, by its macro AP; resampled where it is better than ``plain``."""
+    without = _ap(plain, targets)
+    aps = {alpha: _ap(values, targets) for alpha, values in gated.items()}
+    alpha = max(aps, key=lambda one: aps[one])
+    gain = aps[alpha] - without
+    if gain <= 0:
+        return Gating(alpha, gain, None)
+    pair = [plain, gated[alpha]]
+    before, after = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
+    return Gating(alpha, gain, interval(after.macro_ap() - before.macro_ap(), gain, SIGNED))
+
+
+def _ap(values: Doubles, targets: NDArray[Any]) -> float:
     """Macro AP over the findings that have a positive."""
     films, ones = np.arange(len(targets)), np.ones(len(targets))
     columns = zip(targets.T, values.T, strict=True)

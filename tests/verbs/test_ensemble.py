@@ -1,3 +1,5 @@
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,15 +9,20 @@ import torch
 import yaml
 
 from cxrlt_cli import tta
-from cxrlt_cli.config import EnsembleOptions, InferOptions
+from cxrlt_cli.config import EnsembleOptions, EvaluateOptions, InferOptions
 from cxrlt_cli.data import loading
 from cxrlt_cli.data.image import Preprocessing, read_film
 from cxrlt_cli.data.loading import FilmDataset, FilmFiles, ordered_loader
+from cxrlt_cli.engine.blending import learned_from
 from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.labels import LabelSpace
+from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import load
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
-from cxrlt_cli.tables.label_table import read_ids, read_labels
+from cxrlt_cli.tables.label_table import LabelTable, read_ids, read_labels
 from cxrlt_cli.verbs.ensemble import ensemble
+from cxrlt_cli.verbs.ensemble_fit import fold_of
+from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
@@ -171,12 +178,21 @@ def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> 
     content = yaml.safe_load((tmp_path / "out.yaml").read_text())
     assert content["weights"][1] < 0.1
     assert sum(content["weights"]) == pytest.approx(1)
-    assert "too good" in recorder.results[0]
+    assert recorder.results[0].startswith("Chosen on all 48 films: weights ")
+    assert "nested in 5 folds by patient" in recorder.results[1]
     assert content.pop("members") == [str(member) for member in members]
     again = ensemble(options(members, tmp_path / "again.csv", **content), Recorder())
-    assert chosen is not None
     assert again is not None
-    np.testing.assert_array_equal(again.probabilities, chosen.probabilities)
+    parts = [Predictions.read(member) for member in members]
+    expected = blend(parts, content["weights"], content["merge"])
+    np.testing.assert_array_equal(again.probabilities, expected.probabilities)
+    assert chosen is not None
+    for c in range(3):  # on the scale of what was chosen
+        assert set(chosen.probabilities[:, c]) <= set(expected.probabilities[:, c])
+    given = {"predictions": [tmp_path / "out.csv"], "csv": labels, "json": tmp_path / "scores.json", "bootstrap": 0}
+    evaluate(EvaluateOptions.model_validate(given), Recorder())
+    ap = json.loads((tmp_path / "scores.json").read_text())["macro"]["ap"]
+    assert f"Macro AP {ap:.3f}" in recorder.results[1], "evaluate says the same"
     for flag, value in {"merge": "max", "postprocess": "normal_gating"}.items():
         with pytest.raises(OptionError, match=f"leave --{flag} out"):
             ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, **{flag: value}), Recorder())
@@ -187,22 +203,42 @@ def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> 
     with pytest.raises(OptionError, match="--fit needs labelled films"):
         ensemble(options(members, tmp_path / "out.csv", fit=True), Recorder())
     fewer = write_csv(tmp_path / "few.csv", ["ImageID", *FINDINGS], [(table.ids[0], 1, 0, 0)])
-    ours = ensemble(options(members, tmp_path / "one.csv", csv=fewer, fit=True), Recorder())
+    recorder = Recorder()
+    ours = ensemble(options(members, tmp_path / "one.csv", csv=fewer, fit=True), recorder)
     assert ours is not None
     assert ours.ids.tolist() == [table.ids[0]]
+    assert "too good: too few patients" in recorder.results[1]
+
+
+def test_no_patient_is_in_two_folds_and_each_leaves_positives() -> None:
+    patients = np.array(["a", "a", "b", "b", "c", "d", "d"], object)
+    targets = np.array([[1], [1], [0], [0], [0], [0], [0]], np.float32)
+    ids = np.array([f"{row}.png" for row in range(7)], object)
+    truth = LabelTable(ids, patients, targets, LabelSpace.of(("a",)))
+    assert fold_of(truth, 0) is None, "whoever holds a out has no positive to choose by"
+    targets[4] = 1
+    fold = fold_of(truth, 0)
+    assert fold is not None
+    assert sorted(set(fold.tolist())) == [0, 1, 2, 3]
+    assert all(len(set(fold[patients == patient].tolist())) == 1 for patient in "abcd")
 
 
 def test_views_of_what_is_chosen_are_those_that_were_chosen(
     run: Path, other: Path, labels: Path, tmp_path: Path
 ) -> None:
-    members = [run / "best.safetensors", other / "best.safetensors"]
-    chosen = ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, tta="heavy"), Recorder())
+    members, recorder = [run / "best.safetensors", other / "best.safetensors"], Recorder()
+    ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, tta="heavy"), recorder)
     content = yaml.safe_load((tmp_path / "out.yaml").read_text())
-    del content["members"]
-    again = ensemble(options(members, tmp_path / "again.csv", csv=labels, **content), Recorder())
-    assert chosen is not None
-    assert again is not None
-    np.testing.assert_array_equal(again.probabilities, chosen.probabilities)
+    assert content["tta"] == "heavy"
+    (warning, _) = recorder.warnings
+    assert f"learned from films of {labels}" in warning
+    assert "train with --folds" in warning
+    checkpoint = Checkpoint.read(members[0])
+    assert learned_from(checkpoint, labels, None)
+    assert not learned_from(checkpoint, labels.with_name("other.csv"), None)
+    of_part = replace(checkpoint, training={"options": {"csv": str(labels), "split": ["train"]}})
+    assert learned_from(of_part, labels, ["train", "val"])
+    assert not learned_from(of_part, labels, ["test"])
 
 
 def test_gating_comes_before_findings_are_left_out(run: Path, labels: Path, tmp_path: Path) -> None:

@@ -247,6 +247,50 @@ def test_an_ensemble_takes_all_members(folds: Path, seeds: Path, labels: Path, t
         blended([folds], weights="1,2")
 
 
+def test_runs_are_fitted_by_their_predictions_out_of_fold(
+    folds: Path, seeds: Path, labels: Path, tmp_path: Path
+) -> None:
+    """No film is read; what is written down names the runs, all of whose members then predict."""
+
+    def given(**changes: Any) -> EnsembleOptions:
+        values = {"csv": labels, "out": tmp_path / "p.csv", "members": [folds, seeds], **LOCAL, **changes}
+        return EnsembleOptions.model_validate(values)
+
+    recorder = Recorder()
+    honest = ensemble(given(fit=True, out=tmp_path / "fit.csv"), recorder)
+    assert honest is not None
+    assert not recorder.advanced.keys() & {"Predicting", "Keeping films"}
+    assert not [warning for warning in recorder.warnings if "learned from" in warning]
+    assert recorder.plans[0]["member 1"] == f"{folds} (out of fold)"
+    parts = [Predictions.read(run / "oof_predictions.csv") for run in (folds, seeds)]
+    content = _yaml(tmp_path / "fit.yaml")
+    assert content["members"] == [str(folds), str(seeds)]
+    final = blend(parts, content["weights"], content["merge"])
+    for c in range(3):
+        assert set(honest.probabilities[:, c]) <= set(final.probabilities[:, c])
+    again = build(EnsembleOptions, {"csv": labels, "out": tmp_path / "p.csv", **LOCAL}, content)
+    used = ensemble(again, Recorder())
+    assert used is not None
+    shares = ",".join(
+        str(weight / number) for weight, number in zip(content["weights"], (3, 4), strict=True) for _ in range(number)
+    )
+    members = [folds / f"fold-{n}" for n in (1, 2, 3)]
+    members += [seeds / f"seed-{seed}/fold-{fold}" for seed in (7, 8) for fold in (1, 2)]
+    alone = ensemble(given(members=members, weights=shares, merge=content["merge"]), Recorder())
+    assert alone is not None
+    np.testing.assert_array_equal(used.probabilities, alone.probabilities)
+    recorder = Recorder()
+    ensemble(given(members=[folds / "fold-1", seeds], fit=True), recorder)
+    (warning,) = [warning for warning in recorder.warnings if "learned from" in warning]
+    assert f"{folds / 'fold-1'} learned from films of {labels}" in warning
+    assert "folder of the whole run" in warning
+    with pytest.raises(OptionError, match=r"--tta is of no use with .* runs of --folds"):
+        ensemble(given(fit=True, tta="flip"), Recorder())
+    unknown = write_csv(tmp_path / "test.csv", ["ImageID", *FINDINGS], [("new.png", 1, 0, 0)])
+    with pytest.raises(DataError, match=r"run \(out of fold\) lacks the films new.png"):
+        ensemble(given(fit=True, csv=unknown), Recorder())
+
+
 def test_members_that_may_be_missing_are_not_blended(labels: Path, tmp_path: Path) -> None:
     train(options(labels, tmp_path / "run", folds=2, fold=1, max_steps=1), Recorder())
     given = {"members": [tmp_path / "run"], "csv": labels, "out": tmp_path / "p.csv", **LOCAL}

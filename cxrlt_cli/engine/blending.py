@@ -1,0 +1,140 @@
+"""The members of an ensemble: what was named, what they know, and what they say of the same films."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from torch import Tensor
+
+from cxrlt_cli.config import EnsembleOptions, changed, flags
+from cxrlt_cli.engine.default_films import films_csv
+from cxrlt_cli.engine.film_facts import FilmFacts
+from cxrlt_cli.engine.folder_films import takes_folder
+from cxrlt_cli.engine.predict import read_checkpoint
+from cxrlt_cli.engine.reporter import Reporter, tell_needless
+from cxrlt_cli.engine.several import out_of_fold
+from cxrlt_cli.errors import OptionError, listed
+from cxrlt_cli.names import meant
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.scores.predictions import Predictions, require_same
+from cxrlt_cli.tables.label_table import Texts
+from cxrlt_cli.tables.rows import is_table
+from cxrlt_cli.tta import merge
+
+
+@dataclass(frozen=True)
+class Members:
+    """What was named: models by their place, and predictions by theirs."""
+
+    paths: tuple[Path, ...]
+    models: dict[int, Classifier]
+    files: dict[int, Predictions]
+    csv: Path | None  # of the films; None where a folder has them, or all members are predictions and none was given
+
+    @classmethod
+    def read(cls, options: EnsembleOptions, reporter: Reporter) -> "Members":
+        """Every member, before any film is read; with ``--fit``, of a run with folds what it predicted out of fold."""
+        models: dict[int, Classifier] = {}
+        files: dict[int, Predictions] = {}
+        checkpoints: dict[int, Checkpoint] = {}
+        judged = {path: out_of_fold(path) if options.fit else None for path in options.members}
+        for index, path in enumerate(options.members):
+            if (table := judged[path] or path) and is_table(table):
+                files[index] = Predictions.read(table, options.id_column)
+            else:
+                checkpoints[index] = read_checkpoint(path, reporter)
+                models[index] = from_checkpoint(checkpoints[index], path)
+        needless = changed(options) & {"tta", "image_dir", "cache", "links", "max_pixels", "dicom_columns"}
+        if not models and needless:
+            runs = " and runs of --folds, which --fit judges by their predictions out of fold" if any(judged) else ""
+            raise OptionError(
+                f"{flags(options, needless)} is of no use with prediction CSVs alone{runs}: no film is read.",
+                "Pass checkpoints, or leave it out.",
+            )
+        if len(options.members) == 1 and options.tta == "none" and options.merge != "rank":
+            tell_needless(reporter, options, ["weights", "merge"], "there is one member, and one view")
+        if not options.fit:
+            tell_needless(reporter, options, ["patient_column"], "only --fit looks at patients")
+        needs_csv = models and not takes_folder(options)
+        csv = films_csv(options.csv, list(checkpoints.values()), reporter) if needs_csv else options.csv
+        if options.fit and csv is not None:
+            for index, checkpoint in checkpoints.items():
+                _warn_if_seen(options.members[index], checkpoint, csv, options, reporter)
+        return cls(options.members, models, files, csv)
+
+    def known(self, index: int) -> tuple[str, ...]:
+        """The findings of a member."""
+        return self.models[index].findings if index in self.models else self.files[index].findings
+
+    def judged_by(self, index: int) -> str:
+        """What is said behind the name of a member that is a run, and stands for its predictions out of fold."""
+        return " (out of fold)" if index in self.files and self.paths[index].is_dir() else ""
+
+    def findings(self, options: EnsembleOptions) -> tuple[str, ...]:
+        """The findings to write; every member must know them, and without ``--findings`` all must have the same.
+
+        With ``--union``, one member that knows a finding will do. Raises DataError and OptionError.
+        """
+        names = [str(path) for path in self.paths]
+        if options.union:
+            union = tuple(dict.fromkeys(chain(*(self.known(index) for index in range(len(names))))))
+            missing = [finding for finding in options.findings or () if finding not in union]
+            if missing:
+                raise OptionError(f"--findings: no member knows {listed(missing)}.{meant(missing[0], union)}")
+            return options.findings or union
+        for index, name in enumerate(names):
+            known = self.known(index)
+            if options.findings is None:
+                require_same("finding", self.known(0), known, names[0], name)
+            else:
+                missing = [finding for finding in options.findings if finding not in known]
+                if missing:
+                    raise OptionError(f"--findings: {name} does not know {listed(missing)}.{meant(missing[0], known)}")
+        return options.findings or self.known(0)
+
+
+@dataclass(frozen=True)
+class MemberOutputs:
+    """What the members said of the same films and findings."""
+
+    logits: dict[int, Tensor]  # [V, N, C] of the models
+    files: dict[int, Predictions]
+    ids: Texts
+    findings: tuple[tuple[str, ...], ...]
+    needed: tuple[str, ...]  # the findings that are written or gate the others
+    facts: FilmFacts | None  # None where no film was read
+
+    def merged(self, mode: str) -> list[Predictions]:
+        """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``."""
+        of_views = "mean" if mode == "rank" else mode
+        predicted = {
+            index: Predictions(self.ids, self.findings[index], merge(logits, of_views).numpy())
+            for index, logits in self.logits.items()
+        }
+        everything = {**predicted, **self.files}
+        return [
+            everything[index].select([name for name in self.needed if name in self.findings[index]])
+            for index in range(len(everything))
+        ]
+
+
+def learned_from(checkpoint: Checkpoint, csv: Path, parts: Sequence[str] | None) -> bool:
+    """Whether a model learned from rows of a CSV, or from some of these ``parts``, as far as it keeps what it had."""
+    training = checkpoint.training.get("options", {})
+    known, learned = training.get("csv"), training.get("split")
+    same = isinstance(known, str) and Path(known).resolve() == csv.resolve()
+    return same and (parts is None or not isinstance(learned, list) or bool(set(parts) & set(learned)))
+
+
+def _warn_if_seen(path: Path, checkpoint: Checkpoint, csv: Path, options: EnsembleOptions, reporter: Reporter) -> None:
+    if learned_from(checkpoint, csv, options.split):
+        folds = checkpoint.training["options"].get("folds")
+        way = "name the folder of the whole run, whose predictions out of fold are then taken" if folds else (
+            "pass labelled films that it did not learn from, or train with --folds"
+        )  # fmt: skip
+        reporter.warn(
+            f"{path} learned from films of {csv}: what it says of those is too good, and --fit would choose by it. "
+            f"Better {way}."
+        )
