@@ -103,7 +103,14 @@ class EnsembleOptions(PredictOptions):
     union: bool = option(
         False, "Write the findings of all members, each blended of those that know it.", panel="Prediction"
     )
-    out: Path = option(Path("submission.csv"), "CSV to write.")
+    soup: Literal["uniform", "greedy"] | None = option(
+        None,
+        "Average weights of checkpoints of one architecture to one checkpoint, judged on labelled films of --csv.\n\n"
+        "uniform: of all members.\n\n"
+        "greedy: of those with which macro AP on --csv is no lower, from the best on (Wortsman 2022).",
+        panel="Prediction",
+    )
+    out: Path = option(Path("submission.csv"), "CSV to write; with --soup, a .safetensors file.")
 
 
 class OodOptions(ComputeOptions):

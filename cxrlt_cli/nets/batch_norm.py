@@ -3,7 +3,7 @@
 On GPUs they are timm's and torch's own, which need one; these compute the same on CPUs.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from itertools import islice
 from typing import Any
@@ -12,6 +12,8 @@ import torch
 from timm.layers import BatchNormAct2d, convert_sync_batchnorm  # type: ignore[attr-defined]
 from torch import Tensor, distributed, nn
 from torch.nn.functional import batch_norm
+
+Sum = Callable[[Tensor], Tensor]
 
 
 class SynchronizedBatchNorm(nn.BatchNorm2d):
@@ -113,6 +115,39 @@ def _like(norm: nn.Module, synchronized: nn.Module) -> nn.Module:
         synchronized.to(tensor.device, tensor.dtype)
     synchronized.load_state_dict(state)
     return synchronized
+
+
+def norms_of(module: nn.Module) -> list[nn.BatchNorm1d | nn.BatchNorm2d]:
+    """Those batch norms that keep statistics."""
+    kinds = (nn.BatchNorm1d, nn.BatchNorm2d)
+    return [each for each in module.modules() if isinstance(each, kinds) and each.track_running_stats]
+
+
+def recompute(module: nn.Module, batches: Iterable[Any], run: Callable[[Any], object], summed: Sum) -> None:
+    """Give batch norms the mean over ``batches`` of their statistics; each batch is normalised by its own meanwhile.
+
+    For weights that were averaged: statistics are of what these weights give, no mean of statistics is. All else is in
+    eval mode. ``summed``: over the processes, which each have batches of their own.
+    """
+    module.eval()
+    norms = norms_of(module)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean of all
+        norm.train()
+    with torch.no_grad():
+        for batch in batches:
+            run(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.num_batches_tracked is not None
+        number = norm.num_batches_tracked.double()
+        for statistic in (norm.running_mean, norm.running_var):
+            statistic.copy_(summed(statistic.double() * number) / summed(number))
+        norm.momentum = momentum
+    module.eval()
 
 
 def starved(module: nn.Module, run: Callable[[Any], object]) -> str | None:

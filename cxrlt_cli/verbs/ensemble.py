@@ -28,15 +28,19 @@ from cxrlt_cli.tables.label_table import Texts, read_exclusions, read_ids
 from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
 from cxrlt_cli.verbs.ensemble_fit import fitted, labels_to_fit
+from cxrlt_cli.verbs.ensemble_soup import make_soup
 
 
 def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
-    """Blend checkpoints and prediction CSVs, aligned by film and finding; None after a dry run.
+    """Blend checkpoints and prediction CSVs, aligned by film and finding; None after a dry run, and of a ``--soup``.
 
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
     Process.of(options)
     options = with_members(options)
+    if options.soup is not None:
+        make_soup(options, reporter)
+        return None
     _check(options)
     fitted_path = options.out.with_suffix(".yaml")
     inputs = (*options.members, options.csv, *options.exclude)

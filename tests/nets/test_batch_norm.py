@@ -9,7 +9,7 @@ from torch import nn
 from cxrlt_cli.config import ComputeOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.launch import launch
-from cxrlt_cli.nets.batch_norm import starved, synchronize
+from cxrlt_cli.nets.batch_norm import norms_of, recompute, starved, synchronize
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
 from tests.engine.workers import films, network, shared, step
@@ -72,6 +72,28 @@ def test_a_batch_norm_that_sees_one_value_is_named(
     assert starved(model, lambda copied: copied.eval()(film)) is None
     with nullcontext() if first is None else pytest.raises(ValueError, match="more than 1 value per channel"):
         model.train()(film)
+
+
+def test_statistics_are_recomputed_as_a_loop_over_the_batches_has_them() -> None:
+    """In a net of two batch norms: the second sees what the first, which has the batch's own statistics, gives it."""
+    torch.manual_seed(0)
+    first, convolution = nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)
+    net = nn.Sequential(first, convolution, nn.Dropout(0.9), BatchNormAct2d(4), nn.Flatten())
+    batches = [torch.randn(number, 3, 8, 8) for number in (6, 6, 4)]
+    seen: list[list[torch.Tensor]] = [[], []]
+    for batch in batches:
+        mean, var = batch.mean(dim=(0, 2, 3), keepdim=True), batch.var(dim=(0, 2, 3), correction=0, keepdim=True)
+        seen[0].append(batch)
+        with torch.no_grad():
+            seen[1].append(convolution((batch - mean) / (var + first.eps).sqrt()))
+    recompute(net, batches, net, lambda values: values)
+    for norm, given in zip(norms_of(net), seen, strict=True):
+        means = torch.stack([one.mean(dim=(0, 2, 3)) for one in given]).mean(dim=0)
+        variances = torch.stack([one.var(dim=(0, 2, 3)) for one in given]).mean(dim=0)
+        torch.testing.assert_close(norm.running_mean, means, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(norm.running_var, variances, rtol=1e-4, atol=1e-5)
+        assert norm.momentum == 0.1
+    assert not any(module.training for module in net.modules())
 
 
 def test_other_errors_are_not_taken_for_it() -> None:
