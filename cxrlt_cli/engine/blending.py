@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
+from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.folder_films import takes_folder
@@ -120,16 +122,28 @@ class MemberOutputs:
         ]
 
 
-def learned_from(checkpoint: Checkpoint, csv: Path, parts: Sequence[str] | None) -> bool:
-    """Whether a model learned from rows of a CSV, or from some of these ``parts``, as far as it keeps what it had."""
+def learned_from(path: Path, checkpoint: Checkpoint, csv: Path, parts: Sequence[str] | None) -> bool:
+    """Whether a model learned from rows of a CSV, or from some of these ``parts``, as far as it keeps what it had.
+
+    A path in a checkpoint is as it was typed, from wherever that was; ``run.yaml`` beside it has the whole one.
+    """
     training = checkpoint.training.get("options", {})
-    known, learned = training.get("csv"), training.get("split")
-    same = isinstance(known, str) and Path(known).resolve() == csv.resolve()
+    learned = training.get("split")
+    known = [one.get("csv") for one in (training, _options_beside(path))]
+    same = any(Path(one).resolve() == csv.resolve() for one in known if isinstance(one, str))
     return same and (parts is None or not isinstance(learned, list) or bool(set(parts) & set(learned)))
 
 
+def _options_beside(path: Path) -> dict[str, Any]:
+    try:
+        content = read_yaml((path if path.is_dir() else path.parent) / "run.yaml")
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def _warn_if_seen(path: Path, checkpoint: Checkpoint, csv: Path, options: EnsembleOptions, reporter: Reporter) -> None:
-    if learned_from(checkpoint, csv, options.split):
+    if learned_from(path, checkpoint, csv, options.split):
         folds = checkpoint.training["options"].get("folds")
         way = "name the folder of the whole run, whose predictions out of fold are then taken" if folds else (
             "pass labelled films that it did not learn from, or train with --folds"

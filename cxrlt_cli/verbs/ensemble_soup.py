@@ -114,7 +114,7 @@ def _films_to_judge(options: EnsembleOptions, csv: Path, checkpoints: Sequence[C
         parts=options.split,
     )
     for path, checkpoint in zip(options.members, checkpoints, strict=True):
-        if learned_from(checkpoint, csv, options.split):
+        if learned_from(path, checkpoint, csv, options.split):
             known = (path if path.is_dir() else path.parent) / "val_predictions.csv"
             if not known.is_file():
                 raise OptionError(
@@ -230,7 +230,7 @@ def _write(
     ]
     reporter.table("Members", ("member", "macro AP", "in the soup"), rows)
     gain = soup.ap - soup.aps[soup.best]
-    too_good = ", which chose it: so it is too good, and less on others" if options.soup == "greedy" else ""
+    too_good = ", by which it was chosen, so it is too good" if options.soup == "greedy" else ""
     reporter.result(
         f"Soup of {len(soup.chosen)} of {counted(len(checkpoints), 'member')}: macro AP {soup.ap:.3f}, {gain:+.3f} "
         f"against the best member, on {counted(len(table), 'film')}{too_good}."

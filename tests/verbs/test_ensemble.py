@@ -234,11 +234,14 @@ def test_views_of_what_is_chosen_are_those_that_were_chosen(
     assert f"learned from films of {labels}" in warning
     assert "train with --folds" in warning
     checkpoint = Checkpoint.read(members[0])
-    assert learned_from(checkpoint, labels, None)
-    assert not learned_from(checkpoint, labels.with_name("other.csv"), None)
+    assert learned_from(tmp_path, checkpoint, labels, None)
+    assert not learned_from(tmp_path, checkpoint, labels.with_name("other.csv"), None)
+    elsewhere = replace(checkpoint, training={"options": {"csv": labels.name}})  # as it was typed, in another folder
+    assert learned_from(members[0], elsewhere, labels, None), "run.yaml says so"
+    assert not learned_from(tmp_path, elsewhere, labels, None)
     of_part = replace(checkpoint, training={"options": {"csv": str(labels), "split": ["train"]}})
-    assert learned_from(of_part, labels, ["train", "val"])
-    assert not learned_from(of_part, labels, ["test"])
+    assert learned_from(tmp_path, of_part, labels, ["train", "val"])
+    assert not learned_from(tmp_path, of_part, labels, ["test"])
 
 
 def test_gating_comes_before_findings_are_left_out(run: Path, labels: Path, tmp_path: Path) -> None:
