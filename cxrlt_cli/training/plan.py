@@ -34,7 +34,7 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
         "method": f"loss {_with(options.loss, options.loss_options)}{_adjusted(options.logit_adjust)}, "
-        f"sampler {_with(options.sampler, options.sampler_options)}",
+        f"{'biases start at the prior, ' if options.prior_bias else ''}sampler {_with(options.sampler, options.sampler_options)}",
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )
