@@ -73,7 +73,7 @@ def _fit_each(
             if member.name:
                 _tell_member(member, one, reporter)
         if process.is_main and not members[0].name:
-            _tell_run(members[0], fitted[0], options, reporter)
+            return _tell_run(members[0], fitted[0], options, reporter)
         if not together or not process.is_main:
             return fitted[0].scores
         return judge(members, fitted, division, options, folder, reporter)
@@ -135,12 +135,12 @@ def _tell_member(member: Member, fitted: Fitted, reporter: Reporter) -> None:
     reporter.result(f"{member.name}: {was}{numbers} on {films}; epoch kept: {fitted.best}.")
 
 
-def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Reporter) -> None:
-    """The scores of a single run with intervals, and what they are worth."""
+def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Reporter) -> Scores:
+    """Show what a single run came to, and what that is worth; its scores, with intervals where it was not finished."""
     path = member.folder.path
     if fitted.was_finished:
         reporter.result(f"{path} is finished.")
-        return
+        return fitted.scores
     table = member.validation.table
     predictions = Predictions.read(path / "val_predictions.csv", options.id_column).select(table.space.findings)
     (resampled,) = resampled_patients([predictions], table, options.seed, reporter)
@@ -155,3 +155,4 @@ def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Rep
             f"the best epoch was chosen on them: these scores are too good, and uncertain.{way_out}"
         )
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
+    return scores

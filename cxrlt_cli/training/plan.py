@@ -33,8 +33,8 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
         f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
-        "method": f"loss {_with(options.loss, options.loss_options)}{_adjusted(options.logit_adjust)}, "
-        f"{'biases start at the prior, ' if options.prior_bias else ''}sampler {_with(options.sampler, options.sampler_options)}",
+        "method": f"loss {_with(options.loss, options.loss_options)}{_adjusted(options.logit_adjust)}"
+        f"{', prior bias' if options.prior_bias else ''}, sampler {_with(options.sampler, options.sampler_options)}",
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )

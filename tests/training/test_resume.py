@@ -22,6 +22,7 @@ from tests.helpers import Recorder, flipped
 
 # Everything that has a state: two phases, dropout, smoothed and averaged weights, steps of two batches.
 RECIPE: dict[str, Any] = {
+    "preset": "challenge",
     "backbone": "test_convnext",
     "head": "mlp",
     "image_size": 32,

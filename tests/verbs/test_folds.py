@@ -91,7 +91,7 @@ def test_what_is_judged_are_those_predictions(folds: Path, labels: Path, reporte
 
 
 def test_nothing_is_chosen_on_the_films_that_judge(labels: Path, tmp_path: Path) -> None:
-    """Each member is its last epoch, by its averaged weights, whatever the others had; ``train`` alone keeps the best."""
+    """Each member is its last epoch, by its averaged weights, whatever the others had."""
     train(run_options(labels, tmp_path, image_size=32, folds=2, epochs=3), Recorder())
     for number in (1, 2):
         member = tmp_path / f"fold-{number}"
