@@ -35,7 +35,29 @@ class PredictOptions(ComputeOptions):
     )
     alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", ge=0)
     normal: str | None = option(None, "Finding that means normal (default: by its name).", panel="Prediction")
+    calibration: Literal["none", "platt", "temperature"] = option(
+        "none",
+        "Probabilities as often as they say, fitted on the validation films of the training, or by ensemble --fit.\n\n"
+        "none: as the model gives them.\n\n"
+        "platt: slope and offset of each finding's logit.\n\n"
+        "temperature: slope alone.",
+        panel="Prediction",
+    )
+    decisions: Path | None = option(None, "CSV for 0 and 1 by the thresholds of --decide.", panel="Prediction")
+    decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] = option(
+        "f1",
+        "Where --decisions cut, as fitted on the same films.\n\n"
+        "f1: where F1 is best.\n\n"
+        "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
+        panel="Prediction",
+    )
     dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Prediction")
+
+    @model_validator(mode="after")
+    def _check_decisions(self) -> Self:
+        if "decide" in self.model_fields_set and self.decisions is None:
+            raise ValueError("--decide says where --decisions cuts: pass that too, a CSV to write")
+        return self
 
     @model_validator(mode="after")
     def _check_gating(self) -> Self:
@@ -52,22 +74,6 @@ class InferOptions(PredictOptions):
     findings: Names | None = option(
         None, "Findings to write, separated by commas (default: all the model has).", panel="Films"
     )
-    calibration: Literal["none", "platt", "temperature"] = option(
-        "none",
-        "Probabilities as often as they say, fitted on the validation films of the training.\n\n"
-        "none: as the model gives them.\n\n"
-        "platt: slope and offset of each finding's logit.\n\n"
-        "temperature: slope alone.",
-        panel="Prediction",
-    )
-    decisions: Path | None = option(None, "CSV for 0 and 1 by the thresholds of --decide.", panel="Prediction")
-    decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] = option(
-        "f1",
-        "Where --decisions cut, as fitted on the validation films.\n\n"
-        "f1: where F1 is best.\n\n"
-        "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
-        panel="Prediction",
-    )
     ood_score: bool = option(
         False,
         "Add a column ood_score: how unlike the training films a film is, from 0 to 1, as the share of the validation "
@@ -78,8 +84,6 @@ class InferOptions(PredictOptions):
 
     @model_validator(mode="after")
     def _check_needless(self) -> Self:
-        if "decide" in self.model_fields_set and self.decisions is None:
-            raise ValueError("--decide says where --decisions cuts: pass that too, a CSV to write")
         if "merge" in changed(self) and self.tta == "none" and self.merge != "rank":
             raise ValueError("--merge is of several views of a film: pass --tta too")
         return self
@@ -98,6 +102,11 @@ class EnsembleOptions(PredictOptions):
         False,
         "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out; "
         "--out gets each of these films as blended by what was chosen without it.",
+        panel="Prediction",
+    )
+    fitted: Path | None = option(
+        None,
+        "JSON that --fit wrote beside its YAML, which names it: for --calibration and --decisions.",
         panel="Prediction",
     )
     union: bool = option(

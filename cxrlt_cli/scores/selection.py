@@ -4,7 +4,7 @@ Letters: N films, C findings, M members, K folds. What is chosen on films scores
 more for each fold of patients, on all others, and judged by how that blends the films of the fold.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,9 @@ from scipy.stats import rankdata
 
 from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.bootstrap import Interval, Ranking, interval, resample
+from cxrlt_cli.scores.calibration import Calibration, CalibrationKind
 from cxrlt_cli.scores.merging import MERGES, weighted_mean
+from cxrlt_cli.scores.metrics import expected_calibration_error
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
 
 CHOSEN_AMONG = tuple(name for name, merge in MERGES.items() if merge.combine is weighted_mean)
@@ -73,6 +75,8 @@ class Choice:
     ap_ci: Interval | None
     gain: float
     gain_ci: Interval | None
+    calibration: Calibration | None  # of the blend for use, fitted on all films; None of ranks
+    ece: Mapping[str, float]  # mean calibration error of probabilities as they are, and calibrated; judged as ``ap``
 
 
 def choose(
@@ -113,9 +117,13 @@ def choose(
         recipes.append(Recipe(recipe.weights, recipe.merge, judged))
     final = recipes[0].blend(merged, normal).select(findings)
     values = final.probabilities.copy()
+    calibration = None if recipes[0].merge == "rank" else Calibration.fit(final, targets)
+    calibrated = {} if calibration is None else _calibrated(final, targets, parts[0], parts[0])
     for one, recipe in enumerate(recipes[1:]):
-        own = recipe.blend(merged, normal).select(findings).probabilities
-        values[folds == one] = on_scale(own, final.probabilities)[folds == one]
+        own = recipe.blend(merged, normal).select(findings)
+        values[folds == one] = on_scale(own.probabilities, final.probabilities)[folds == one]
+        for method, held_out in _calibrated(own, targets, parts[one + 1], folds == one).items() if calibrated else ():
+            calibrated[method][folds == one] = held_out
     plain = blend(merged("mean"), None, "mean").select(findings).probabilities
     pair = [plain, values]
     resampled = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
@@ -128,6 +136,8 @@ def choose(
         ap_ci=interval(macro, ap),
         gain=ap - plain_ap,
         gain_ci=interval(macro - plain_macro, ap - plain_ap, SIGNED),
+        calibration=calibration,
+        ece={method: _ece(one, targets) for method, one in calibrated.items()},
     )
 
 
@@ -198,6 +208,29 @@ def _gating(
     pair = [plain, gated[alpha]]
     before, after = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
     return Gating(alpha, gain, interval(after.macro_ap() - before.macro_ap(), gain, SIGNED))
+
+
+def _calibrated(blended: Predictions, targets: NDArray[Any], part: Mask, judged: Mask) -> dict[str, Doubles]:
+    """The films ``judged`` as they are and by calibrations that were fitted on a ``part``."""
+    fitted = Calibration.fit(_rows(blended, part), targets[part])
+    films = _rows(blended, judged)
+    methods: tuple[CalibrationKind, ...] = ("platt", "temperature")
+    return {
+        "none": films.probabilities.copy(),
+        **{method: fitted.calibrate(films, method).probabilities for method in methods},
+    }
+
+
+def _rows(predictions: Predictions, part: Mask) -> Predictions:
+    return Predictions(predictions.ids[part], predictions.findings, predictions.probabilities[part])
+
+
+def _ece(values: Doubles, targets: NDArray[Any]) -> float:
+    """The mean over the findings that have a positive."""
+    columns = [(target, column) for target, column in zip(targets.T, values.T, strict=True) if (target == 1).any()]
+    known = [~np.isnan(target) for target, _ in columns]
+    errors = [expected_calibration_error(y[k], p[k]) for (y, p), k in zip(columns, known, strict=True)]
+    return float(np.mean([error for error in errors if error is not None]))
 
 
 def _ap(values: Doubles, targets: NDArray[Any]) -> float:

@@ -4,7 +4,7 @@ import math
 from itertools import chain
 from pathlib import Path
 
-from cxrlt_cli.config import EnsembleOptions
+from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.blending import MemberOutputs, Members
@@ -20,14 +20,15 @@ from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, told_of_written
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sources import film_source, keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import require_file
+from cxrlt_cli.files import real, require_file
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.tables.label_table import Texts, read_exclusions, read_ids
 from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
-from cxrlt_cli.verbs.ensemble_fit import fitted, labels_to_fit
+from cxrlt_cli.verbs.ensemble_fit import finished, fitted, kept_beside, labels_to_fit, read_fit
 from cxrlt_cli.verbs.ensemble_soup import make_soup
 
 
@@ -37,21 +38,31 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
     Process.of(options)
-    options = with_members(options)
+    given, options = options, with_members(options)
     if options.soup is not None:
         make_soup(options, reporter)
         return None
     _check(options)
+    calibration = read_fit(given, reporter)
     fitted_path = options.out.with_suffix(".yaml")
     inputs = (*options.members, options.csv, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.fit:
         require_file(fitted_path, "--out, with .yaml for --fit,", (*inputs, options.out))
-    with lock_outputs_once(options, ("--out", options.out), ("--out", fitted_path if options.fit else None)):
-        return _ensemble(options, fitted_path, reporter)
+        require_file(kept_beside(fitted_path), "--out, with .json for --fit,", (*inputs, options.out))
+    if options.decisions is not None:
+        require_table(options.decisions, "--decisions", (*inputs, options.fitted))
+        if real(options.decisions) == real(options.out):
+            raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
+    outputs = [("--out", options.out), ("--decisions", options.decisions)]
+    outputs += [("--out", fitted_path), ("--out", kept_beside(fitted_path))] if options.fit else []
+    with lock_outputs_once(options, *outputs):
+        return _ensemble(options, fitted_path, calibration, reporter)
 
 
-def _ensemble(options: EnsembleOptions, fitted_path: Path, reporter: Reporter) -> Predictions | None:
+def _ensemble(
+    options: EnsembleOptions, fitted_path: Path, calibration: Calibration | None, reporter: Reporter
+) -> Predictions | None:
     process = Process.of(options)
     members = Members.read(options, reporter)
     findings = members.findings(options)
@@ -65,17 +76,21 @@ def _ensemble(options: EnsembleOptions, fitted_path: Path, reporter: Reporter) -
     outputs = _predict(members, options, process, normal, needed, reporter)
     if outputs is None:
         return None
+    decided = None
     if truth is not None:
         blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
     else:
         blended = blend_known(outputs.merged(options.merge), needed, options.weights, options.merge)
         blended = normal_gating(blended, options.alpha, normal) if normal is not None else blended
-        blended = blended.select(findings)
+        blended, decided = finished(blended.select(findings), calibration, options)
     if outputs.facts is not None:
         blended = outputs.facts.added(blended, reporter)
-    replaced = options.out.is_file()
-    blended.write(options.out, options.id_column)
-    reporter.result(told_of_written(options.out, replaced, len(blended.ids), len(blended.findings)))
+        decided = decided and outputs.facts.added(decided, reporter)
+    for path, table in ((options.out, blended), (options.decisions, decided)):
+        if path is not None and table is not None:
+            replaced = path.is_file()
+            table.write(path, options.id_column)
+            reporter.result(told_of_written(path, replaced, len(table.ids), len(table.findings)))
     return blended
 
 
@@ -93,6 +108,11 @@ def _check(options: EnsembleOptions) -> None:
     chosen = [f"--{name}" for name in ("weights", "merge", "postprocess", "alpha") if name in options.model_fields_set]
     if options.fit and options.union:
         raise OptionError("--fit chooses among members that know the same findings: leave --union out.")
+    if options.fit and (kept := changed(options) & {"calibration", "decisions", "fitted"}):
+        raise OptionError(
+            f"--fit fits calibrations and thresholds: leave {flags(options, kept)} out.",
+            "They are for the films that are predicted with its YAML, by --config.",
+        )
     if options.fit and chosen:
         raise OptionError(f"--fit chooses weights, merge and gating: leave {' and '.join(chosen)} out.")
     if options.merge == "rank" and options.postprocess == "normal_gating":

@@ -1,6 +1,7 @@
 """``ensemble --fit``: chooses weights, merge and gating on labelled films, and writes them down for ``--config``."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,16 @@ import yaml
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import EnsembleOptions
+from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.blending import MemberOutputs
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.several import out_of_fold
-from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import meant
 from cxrlt_cli.scores.bootstrap import Interval
+from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.selection import CHOSEN_AMONG, Choice, Gating, choose
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
@@ -56,6 +59,68 @@ def fold_of(truth: LabelTable, seed: int) -> NDArray[np.int64] | None:
     return None
 
 
+def kept_beside(path: Path) -> Path:
+    """Where calibrations and thresholds stand, of what a YAML asks for."""
+    return path.with_suffix(".json")
+
+
+def _blend_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a calibration is of, as JSON has it: other weights make other probabilities."""
+    gated = values.get("postprocess") == "normal_gating"
+    weights = values.get("weights")
+    return {
+        "weights": None if weights is None else list(weights),
+        "merge": values["merge"],
+        "alpha": values["alpha"] if gated else 0.0,
+        "normal": values["normal"] if gated else None,
+    }
+
+
+def read_fit(options: EnsembleOptions, reporter: Reporter) -> Calibration | None:
+    """The calibrations of ``--fitted`` where they are asked for; of ``options`` as they were given.
+
+    Raises OptionError where there are none, or they are of another blend.
+    """
+    if options.calibration == "none" and options.decisions is None:
+        return None
+    path = options.fitted
+    if path is None:
+        raise OptionError(
+            "--calibration and --decisions of an ensemble need what --fit keeps.",
+            "Run cxrlt ensemble --fit on labelled films, and this command with --config and the YAML that it writes.",
+        )
+    try:
+        content = read_json(path)
+        findings = tuple(content["calibration"]["platt"])
+        calibration = Calibration.of(content, findings)
+        known, views = content["blend"], content["tta"]
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise OptionError(f"--fitted {path} is not what cxrlt ensemble --fit writes.") from error
+    mine = json.loads(json.dumps(_blend_of(options.model_dump())))
+    if different := [name for name in mine if mine[name] != known.get(name)]:
+        raise OptionError(
+            f"--fitted {path} is of another blend: it differs in {listed(different)}.",
+            "Leave --calibration and --decisions out, or fit that blend.",
+        )
+    if views != options.tta:
+        reporter.note(f"Calibrations and thresholds were fitted with --tta {views}, and suit others less well.")
+    return calibration
+
+
+def finished(
+    blended: Predictions, calibration: Calibration | None, options: EnsembleOptions
+) -> tuple[Predictions, Predictions | None]:
+    """A blend for ``--out``, and its decisions where they are asked for."""
+    if calibration is None:
+        return blended, None
+    if missing := [name for name in blended.findings if name not in calibration.platt]:
+        raise OptionError(f"--fitted {options.fitted} has nothing of {listed(missing)}.", "Leave it out by --findings.")
+    decided = calibration.decide(blended, options.decide) if options.decisions is not None else None
+    if options.calibration != "none":
+        blended = calibration.calibrate(blended, options.calibration)
+    return blended, decided
+
+
 def fitted(
     outputs: MemberOutputs,
     truth: LabelTable,
@@ -86,12 +151,20 @@ def fitted(
     if recipe.alpha:
         chosen |= {"postprocess": "normal_gating", "alpha": recipe.alpha, "normal": normal}
     content = {"members": [str(member.resolve()) for member in options.members], "tta": options.tta, **chosen}
+    if choice.calibration is not None:
+        kept = kept_beside(path)
+        said = {"blend": _blend_of(chosen), "tta": options.tta, "calibration": choice.calibration.to_json()}
+        write_text(kept, json.dumps(said, indent=2, allow_nan=False) + "\n")
+        content["fitted"] = str(kept.resolve())
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     head = f"# The same again: cxrlt ensemble --config {path}, with --csv and what it needs; weights go with members."
     write_text(path, f"{head}\n{text}")
     for line in _told(choice, truth):
         reporter.result(line)
-    reporter.result(f"Wrote {path}: members, weights, merge, gating and views, for --config.{_runs(options)}")
+    what = "members, weights, merge, gating and views, for --config"
+    if choice.calibration is not None:
+        what += f"; {kept_beside(path)}: calibrations and thresholds"
+    reporter.result(f"Wrote {path}: {what}.{_runs(options)}")
     if choice.num_folds:
         reporter.note(
             f"{options.out} gets each labelled film as blended without its fold, which cxrlt evaluate may judge; "
@@ -115,10 +188,15 @@ def _told(choice: Choice, truth: LabelTable) -> list[str]:
         how, end = f", nested in {choice.num_folds} folds by {unit}: each film blended as was chosen on the others", "."
     else:
         how, end = "", "; on the films it was chosen on, so it is too good: too few patients to choose without some."
-    return [
+    lines = [
         f"Chosen on all {len(truth):,} films: weights {weights}; {recipe.merge}; {_told_gating(recipe.gating)}.",
         f"Macro AP {choice.ap:.3f}{_held(choice.ap_ci, '')}, {gain}{how}{end}",
     ]
+    if choice.ece:
+        each = (f"{ece:.3f} {'as it is' if name == 'none' else f'with {name}'}" for name, ece in choice.ece.items())
+        where = "nested too" if choice.num_folds else "on the films it was fitted on"
+        lines.append(f"Calibration error (ECE), mean of the findings: {', '.join(each)}; {where}.")
+    return lines
 
 
 def _told_gating(gating: Gating | None) -> str:

@@ -32,7 +32,8 @@ from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_label
 from cxrlt_cli.tables.rows import is_table
 from cxrlt_cli.tta import VIEWS, merge
 
-NEEDLESS = ("tta", "merge", "postprocess", "alpha", "normal", "dicom_columns", "weights", "fit", "union", "findings")
+NEEDLESS = ("tta", "merge", "postprocess", "alpha", "normal", "dicom_columns", "weights", "fit", "union", "findings",
+            "calibration", "decisions", "fitted")  # fmt: skip
 OF_ONE_EPOCH = ("phase", "epoch", "weights")  # what a checkpoint keeps of where it stood in its training
 
 

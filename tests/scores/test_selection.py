@@ -8,6 +8,8 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.scores import Doubles
+from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.metrics import expected_calibration_error
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
 from cxrlt_cli.scores.selection import Choice, choose, on_scale
 
@@ -77,17 +79,25 @@ def test_nested_is_what_a_loop_over_the_folds_gives() -> None:
     assert nested.num_folds == 3
     final = blend(members, nested.recipe.weights, nested.recipe.merge).probabilities
     expected = np.empty_like(TARGETS)
+    calibrated = np.empty_like(TARGETS)
     for fold in range(3):
         held_out = fold == PATIENTS % 3
         rest = [replace(one, ids=IDS[~held_out], probabilities=one.probabilities[~held_out]) for one in members]
         settings: dict[str, Any] = {"findings": FINDINGS, "num_resamples": 2, "seed": 0, "num_threads": 1, "fold": None}
         recipe = choose(always(rest), TARGETS[~held_out], PATIENTS[~held_out], normal=None, **settings).recipe
-        own = blend(members, recipe.weights, recipe.merge).probabilities
+        whole = blend(members, recipe.weights, recipe.merge)
+        own = whole.probabilities
+        fitted = Calibration.fit(replace(whole, ids=IDS[~held_out], probabilities=own[~held_out]), TARGETS[~held_out])
+        calibrated[held_out] = fitted.calibrate(whole, "platt").probabilities[held_out]
         for c in range(3):
             ranks = rankdata(own[:, c]).astype(int) - 1
             expected[held_out, c] = np.sort(final[:, c])[ranks][held_out]
     np.testing.assert_array_equal(nested.blended.probabilities, expected)
     assert nested.ap == pytest.approx(macro(nested.blended))
+    errors = [expected_calibration_error(TARGETS[:, c], calibrated[:, c]) for c in range(3)]
+    assert nested.ece["platt"] == pytest.approx(np.mean(np.array(errors)))
+    assert nested.ece["platt"] < nested.ece["none"]
+    assert nested.calibration is not None
     assert nested.gain == pytest.approx(nested.ap - macro(blend(members)))
 
 

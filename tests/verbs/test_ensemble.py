@@ -18,6 +18,7 @@ from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import load
+from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
 from cxrlt_cli.tables.label_table import LabelTable, read_ids, read_labels
 from cxrlt_cli.verbs.ensemble import ensemble
@@ -208,6 +209,44 @@ def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> 
     assert ours is not None
     assert ours.ids.tolist() == [table.ids[0]]
     assert "too good: too few patients" in recorder.results[1]
+
+
+def test_what_fit_keeps_calibrates_and_decides(labels: Path, tmp_path: Path) -> None:
+    table = read_labels(labels)
+    for seed, name in enumerate(("a", "b")):
+        noise = np.random.default_rng(seed).random(table.targets.shape)
+        Predictions(table.ids, FINDINGS, 0.2 * table.targets + 0.8 * noise).write(tmp_path / f"{name}.csv")
+    members = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    recorder = Recorder()
+    ensemble(options(members, tmp_path / "fit.csv", csv=labels, fit=True), recorder)
+    assert recorder.results[2].startswith("Calibration error (ECE), mean of the findings: 0.")
+    assert "nested too" in recorder.results[2]
+    content = yaml.safe_load((tmp_path / "fit.yaml").read_text())
+    assert content["fitted"] == str(tmp_path / "fit.json")
+    del content["members"]
+    plain = ensemble(options(members, tmp_path / "p.csv", **content), Recorder())
+    assert plain is not None
+    use = {**content, "calibration": "platt", "decisions": tmp_path / "d.csv", "decide": "sensitivity-0.9"}
+    ours = ensemble(options(members, tmp_path / "out.csv", **use), Recorder())
+    assert ours is not None
+    fitted = Calibration.fit(plain, table.targets)
+    np.testing.assert_allclose(ours.probabilities, fitted.calibrate(plain, "platt").probabilities, rtol=1e-12)
+    decided = Predictions.read(tmp_path / "d.csv")
+    np.testing.assert_array_equal(decided.probabilities, fitted.decide(plain, "sensitivity-0.9").probabilities)
+    part = ensemble(options(members, tmp_path / "out.csv", **{**use, "findings": "nodule"}), Recorder())
+    assert part is not None
+    np.testing.assert_array_equal(part.probabilities, ours.select(["nodule"]).probabilities)
+    for changes, said in (
+        ({"weights": "1,7"}, "another blend: it differs in weights"),
+        ({"merge": "max"}, "another blend: it differs in merge"),
+        ({"fitted": None}, "need what --fit keeps"),
+        ({"fitted": tmp_path / "a.csv"}, r"a\.csv is not what cxrlt ensemble --fit writes"),
+        ({"decisions": tmp_path / "out.csv"}, "--decisions and --out are both"),
+    ):
+        with pytest.raises(OptionError, match=said):
+            ensemble(options(members, tmp_path / "out.csv", **{**use, **changes}), Recorder())
+    with pytest.raises(OptionError, match="leave --calibration out"):
+        ensemble(options(members, tmp_path / "x.csv", csv=labels, fit=True, calibration="platt"), Recorder())
 
 
 def test_no_patient_is_in_two_folds_and_each_leaves_positives() -> None:
