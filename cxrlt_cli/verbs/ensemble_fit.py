@@ -13,16 +13,19 @@ from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.blending import MemberOutputs
 from cxrlt_cli.engine.reporter import Reporter
-from cxrlt_cli.engine.several import out_of_fold
+from cxrlt_cli.engine.several import members_in, out_of_fold
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import meant
+from cxrlt_cli.nets.manifest import sha256
+from cxrlt_cli.nets.tensors import BEST
 from cxrlt_cli.scores.bootstrap import Interval
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.selection import CHOSEN_AMONG, Choice, Gating, choose
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
+from cxrlt_cli.tables.rows import is_table
 
 NUM_FOLDS = 5
 NUM_RESAMPLES = 500
@@ -64,16 +67,25 @@ def kept_beside(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _blend_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a calibration is of, as JSON has it: other weights make other probabilities."""
+def _blend_of(members: Sequence[Path], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a calibration is of, as JSON has it: other members or weights make other probabilities."""
     gated = values.get("postprocess") == "normal_gating"
     weights = values.get("weights")
     return {
+        "members": [_told_apart(member) for member in members],
         "weights": None if weights is None else list(weights),
         "merge": values["merge"],
         "alpha": values["alpha"] if gated else 0.0,
         "normal": values["normal"] if gated else None,
     }
+
+
+def _told_apart(member: Path) -> str:
+    """The checksums of a checkpoint, or of those of a run, wherever they lie; predictions are of any films."""
+    if is_table(member):
+        return "predictions"
+    files = [path / BEST if path.is_dir() else path for path in members_in(member) or [member]]
+    return " ".join(sha256(path) for path in files if path.is_file())
 
 
 def read_fit(options: EnsembleOptions, reporter: Reporter) -> Calibration | None:
@@ -96,7 +108,7 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Calibration | None
         known, views = content["blend"], content["tta"]
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise OptionError(f"--fitted {path} is not what cxrlt ensemble --fit writes.") from error
-    mine = json.loads(json.dumps(_blend_of(options.model_dump())))
+    mine = json.loads(json.dumps(_blend_of(options.members, options.model_dump())))
     if different := [name for name in mine if mine[name] != known.get(name)]:
         raise OptionError(
             f"--fitted {path} is of another blend: it differs in {listed(different)}.",
@@ -153,7 +165,11 @@ def fitted(
     content = {"members": [str(member.resolve()) for member in options.members], "tta": options.tta, **chosen}
     if choice.calibration is not None:
         kept = kept_beside(path)
-        said = {"blend": _blend_of(chosen), "tta": options.tta, "calibration": choice.calibration.to_json()}
+        said = {
+            "blend": _blend_of(options.members, chosen),
+            "tta": options.tta,
+            "calibration": choice.calibration.to_json(),
+        }
         write_text(kept, json.dumps(said, indent=2, allow_nan=False) + "\n")
         content["fitted"] = str(kept.resolve())
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,18 @@ def test_what_fit_keeps_calibrates_and_decides(labels: Path, tmp_path: Path) -> 
             ensemble(options(members, tmp_path / "out.csv", **{**use, **changes}), Recorder())
     with pytest.raises(OptionError, match="leave --calibration out"):
         ensemble(options(members, tmp_path / "x.csv", csv=labels, fit=True, calibration="platt"), Recorder())
+
+
+def test_what_fit_keeps_is_of_its_checkpoints(run: Path, labels: Path, tmp_path: Path) -> None:
+    ensemble(options([run], tmp_path / "fit.csv", csv=labels, fit=True), Recorder())
+    content = yaml.safe_load((tmp_path / "fit.yaml").read_text())
+    del content["members"]
+    use = {"csv": labels, "calibration": "platt", **content}
+    moved = tmp_path / "moved"
+    shutil.copytree(run, moved)
+    assert ensemble(options([moved], tmp_path / "out.csv", **use), Recorder()) is not None
+    with pytest.raises(OptionError, match="another blend: it differs in members"):
+        ensemble(options([run / "last.safetensors"], tmp_path / "out.csv", **use), Recorder())
 
 
 def test_no_patient_is_in_two_folds_and_each_leaves_positives() -> None:
