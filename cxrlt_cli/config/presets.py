@@ -49,9 +49,14 @@ PRESETS: dict[Preset, dict[str, Any]] = {
 
 def values_of(preset: Preset, options: Options) -> dict[str, Any]:
     """What a preset says of options that were not given, and that do not contradict those that were."""
+    values = PRESETS[preset]
     given = set(options.model_fields_set)
     if getattr(options, "retrain_head", False):
         given |= {"warmup_epochs", "epochs"}
     if getattr(options, "prior_bias", None):
         given |= {"logit_adjust"}
-    return {name: value for name, value in PRESETS[preset].items() if name not in given}
+    if given & {"csra_heads", "csra_lambda"} and values.get("head") != "csra":
+        given |= {"head"}
+    if getattr(options, "weights", None) == "none" and values.get("weights") != "none":
+        given |= {"lr_head", "lr_backbone"}  # the preset's are for weights that have learned
+    return {name: value for name, value in values.items() if name not in given}

@@ -229,13 +229,19 @@ class FitOptions(ComputeOptions):
     def seed_of_split(self) -> int:
         return self.seed if self.split_seed is None else self.split_seed
 
+    @property
+    def recipe(self) -> Preset:
+        """The preset, whether it was typed or not."""
+        return "auto"
+
     @model_validator(mode="after")
     def _check_epochs(self) -> Self:
-        if self.warmup_epochs + self.epochs == 0:
+        planned = self.model_copy(update=values_of(self.recipe, self))
+        if planned.warmup_epochs + planned.epochs == 0:
             raise ValueError("--warmup-epochs and --epochs are both 0: there is nothing to train")
-        if self.warmup_epochs == 0 and "lr_warmup" in changed(self):
+        if planned.warmup_epochs == 0 and "lr_warmup" in changed(self):
             raise ValueError("--lr-warmup is for phase 1: pass --warmup-epochs too")
-        if self.epochs == 0 and (needless := changed(self) & {"layer_decay", "average_last"}):
+        if planned.epochs == 0 and (needless := changed(self) & {"layer_decay", "average_last"}):
             raise ValueError(f"{flags(self, needless)} is for phase 2, and --epochs is 0")
         return self
 
@@ -277,12 +283,16 @@ class TrainOptions(FitOptions):
         panel="Model",
     )
 
+    @property
+    def recipe(self) -> Preset:
+        return self.preset or ("phantom" if self.csv is None else "auto")
+
     def resolved(self) -> "TrainOptions":
         """These options with the preset's values where none was given, and every dependent default filled in."""
         is_path = self.weights not in WEIGHTS and Path(self.weights).exists()
         weights = str(Path(self.weights).resolve()) if is_path else self.weights
-        preset = self.preset or ("phantom" if self.csv is None else "auto")
-        options = self.model_copy(update={"preset": preset, "weights": weights, **values_of(preset, self)})
+        given = {"preset": self.recipe, "weights": weights}
+        options = self.model_copy(update={**given, **values_of(self.recipe, self)})
         rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
         return _fill(options, lr_head=rates[0], lr_backbone=rates[1])
 
@@ -314,9 +324,13 @@ class FinetuneOptions(FitOptions):
     )
     epochs: int = option(10, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
 
+    @property
+    def recipe(self) -> Preset:
+        return self.preset
+
     def resolved(self) -> "FinetuneOptions":
         """These options with the preset's values where none was given, and every dependent default filled in."""
-        options = self.model_copy(update=values_of(self.preset, self))
+        options = self.model_copy(update=values_of(self.recipe, self))
         return _fill(options, lr_head=1e-3 if self.retrain_head else 1.5e-4, lr_backbone=1.5e-5)
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from cxrlt_cli.config import Options
     (config.TrainOptions, {"run_id": "mine"}, "--nodes"),
     (config.FinetuneOptions, {"checkpoint": "m", "lr_warmup": 0.1}, "--warmup-epochs"),
     (config.FinetuneOptions, {"checkpoint": "m", "retrain_head": True, "layer_decay": 0.5}, "--layer-decay"),
-    (config.TrainOptions, {"epochs": 0, "average_last": 3}, "--average-last"),
+    (config.TrainOptions, {"csv": "a.csv", "epochs": 0, "average_last": 3}, "--average-last"),
 ])  # fmt: skip
 def test_no_option_is_ignored_in_silence(model: type[Options], given: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
