@@ -151,8 +151,9 @@ def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Rep
     if not options.folds and (half := int(median_low(positives))) < FEW:
         way_out = "" if options.val_csv else " To judge by all films: --folds 5."
         reporter.warn(
-            f"Half of the findings have {half} positives or fewer among the {scores.num_films:,} validation films, and "
-            f"the best epoch was chosen on them: these scores are too good, and uncertain.{way_out}"
+            f"Half of the findings have {counted(half, 'positive')} or fewer on "
+            f"{counted(scores.num_films, 'validation film')}, and the best epoch was chosen on them: these scores are "
+            f"too good, and uncertain.{way_out}"
         )
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
     return scores

@@ -1,6 +1,6 @@
 """What a run starts from: a backbone, or a checkpoint. Of several runs of one command each is started anew."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,9 @@ from torch import Tensor
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.films import LabelledFilms
+from cxrlt_cli.engine.reporter import counted
 from cxrlt_cli.errors import listed
+from cxrlt_cli.labels import plain_name
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.scores.metrics import prevalence
@@ -62,14 +64,30 @@ class FromCheckpoint:
     fresh_head: bool
 
     def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
-        known = self.checkpoint.findings
         model = new_model(self.architecture, training, self.preprocessing, options)
         fresh = model.carry_over(self.checkpoint, head=not self.fresh_head)
-        notes = [f"Starting from scratch in the head: {listed(fresh, 40)}."] if fresh else []
-        if dropped := [name for name in known if name not in model.findings]:
-            notes.append(f"Findings of the checkpoint that the CSV does not have: {listed(dropped, 40)}.")
         if self.architecture.prior_bias:
             model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
-        same = set(model.findings) <= set(known) and model.preprocessing == self.checkpoint.preprocessing
+        known = set(self.checkpoint.findings)
+        same = set(model.findings) <= known and model.preprocessing == self.checkpoint.preprocessing
         before = from_checkpoint(self.checkpoint, self.path) if self.fresh_head and same else None
-        return Started(model, before, tuple(notes))
+        return Started(model, before, tuple(self._notes(model.findings, fresh)))
+
+    def _notes(self, findings: tuple[str, ...], fresh: tuple[str, ...]) -> Iterator[str]:
+        """What becomes of the checkpoint's findings, and which of ``findings`` are ``fresh``."""
+        known, before = self.checkpoint.findings, self.checkpoint.architecture.head
+        if self.architecture.head != before:
+            whole = counted(len(findings), "finding")
+            yield f"Starting from scratch in the head: {whole}, for it is {self.architecture.head} and was {before}."
+            return
+        if fresh:
+            yield f"Starting from scratch in the head: {listed(fresh, 40)}."
+        if fresh and (carried := [name for name in findings if name not in fresh]):
+            yield f"Carried over in the head: {listed(carried, 40)}."
+        spelled = {plain_name(name): name for name in known if name not in findings}
+        respelled = {name: spelled.pop(plain_name(name)) for name in fresh if plain_name(name) in spelled}
+        if respelled and not self.fresh_head:
+            pairs = listed([f"{name} for {theirs}" for name, theirs in respelled.items()], 40)
+            yield f"Not carried over, for names are compared letter for letter: {pairs}."
+        if dropped := [name for name in known if name not in findings and name not in respelled.values()]:
+            yield f"Findings of the checkpoint that the CSV does not have: {listed(dropped, 40)}."

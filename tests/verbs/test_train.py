@@ -212,9 +212,10 @@ def test_finetuning_on_other_findings_keeps_what_is_shared(run: Path, labels: Pa
     csv = write_csv(labels.parent / "other.csv", ["ImageID", "PatientID", "effusion", "opacity"], rows)
     recorder = Recorder()
     finetune(finetune_options(run, csv, tmp_path / "two", warmup_epochs=1, epochs=0, head="linear"), recorder)
-    assert "Starting from scratch in the head: effusion, opacity." in recorder.notes
+    assert "Starting from scratch in the head: 2 findings, for it is linear and was csra." in recorder.notes
     finetune(finetune_options(run, csv, tmp_path / "three"), recorder)
     assert "Starting from scratch in the head: opacity." in recorder.notes
+    assert "Carried over in the head: effusion." in recorder.notes
     assert "Findings of the checkpoint that the CSV does not have: Normal, nodule." in recorder.notes
     assert Checkpoint.read(tmp_path / "three" / "best.safetensors").findings == ("effusion", "opacity")
 
