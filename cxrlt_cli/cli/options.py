@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from cxrlt_cli.cli.wording import told
-from cxrlt_cli.config import Options, OptionsT, about, flag
+from cxrlt_cli.config import Options, OptionsT, about, filled_in, flag
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.names import meant, meant_path, shown
 
@@ -91,6 +91,8 @@ def build(
     model: type[OptionsT], typed: Mapping[str, Any], configured: Mapping[str, Any], config: Path | None = None
 ) -> OptionsT:
     """A model from fields that were typed and fields from a file; errors name the flag, or the file and its key."""
+    if typed.get("preset") not in (None, configured.get("preset")):  # of a run.yaml, which names every option
+        configured = {name: value for name, value in configured.items() if name not in filled_in(typed["preset"])}
     merged = {**configured, **typed}
     aliases = {name: field.alias or name for name, field in model.model_fields.items()}
     try:

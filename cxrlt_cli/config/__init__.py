@@ -34,7 +34,7 @@ from cxrlt_cli.config.fields import (
     to_yaml,
 )
 from cxrlt_cli.config.import_options import DataImportOptions
-from cxrlt_cli.config.presets import PRESETS
+from cxrlt_cli.config.presets import PRESETS, filled_in
 from cxrlt_cli.config.train_options import (
     ComputeOptions,
     Device,
@@ -77,6 +77,7 @@ __all__ = [
     "about",
     "changed",
     "check_settings",
+    "filled_in",
     "flag",
     "flags",
     "option",

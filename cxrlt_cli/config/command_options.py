@@ -95,7 +95,7 @@ class EnsembleOptions(PredictOptions):
     )
     weights: Numbers | None = option(
         None,
-        "A weight for each member, or each name; a run shares its own out (default: all members alike).",
+        "A weight for each member, or for each run, whose members share it (default: all members alike).",
         panel="Prediction",
     )
     fit: bool = option(

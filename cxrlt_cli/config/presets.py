@@ -1,6 +1,6 @@
 """Recipes by name: what ``--preset`` fills in for options that were not typed.
 
-``auto`` has no values of its own: ``training.recipe`` takes them by the labels, once those are read.
+``auto`` has no values of its own: ``training.recipe`` takes them, and tells why, once labels are read.
 """
 
 from typing import Any, Literal
@@ -10,8 +10,8 @@ from cxrlt_cli.config.fields import Options
 Preset = Literal["auto", "challenge", "plain", "stage1", "phantom"]
 
 PRESET_HELP = {
-    "auto": "loss, sampler and head by how many films and positives there are, each told with its reason.",
-    "challenge": "the winner's recipe: csra, db, cas.",
+    "auto": "what won on real films out of fold, each choice told with its numbers.",
+    "challenge": "the winner's: attention head, Distribution-Balanced loss, class-aware sampling.",
     "plain": "linear, bce, uniform.",
     "stage1": "the winner's pretraining on MIMIC-CXR, from which finetune goes on: asl with logit adjustment.",
     "phantom": "a small network for digital phantoms.",
@@ -45,6 +45,11 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "batch_size": 32,
     },
 }
+
+
+def filled_in(preset: Preset) -> set[str]:
+    """What a preset that is typed takes out of a file that another one was written to: the method, and its own."""
+    return {"head", "loss", "sampler", "prior_bias", "logit_adjust", *PRESETS[preset]}
 
 
 def values_of(preset: Preset, options: Options) -> dict[str, Any]:

@@ -110,14 +110,12 @@ class FitOptions(ComputeOptions):
 
     folds: int | None = option(
         None,
-        "Train as many members, each judged on another part of the patients: every film of --csv is predicted once.",
+        "Cross-validation by patient: as many models, each judged on the fold of --csv that it did not see.",
         panel="Cross-validation",
         ge=2,
     )
-    fold: int | None = option(None, "Train this one of --folds alone, counted from 1.", panel="Cross-validation", ge=1)
-    seeds: int | None = option(
-        None, "Train as often, with --seed and the numbers after it.", panel="Cross-validation", ge=2
-    )
+    fold: int | None = option(None, "Train this fold alone, counted from 1.", panel="Cross-validation", ge=1)
+    seeds: int | None = option(None, "Train with as many seeds, from --seed on.", panel="Cross-validation", ge=2)
     split_seed: int | None = option(
         None, "Seed of the folds, or of the films held out (default: --seed).", panel="Cross-validation", ge=0
     )

@@ -129,8 +129,8 @@ def learned_from(path: Path, checkpoint: Checkpoint, csv: Path, parts: Sequence[
     """
     training = checkpoint.training.get("options", {})
     learned = training.get("split")
-    known = [one.get("csv") for one in (training, _options_beside(path))]
-    same = any(Path(one).resolve() == csv.resolve() for one in known if isinstance(one, str))
+    known = _options_beside(path).get("csv", training.get("csv"))
+    same = isinstance(known, str) and Path(known).resolve() == csv.resolve()
     return same and (parts is None or not isinstance(learned, list) or bool(set(parts) & set(learned)))
 
 
@@ -144,7 +144,7 @@ def _options_beside(path: Path) -> dict[str, Any]:
 
 def _warn_if_seen(path: Path, checkpoint: Checkpoint, csv: Path, options: EnsembleOptions, reporter: Reporter) -> None:
     if learned_from(path, checkpoint, csv, options.split):
-        folds = checkpoint.training["options"].get("folds")
+        folds = checkpoint.training.get("options", {}).get("folds")
         way = "name the folder of the whole run, whose predictions out of fold are then taken" if folds else (
             "pass labelled films that it did not learn from, or train with --folds"
         )  # fmt: skip

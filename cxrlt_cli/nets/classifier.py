@@ -155,8 +155,8 @@ class Classifier(nn.Module):
 
 
 def fits(before: Architecture, after: Architecture) -> bool:
-    """Whether the head of one has the weights that the head of the other wants."""
-    names = ("head", "csra_heads", "prior_bias")
+    """Whether the head of one has the weights that the head of the other wants; a bias is all heads' but csra's."""
+    names = ("head", "csra_heads", *(["prior_bias"] if after.head == "csra" else []))
     return all(getattr(before, name) == getattr(after, name) for name in names)
 
 

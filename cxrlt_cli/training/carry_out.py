@@ -1,7 +1,6 @@
 """From films and what to start from to one run, or to a run for each of ``--seeds`` and ``--folds``, one by one."""
 
 from contextlib import ExitStack
-from statistics import median_low
 
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.engine.films import Division
@@ -13,12 +12,10 @@ from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.training.loop import Fitted, command_of, fit
 from cxrlt_cli.training.members import Member, members_of
 from cxrlt_cli.training.method import Method
-from cxrlt_cli.training.out_of_fold import judge, resampled_patients
+from cxrlt_cli.training.out_of_fold import judge, resampled_patients, warn_of_few
 from cxrlt_cli.training.preflight import check_batches, read_once
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
 from cxrlt_cli.training.starts import Start, Started
-
-FEW = 30  # positives, below which the score of a finding says little
 
 Waiting = list[tuple[Started, Method]]
 
@@ -61,7 +58,8 @@ def _fit_each(
     with ExitStack() as stack:
         if together and process.is_main and not options.dry_run:
             stack.enter_context(folder.held())
-            folder.write_options(options, command_of(options))
+            if not (folder.path / "run.yaml").is_file():
+                folder.write_options(options, command_of(options))
         for member in members:
             facts = _facts(members, options, folder) if member is members[0] else None
             if member.name and facts is None:
@@ -69,6 +67,8 @@ def _fit_each(
             one = _fit_one(process, reporter, member, members[0], start, waiting, facts, len(members))
             if one is None:
                 return None
+            if together and process.is_main and not fitted:
+                folder.forget_together()
             fitted.append(one)
             if member.name:
                 _tell_member(member, one, reporter)
@@ -145,15 +145,7 @@ def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Rep
     predictions = Predictions.read(path / "val_predictions.csv", options.id_column).select(table.space.findings)
     (resampled,) = resampled_patients([predictions], table, options.seed, reporter)
     scores = fitted.scores.with_intervals(resampled)
-    kept = "last epoch" if options.folds else "best epoch"
-    reporter.scores(f"Validation, {kept}: {fitted.best}", scores)
-    positives = [finding.positives for finding in scores.findings if finding.positives]
-    if not options.folds and (half := int(median_low(positives))) < FEW:
-        way_out = "" if options.val_csv else " To judge by all films: --folds 5."
-        reporter.warn(
-            f"Half of the findings have {counted(half, 'positive')} or fewer on "
-            f"{counted(scores.num_films, 'validation film')}, and the best epoch was chosen on them: these scores are "
-            f"too good, and uncertain.{way_out}"
-        )
+    reporter.scores(f"Validation, best epoch: {fitted.best}", scores)
+    warn_of_few(scores, options, reporter)
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
     return scores

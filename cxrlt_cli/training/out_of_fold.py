@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median_low
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.scores.bootstrap import Resampled, resample
 from cxrlt_cli.scores.metrics import Scores, score
+from cxrlt_cli.scores.pooled import on_one_scale
 from cxrlt_cli.scores.predictions import Predictions, blend
 from cxrlt_cli.scores.spread import Spread, spread_over_seeds
 from cxrlt_cli.tables.label_table import LabelTable
@@ -22,6 +24,7 @@ from cxrlt_cli.training.members import Member
 from cxrlt_cli.training.run_folder import RunFolder
 
 NUM_RESAMPLES = 1000
+FEW = 30  # positives, below which the score of a finding says little
 
 
 def judge(
@@ -87,8 +90,24 @@ def resampled_patients(
         )
 
 
+def warn_of_few(scores: Scores, options: FitOptions, reporter: Reporter) -> None:
+    """Where few positives have both chosen the best epoch and judged it."""
+    positives = [finding.positives for finding in scores.findings if finding.positives]
+    if options.folds or (half := int(median_low(positives))) >= FEW:
+        return
+    way_out = "" if options.val_csv else " To judge by all films: --folds 5."
+    reporter.warn(
+        f"Half of the findings have {counted(half, 'positive')} or fewer on "
+        f"{counted(scores.num_films, 'validation film')}, and the best epoch was chosen on them: these scores are too "
+        f"good, and uncertain.{way_out}"
+    )
+
+
 def _gathered(members: Sequence[Member], seed: int, division: Division, options: FitOptions) -> Predictions:
-    """What the members of a seed predicted, in the order of the CSV; each film was judged by one of them."""
+    """What the members of a seed predicted, in the order of the CSV; each film was judged by one of them.
+
+    Of several, on one scale: no two networks mean the same by a number.
+    """
     parts = [
         Predictions.read(member.folder.path / "val_predictions.csv", options.id_column)
         for member in members
@@ -96,8 +115,9 @@ def _gathered(members: Sequence[Member], seed: int, division: Division, options:
     ]
     findings = parts[0].findings
     ids = np.concatenate([part.ids for part in parts])
-    probabilities = np.concatenate([part.select(findings).probabilities for part in parts])
-    return Predictions(ids, findings, probabilities).rows(list(division.judged.ids))
+    probabilities = [part.select(findings).probabilities for part in parts]
+    probabilities = on_one_scale(probabilities) if len(parts) > 1 else probabilities
+    return Predictions(ids, findings, np.concatenate(probabilities)).rows(list(division.judged.ids))
 
 
 def _told(member: Member, fitted: Fitted) -> dict[str, Any]:
@@ -131,6 +151,7 @@ def _tell(
     reporter.scores(f"{films}{mean}", scores)
     if spread is not None:
         reporter.result(f"Over {counted(len(spread.seeds), 'seed')}, each alone: {spread}.")
+    warn_of_few(scores, options, reporter)
     path = folder.path
     reporter.result(
         f"Wrote {path}: {name}, metrics.json, and {counted(num_members, 'member')}, with all of which cxrlt ensemble "

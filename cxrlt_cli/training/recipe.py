@@ -1,14 +1,17 @@
-"""``--preset auto``: head, loss and sampler by the labels, each with the measurement behind it.
+"""``--preset auto``: head, loss and sampler that won, each with the measurement behind it.
 
-Measured out of fold by patient on real films and on held-out phantoms (``python -m tests.benchmarks.long_tail``).
+Measured out of fold by patient on real films (``python -m tests.benchmarks.long_tail``), and held against phantoms of
+300 films and more (``tests.benchmarks.worlds``), where no number of films or positives turned a choice by more than
+0.011 AP: so there is one recipe for all of them.
 """
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
-from cxrlt_cli.engine.reporter import Reporter, counted
-from cxrlt_cli.tables.label_table import LabelTable
+from cxrlt_cli.engine.reporter import Reporter
+
+MEASURED_ON = "711 films of 15 findings at 96 px, from ImageNet weights"
 
 OptionsT = TypeVar("OptionsT", TrainOptions, FinetuneOptions)
 
@@ -31,27 +34,23 @@ def choices(options: TrainOptions | FinetuneOptions, fresh_head: bool) -> tuple[
     given = options.model_fields_set
     taken = []
     if not (isinstance(options, FinetuneOptions) or given & {"head", "csra_heads", "csra_lambda"}):
-        taken.append(Choice("head", "linear", "csra was no better."))
+        taken.append(Choice("head", "linear", "with csra, db and cas AP was 0.213, with linear, bce and uniform 0.241"))
     if "loss" not in given:
-        taken.append(Choice("loss", "bce", "db and asl were worse."))
+        taken.append(Choice("loss", "bce", "AP 0.251; asl 0.229, db 0.226"))
     if "sampler" not in given:
-        taken.append(Choice("sampler", "uniform", "cas was worse."))
+        taken.append(Choice("sampler", "uniform", "on frozen features bce had AUROC 0.755, with cas 0.747"))
     loss = options.loss if "loss" in given else "bce"
     if fresh_head and loss == "bce" and not given & {"prior_bias", "logit_adjust"}:
-        taken.append(Choice("prior_bias", True, "without it short runs learn shares first."))
+        taken.append(Choice("prior_bias", True, "AUROC 0.796, without it 0.754; AP 0.248, 0.241"))
     return tuple(taken)
 
 
-def with_recipe(options: OptionsT, table: LabelTable, reporter: Reporter, *, fresh_head: bool = True) -> OptionsT:
-    """Options with what ``--preset auto`` takes for training films ``table``, told one by one; others as they are."""
-    if options.preset != "auto":
-        return options
-    taken = choices(options, fresh_head)
+def with_recipe(options: OptionsT, reporter: Reporter, *, fresh_head: bool = True) -> OptionsT:
+    """Options with what ``--preset auto`` takes, told one by one; others as they are."""
+    taken = choices(options, fresh_head) if options.preset == "auto" else ()
     if not taken:
         return options
-    films, patients = counted(len(table), "film"), counted(table.num_patients, "patient")
-    fewest = int(table.counts[table.counts > 0].min(initial=len(table)))
-    reporter.note(f"--preset auto, for {films} of {patients}, the rarest finding with {counted(fewest, 'positive')}:")
+    reporter.note(f"--preset auto takes what won out of fold on {MEASURED_ON}:")
     for choice in taken:
-        reporter.note(f"  {choice}")
+        reporter.note(f"  {choice}.")
     return options.model_copy(update={choice.option: choice.value for choice in taken})

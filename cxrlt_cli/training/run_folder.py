@@ -99,6 +99,11 @@ class RunFolder:
             remove_leftovers(real(self.path))
             yield
 
+    def forget_together(self) -> None:
+        """Of several runs, what they came to together: it is not true any more where one of them goes on."""
+        for name in ("metrics.json", "oof_predictions.csv", "val_predictions.csv"):
+            (self.path / name).unlink(missing_ok=True)
+
     def write_options(self, options: FitOptions, command: str) -> None:
         """``run.yaml``: the resolved options, good for ``--config``."""
         head = f"# cxrlt {__version__}; the same again: cxrlt {command} --config run.yaml\n"

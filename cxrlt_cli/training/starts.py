@@ -66,7 +66,7 @@ class FromCheckpoint:
     def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
         model = new_model(self.architecture, training, self.preprocessing, options)
         fresh = model.carry_over(self.checkpoint, head=not self.fresh_head)
-        if self.architecture.prior_bias:
+        if self.architecture.prior_bias and options.prior_bias is not False and not options.logit_adjust:
             model.start_at(torch.from_numpy(prevalence(training.table.targets)), fresh)
         known = set(self.checkpoint.findings)
         same = set(model.findings) <= known and model.preprocessing == self.checkpoint.preprocessing

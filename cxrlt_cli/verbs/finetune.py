@@ -2,11 +2,11 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 from cxrlt_cli.config import FinetuneOptions
+from cxrlt_cli.engine.blending import learned_from
 from cxrlt_cli.engine.default_films import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.films import divide_films
 from cxrlt_cli.engine.launch import topology
@@ -43,15 +43,15 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     preprocessing = replace(
         checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
     )
-    known = checkpoint.training.get("options", {}).get("csv")
-    if options.folds and known is not None and Path(known).resolve() == options.csv.resolve():
+    if options.folds and learned_from(options.checkpoint, checkpoint, options.csv, options.split):
         reporter.warn(
             f"{options.checkpoint} was trained on films of {options.csv} itself, so films that are judged out of fold "
             "are not new to it. Their scores will be too good."
         )
     head = options.head or checkpoint.architecture.head
-    fresh = options.retrain_head or head != checkpoint.architecture.head
-    options = with_recipe(options, division.pairs[0][0].table, reporter, fresh_head=fresh)
+    shared = set(checkpoint.findings) & set(division.judged.space.findings)
+    fresh = options.retrain_head or head != checkpoint.architecture.head or not shared
+    options = with_recipe(options, reporter, fresh_head=fresh)
     architecture = _architecture(checkpoint.architecture, options)
     start = FromCheckpoint(architecture, preprocessing, checkpoint, options.checkpoint, options.retrain_head)
     return carry_out(start, division, options, folder, reporter)

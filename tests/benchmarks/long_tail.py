@@ -26,7 +26,7 @@ from cxrlt_cli.scores.spread import over_seeds
 from cxrlt_cli.tables.label_table import LabelTable, read_labels
 
 RECIPES = {
-    "linear, bce, uniform, prior bias (auto)": "--preset plain --prior-bias",
+    "linear, bce, uniform, prior bias (auto)": "--preset auto",
     "linear, bce, uniform": "--preset plain",
     "csra, db, cas (challenge)": "--preset challenge --sampler-options epoch_length=569",
     "linear, asl, uniform": "--head linear --loss asl --sampler uniform",

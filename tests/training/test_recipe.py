@@ -9,7 +9,6 @@ import yaml
 from cxrlt_cli.cli.options import build
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
 from cxrlt_cli.nets.checkpoints import Checkpoint
-from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.training.recipe import choices, with_recipe
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.train import train
@@ -56,9 +55,9 @@ def test_the_head_of_a_checkpoint_stays_and_with_it_its_bias() -> None:
 
 
 @pytest.mark.parametrize("preset", ["challenge", "plain", "stage1", "phantom"])
-def test_other_presets_are_what_they_say(preset: str, labels: Path) -> None:
+def test_other_presets_are_what_they_say(preset: str) -> None:
     options, recorder = auto(preset=preset), Recorder()
-    assert with_recipe(options, read_labels(labels), recorder) is options
+    assert with_recipe(options, recorder) is options
     assert recorder.notes == []
 
 
@@ -82,3 +81,29 @@ def test_finetuning_takes_the_recipe_too(run: Path, labels: Path, tmp_path: Path
     written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
     assert (written["loss"], written["sampler"], written["preset"]) == ("bce", "uniform", "auto")
     assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.head == "csra"
+
+
+def test_another_preset_wins_over_a_file_that_names_every_option(labels: Path, tmp_path: Path) -> None:
+    given = run_options(labels, tmp_path / "run", image_size=32, epochs=1).model_dump(exclude_unset=True)
+    train(TrainOptions.model_validate({**given, "preset": "auto"}), Recorder())
+    written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    options = build(TrainOptions, {"preset": "challenge"}, written).resolved()
+    assert (options.head, options.loss, options.sampler, options.prior_bias) == ("csra", "db", "cas", None)
+    assert (options.backbone, options.image_size) == ("test_convnext", 32)
+
+
+def test_new_findings_start_at_their_share_unless_that_is_not_wanted(labels: Path, tmp_path: Path) -> None:
+    given = run_options(labels, tmp_path / "run", image_size=32, epochs=1).model_dump(exclude_unset=True)
+    train(TrainOptions.model_validate({**given, "preset": "auto", "findings": "nodule"}), Recorder())
+    start = {"checkpoint": tmp_path / "run", "csv": labels, "epochs": 1, "batch_size": 8, "device": "cpu", "workers": 0,
+             "track": "none", "lr_head": 1e-30, "lr_backbone": 1e-30, "ema_decay": 0}  # fmt: skip
+    biases = {}
+    for name, changes in {"auto": {}, "no": {"prior_bias": False}, "tau": {"logit_adjust": 1.0}}.items():
+        options = FinetuneOptions.model_validate({**start, "out": tmp_path / name, **changes})
+        finetune(options, Recorder())
+        checkpoint = Checkpoint.read(tmp_path / name / "best.safetensors")
+        tensors = checkpoint.tensors["head.classifier.bias"]
+        biases[name] = float(tensors[checkpoint.findings.index("effusion")])
+    assert biases["auto"] < -0.2, "the log odds of its share"
+    assert abs(biases["no"]) < 0.1
+    assert abs(biases["tau"]) < 0.1
