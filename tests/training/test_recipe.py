@@ -98,7 +98,8 @@ def test_new_findings_start_at_their_share_unless_that_is_not_wanted(labels: Pat
     start = {"checkpoint": tmp_path / "run", "csv": labels, "epochs": 1, "batch_size": 8, "device": "cpu", "workers": 0,
              "track": "none", "lr_head": 1e-30, "lr_backbone": 1e-30, "ema_decay": 0}  # fmt: skip
     biases = {}
-    for name, changes in {"auto": {}, "no": {"prior_bias": False}, "tau": {"logit_adjust": 1.0}}.items():
+    changes: dict[str, Any]
+    for name, changes in (("auto", {}), ("no", {"prior_bias": False}), ("tau", {"logit_adjust": 1.0})):
         options = FinetuneOptions.model_validate({**start, "out": tmp_path / name, **changes})
         finetune(options, Recorder())
         checkpoint = Checkpoint.read(tmp_path / name / "best.safetensors")
