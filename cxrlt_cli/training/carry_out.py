@@ -58,7 +58,7 @@ def _fit_each(
     with ExitStack() as stack:
         if together and process.is_main and not options.dry_run:
             stack.enter_context(folder.held())
-            if not (folder.path / "run.yaml").is_file():
+            if not (options.resume and (folder.path / "run.yaml").is_file()):
                 folder.write_options(options, command_of(options))
         for member in members:
             facts = _facts(members, options, folder) if member is members[0] else None
@@ -68,7 +68,7 @@ def _fit_each(
             if one is None:
                 return None
             if together and process.is_main and not fitted:
-                folder.forget_together()
+                folder.begin_again(options, command_of(options))
             fitted.append(one)
             if member.name:
                 _tell_member(member, one, reporter)

@@ -99,8 +99,9 @@ class RunFolder:
             remove_leftovers(real(self.path))
             yield
 
-    def forget_together(self) -> None:
-        """Of several runs, what they came to together: it is not true any more where one of them goes on."""
+    def begin_again(self, options: FitOptions, command: str) -> None:
+        """Of several runs that may go on: ``run.yaml``, and no more what they came to together before."""
+        self.write_options(options, command)
         for name in ("metrics.json", "oof_predictions.csv", "val_predictions.csv"):
             (self.path / name).unlink(missing_ok=True)
 

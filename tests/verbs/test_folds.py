@@ -228,6 +228,11 @@ def test_seeds_without_folds_hold_out_the_same_films(labels: Path, tmp_path: Pat
     train(run_options(labels, tmp_path / "run", epochs=0, seeds=3, resume=True), Recorder())
     content = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert content["over_seeds"]["seeds"] == [42, 43, 44], "one seed more is no other run"
+    assert _yaml(tmp_path / "run" / "run.yaml")["seeds"] == 3
+    with pytest.raises(OptionError, match="--resume"):
+        train(run_options(labels, tmp_path / "run", epochs=1, seeds=3, resume=True), Recorder())
+    assert _yaml(tmp_path / "run" / "run.yaml")["epochs"] == 0, "what is refused changes nothing"
+    assert (tmp_path / "run" / "metrics.json").exists()
 
 
 def test_an_ensemble_takes_all_members(folds: Path, seeds: Path, labels: Path, tmp_path: Path) -> None:
