@@ -91,8 +91,9 @@ def build(
     model: type[OptionsT], typed: Mapping[str, Any], configured: Mapping[str, Any], config: Path | None = None
 ) -> OptionsT:
     """A model from fields that were typed and fields from a file; errors name the flag, or the file and its key."""
-    if typed.get("preset") not in (None, configured.get("preset")):  # of a run.yaml, which names every option
-        configured = {name: value for name, value in configured.items() if name not in filled_in(typed["preset"])}
+    preset, before = typed.get("preset"), configured.get("preset")
+    if preset and before and preset != before:  # as in a run.yaml, which names all that its preset filled in
+        configured = {name: value for name, value in configured.items() if name not in filled_in(preset)}
     merged = {**configured, **typed}
     aliases = {name: field.alias or name for name, field in model.model_fields.items()}
     try:

@@ -92,6 +92,11 @@ def test_another_preset_wins_over_a_file_that_names_every_option(labels: Path, t
     assert (options.backbone, options.image_size) == ("test_convnext", 32)
 
 
+def test_what_a_file_says_without_a_preset_stays() -> None:
+    options = build(TrainOptions, {"preset": "challenge"}, {"csv": "labels.csv", "loss": "asl"}).resolved()
+    assert (options.loss, options.sampler) == ("asl", "cas")
+
+
 def test_new_findings_start_at_their_share_unless_that_is_not_wanted(labels: Path, tmp_path: Path) -> None:
     given = run_options(labels, tmp_path / "run", image_size=32, epochs=1).model_dump(exclude_unset=True)
     train(TrainOptions.model_validate({**given, "preset": "auto", "findings": "nodule"}), Recorder())
