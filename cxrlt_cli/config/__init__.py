@@ -33,17 +33,10 @@ from cxrlt_cli.config.fields import (
     option,
     to_yaml,
 )
+from cxrlt_cli.config.film_options import ComputeOptions, Device, FilmOptions, Precision
 from cxrlt_cli.config.import_options import DataImportOptions
 from cxrlt_cli.config.presets import PRESETS, filled_in
-from cxrlt_cli.config.train_options import (
-    ComputeOptions,
-    Device,
-    FilmOptions,
-    FinetuneOptions,
-    FitOptions,
-    Precision,
-    TrainOptions,
-)
+from cxrlt_cli.config.train_options import FinetuneOptions, FitOptions, TrainOptions
 
 __all__ = [
     "PRESETS",

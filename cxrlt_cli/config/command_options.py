@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
 from cxrlt_cli.config.fields import Films, Names, Numbers, Options, Pool, Threshold, changed, option
-from cxrlt_cli.config.train_options import ComputeOptions, FilmOptions
+from cxrlt_cli.config.film_options import ComputeOptions, FilmOptions
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
 DICOM_COLUMNS_HELP = (

@@ -1,4 +1,4 @@
-"""Options of ``train`` and ``finetune``, and of every command that reads films."""
+"""Options of ``train`` and ``finetune``."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -16,78 +16,12 @@ from cxrlt_cli.config.choices import (
     Track,
     choices_help,
 )
-from cxrlt_cli.config.fields import Names, Options, OptionsT, Settings, changed, flags, option
+from cxrlt_cli.config.fields import OptionsT, Settings, changed, flags, option
+from cxrlt_cli.config.film_options import ComputeOptions
 from cxrlt_cli.config.presets import PRESET_HELP, Preset, values_of
-
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 BY_PRESET = "by --preset"
 WEIGHTS = ("pretrained", "imagenet", "none")  # words, whatever a folder is called; ./imagenet is a folder
-
-
-class FilmOptions(Options):
-    """Which films, and what their CSV calls things."""
-
-    csv: Path | None = option(None, "CSV with one row a film.", panel="Films")
-    image_dir: Path | None = option(
-        None,
-        "Folder of the films (default: the CSV's folder, or images/ beside the CSV); to predict, a film or folder does "
-        "without --csv.",
-        panel="Films",
-    )
-    id_column: str = option("ImageID", "Column that names the film's file inside the folder.", panel="Films")
-    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
-    findings: Names | None = option(
-        None, "Findings, separated by commas (default: every column of 0, 1 and empty).", panel="Films"
-    )
-    split: Names | None = option(
-        None,
-        "Parts to take, separated by commas, by the column Split of --csv, such as train (default: every row).",
-        panel="Films",
-    )
-    exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
-    cache: Path | None = option(None, "Folder that keeps films as the model sees them, decoded once.", panel="Films")
-    links: Literal["follow", "refuse"] = option(
-        "follow",
-        "Films that are links out of their folder.\n\nfollow: are films like others.\n\nrefuse: are an error.",
-        panel="Films",
-    )
-    max_pixels: int = option(100_000_000, "Refuse films of more pixels than this.", panel="Films", ge=1)
-
-    @model_validator(mode="after")
-    def _check_split(self) -> Self:
-        if self.csv is None and self.split is not None:
-            raise ValueError("--split takes rows of --csv: pass that too")
-        return self
-
-
-class ComputeOptions(FilmOptions):
-    """Where it runs, and how wide."""
-
-    device: Device = option("auto", "auto takes a GPU where there is one.", panel="Compute")
-    precision: Precision = option(
-        "auto",
-        "auto takes bf16 on GPUs that have it, and on CPUs where a trial shows that it is faster.",
-        panel="Compute",
-    )
-    workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")
-    batch_size: int = option(64, "Films in a batch, on each process.", panel="Compute", ge=1)
-    processes: int | Literal["auto"] = option(1, "Processes that compute; auto: one for each GPU.", panel="Processes")
-    nodes: int = option(1, "Machines that take part.", panel="Processes", ge=1)
-    rendezvous: str | None = option(None, "HOST:PORT of the first machine.", panel="Processes")
-    run_id: str | None = option(None, "Name that the machines of one run share.", panel="Processes")
-    dry_run: bool = option(False, "Check everything, run one batch, print the plan and an estimate; write nothing.")
-
-    @model_validator(mode="after")
-    def _check_workers(self) -> Self:
-        if self.workers != "auto" and self.workers < 0:
-            raise ValueError("--workers must be auto, 0 or more")
-        if self.processes != "auto" and self.processes < 1:
-            raise ValueError("--processes must be auto, 1 or more")
-        if self.run_id is not None and self.nodes == 1:
-            raise ValueError("--run-id is the name that several machines share: pass --nodes and --rendezvous too")
-        return self
 
 
 class FitOptions(ComputeOptions):
