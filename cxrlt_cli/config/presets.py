@@ -58,6 +58,8 @@ def values_of(preset: Preset, options: Options) -> dict[str, Any]:
     given = set(options.model_fields_set)
     if getattr(options, "retrain_head", False):
         given |= {"warmup_epochs", "epochs"}
+    if getattr(options, "frozen", False):
+        given |= {"warmup_epochs", "lr_warmup", "lr_backbone", "drop_path"}
     if getattr(options, "prior_bias", None):
         given |= {"logit_adjust"}
     if given & {"csra_heads", "csra_lambda"} and values.get("head") != "csra":

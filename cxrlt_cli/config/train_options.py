@@ -54,6 +54,14 @@ class FitOptions(ComputeOptions):
         None, "Seed of the folds, or of the films held out (default: --seed).", panel="Cross-validation", ge=0
     )
 
+    frozen: bool = option(
+        False,
+        "Train the head alone, on what the frozen backbone gives for each film as it is and augmented: computed once.",
+        panel="Model",
+    )
+    features: Path | None = option(
+        None, "Folder that keeps what --frozen computed, for the next run (default: features/ in --out).", panel="Films"
+    )
     drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
 
     prior_bias: bool | None = option(
@@ -95,7 +103,10 @@ class FitOptions(ComputeOptions):
     max_steps: int | None = option(None, "Stop after this many optimizer steps.", panel="Schedule", ge=1)
     lr_warmup: float = option(1e-3, "Learning rate of phase 1.", panel="Schedule", gt=0)
     lr_head: float | None = option(
-        None, "Learning rate of the head in phase 2 (default: 1.5e-4; from scratch 1e-3).", panel="Schedule", gt=0
+        None,
+        "Learning rate of the head in phase 2 (default: 1.5e-4; from scratch and with --frozen 1e-3).",
+        panel="Schedule",
+        gt=0,
     )
     lr_backbone: float | None = option(
         None, "Learning rate of the backbone in phase 2 (default: 1.5e-5; from scratch 1e-3).", panel="Schedule", gt=0
@@ -167,8 +178,21 @@ class FitOptions(ComputeOptions):
         return "auto"
 
     @model_validator(mode="after")
+    def _check_frozen(self) -> Self:
+        if self.features is not None and not self.frozen:
+            raise ValueError("--features keeps what a frozen backbone gives: pass --frozen too")
+        of_backbone = {"warmup_epochs", "lr_warmup", "lr_backbone", "layer_decay", "drop_path", "compile"}
+        if self.frozen and (given := changed(self) & of_backbone):
+            raise ValueError(
+                f"{flags(self, given)} and --frozen exclude each other: it trains the head alone. Leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_epochs(self) -> Self:
         planned = self.model_copy(update=values_of(self.recipe, self))
+        if self.frozen and not planned.epochs:
+            raise ValueError("--frozen with --epochs 0: there is nothing to train")
         if planned.warmup_epochs + planned.epochs == 0:
             raise ValueError("--warmup-epochs and --epochs are both 0: there is nothing to train")
         if planned.warmup_epochs == 0 and "lr_warmup" in changed(self):
@@ -225,7 +249,7 @@ class TrainOptions(FitOptions):
         weights = str(Path(self.weights).resolve()) if is_path else self.weights
         given = {"preset": self.recipe, "weights": weights}
         options = self.model_copy(update={**given, **values_of(self.recipe, self)})
-        rates = (1e-3, 1e-3) if options.weights == "none" else (1.5e-4, 1.5e-5)
+        rates = (1e-3, 1e-3) if options.weights == "none" or options.frozen else (1.5e-4, 1.5e-5)
         return _fill(options, lr_head=rates[0], lr_backbone=rates[1])
 
 
@@ -263,7 +287,7 @@ class FinetuneOptions(FitOptions):
     def resolved(self) -> "FinetuneOptions":
         """These options with the preset's values where none was given, and every dependent default filled in."""
         options = self.model_copy(update=values_of(self.recipe, self))
-        return _fill(options, lr_head=1e-3 if self.retrain_head else 1.5e-4, lr_backbone=1.5e-5)
+        return _fill(options, lr_head=1e-3 if self.retrain_head or self.frozen else 1.5e-4, lr_backbone=1.5e-5)
 
     @model_validator(mode="after")
     def _check_retraining(self) -> Self:

@@ -72,6 +72,14 @@ class FilmFiles:
         return tuple(preprocessing(film) for preprocessing in self.preprocessings)
 
 
+class Samples(Protocol):
+    """What batches are made of."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, draw: Draw) -> Sample: ...
+
+
 class FilmDataset(Dataset[Sample]):
     """Films by draw, augmented where that is wanted."""
 
@@ -133,13 +141,13 @@ class EpochDraws:
             yield list(zip(films.tolist(), numbers.tolist(), strict=True))
 
 
-def training_loader(dataset: FilmDataset, draws: EpochDraws, *, num_workers: int, pin: bool) -> "DataLoader[Batch]":
+def training_loader(dataset: Samples, draws: EpochDraws, *, num_workers: int, pin: bool) -> "DataLoader[Batch]":
     """An endless source of epochs: iterate it once an epoch."""
     return _loader(dataset, draws, num_workers, pin)
 
 
 def ordered_loader(
-    dataset: FilmDataset, *, batch_size: int, num_workers: int, pin: bool, rank: int = 0, num_processes: int = 1
+    dataset: Samples, *, batch_size: int, num_workers: int, pin: bool, rank: int = 0, num_processes: int = 1
 ) -> "DataLoader[Batch]":
     """Every film once, in order; of several processes, each has every ``num_processes``-th, from its ``rank`` on.
 
@@ -178,7 +186,7 @@ def _after(batch: Batch, copied: torch.cuda.Event, device: torch.device) -> Batc
     return batch
 
 
-def _loader(dataset: FilmDataset, batches: object, num_workers: int, pin: bool) -> "DataLoader[Batch]":
+def _loader(dataset: Samples, batches: object, num_workers: int, pin: bool) -> "DataLoader[Batch]":
     if num_workers:
         _ends_its_workers(os.getpid())
     return DataLoader(

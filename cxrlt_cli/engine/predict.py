@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from cxrlt_cli.data.image import Preprocessing, report_faults
-from cxrlt_cli.data.loading import Batch, FilmDataset, on_device, ordered_loader
+from cxrlt_cli.data.loading import Batch, Samples, on_device, ordered_loader
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, duration
 from cxrlt_cli.engine.several import require_single
@@ -89,7 +89,7 @@ def read_checkpoint(path: Path, reporter: Reporter) -> Checkpoint:
     return checkpoint
 
 
-def films_in_order(films: FilmDataset, batch_size: int, process: Process) -> "DataLoader[Batch]":
+def films_in_order(films: Samples, batch_size: int, process: Process) -> "DataLoader[Batch]":
     """Every film once; each process has its share, as ``predict`` expects it."""
     return ordered_loader(
         films,

@@ -67,6 +67,10 @@ class Classifier(nn.Module):
     def image_size(self) -> int:
         return self.preprocessing.image_size
 
+    @property
+    def num_parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def normalize(self, films: Tensor) -> Tensor:
         """uint8 ``[N, 1, S, S]`` to float32 ``[N, 3, S, S]``, as the backbone wants it."""
         images = (films.float() / 255 - self._mean) / self._std

@@ -23,6 +23,8 @@ TEMPERATURES: dict[int, tuple[float, ...]] = {
 class Head(nn.Module, ABC):
     """What a classifier asks of its head."""
 
+    averages: ClassVar[bool] = False  # whether it looks at the mean over the map alone
+
     @property
     @abstractmethod
     def finding_axis(self) -> Mapping[str, int]:
@@ -55,6 +57,7 @@ class AttentionHead(Head):
 class Linear(Head):
     """Average over positions, then one layer."""
 
+    averages: ClassVar[bool] = True
     finding_axis: ClassVar[Mapping[str, int]] = {"classifier.weight": 0, "classifier.bias": 0}
 
     def __init__(self, in_features: int, num_findings: int) -> None:
@@ -78,6 +81,7 @@ class MLP(Head):
     The last layer starts with Xavier weights and a bias of -2 (a probability of 0.12).
     """
 
+    averages: ClassVar[bool] = True
     finding_axis: ClassVar[Mapping[str, int]] = {"classifier.6.weight": 0, "classifier.6.bias": 0}
 
     def __init__(self, in_features: int, num_findings: int, hidden: int = 512, dropout: float = 0.3) -> None:

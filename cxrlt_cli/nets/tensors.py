@@ -34,22 +34,22 @@ HINT = "Ask its author for a safetensors file."
 def sealed(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """A header as JSON, whose last value, ``digest``, is a checksum of the others' text and of all tensors."""
     text = json.dumps({**header, "digest": ""})
-    return text[: -len(END)] + _digest(text, tensors) + END
+    return text[: -len(END)] + digest(text, tensors) + END
 
 
 def _is_whole(text: str, tensors: Mapping[str, Tensor]) -> bool | None:
     """Whether a header and its tensors are what was sealed; None where they were not."""
     match = _SEALED.fullmatch(text)
-    return None if match is None else _digest(match["before"] + END, tensors) == match["digest"]
+    return None if match is None else digest(match["before"] + END, tensors) == match["digest"]
 
 
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+def digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     """A checksum of a text, and of names, types, shapes and bytes of tensors, in hexadecimal digits."""
-    digest = xxhash.xxh3_128(text.encode())
+    found = xxhash.xxh3_128(text.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        found.update(f"\0{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:

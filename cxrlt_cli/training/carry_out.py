@@ -27,6 +27,8 @@ def carry_out(
 
     With ``--fold`` those of that fold: what all come to is told by who trains, or resumes, all of them.
     """
+    if options.frozen and options.features is None:
+        options = options.model_copy(update={"features": folder.path / "features"})
     members = members_of(options, folder, division)
     first = members[0]
     method = Method.of(first.training.table, first.options, start.architecture.logit_scale)

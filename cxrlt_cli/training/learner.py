@@ -226,7 +226,9 @@ class Learner:
         raise self._diverged(f"The gradient is {'infinite' if math.isinf(value) else value}", films, step, ids)
 
     def _diverged(self, what: str, films: Sequence[int], step: int, ids: Sequence[str]) -> WorkerError:
-        flags = {"head": "--lr-warmup", "retrain": "--lr-head"}.get(self._phase.name, "--lr-head and --lr-backbone")
+        flags = {"head": "--lr-warmup", "retrain": "--lr-head", "frozen": "--lr-head"}.get(
+            self._phase.name, "--lr-head and --lr-backbone"
+        )
         return WorkerError(
             f"{what} in phase '{self._phase.name}', step {step}; films {listed([ids[film] for film in films], 8)}.",
             f"Lower {flags}, or pass --precision fp32.",

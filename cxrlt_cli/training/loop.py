@@ -78,6 +78,7 @@ def fit(
     if options.dry_run:
         rehearse_run(run, phases, num_runs)
         return None
+    run.prepare()
 
     with folder.held() if process.is_main else nullcontext():
         return _fit(run, phases, command, before, folder)
@@ -99,7 +100,9 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
     if learned is not None:
         reporter.note(f"Going on in phase {phases[at.phase].name}, after {counted(at.num_epochs, 'epoch')}.")
     elif before is not None:
-        (ap,) = (_ap(scores) for _, scores in run.validate({"before": before.to(process.device)}).values())
+        (ap,) = (
+            _ap(scores) for _, scores in run.validate({"before": run.seen.adapted(before).to(process.device)}).values()
+        )
         reporter.note(f"Validation AP of the checkpoint as it was: {ap:.3f}.")
     del before
     steps_per_epoch = math.ceil(len(run.draws) / options.accumulate)
@@ -136,11 +139,14 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                 if options.average_last > 1 and phase is phases[-1] and epoch >= num_epochs - options.average_last:
                     learner.average()
                 variants = learner.variants
+                if not chooses:
+                    variants = dict([list(variants.items())[-1]])
                 results = run.validate(variants)
-                kind = max(results, key=lambda kind: _ap(results[kind][1])) if chooses else list(results)[-1]
+                kind = max(results, key=lambda kind: _ap(results[kind][1]))
                 predictions, scores = results[kind]
                 means = scores.macro()
-                improved = at.best_ap is None or _ap(scores) > at.best_ap or not chooses
+                is_last = epoch + 1 == num_epochs and (phase is phases[-1] or steps_left == 0)
+                improved = (at.best_ap is None or _ap(scores) > at.best_ap) if chooses else is_last
                 summary = EpochSummary(
                     phase=phase.name,
                     epoch=epoch + 1,
@@ -183,7 +189,7 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                     run.tell(action, resume.path)
                     resume.write(at, learner.state(), action)
             at = replace(at, phase=number + 1, epoch=0, phase_ap=None, num_flat=0)
-        fit_novelty(folder.best, run.training, run.validation, options, process, reporter)
+        fit_novelty(folder.best, run)
         resume.write(replace(at, finished=True), {})
     return Fitted(run.score_of(folder), at.best)
 

@@ -1,6 +1,6 @@
 """Fits to the training films what ``infer --ood-score`` tells other films from them by, and adds it to a checkpoint."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,44 +8,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cxrlt_cli.config import FitOptions
-from cxrlt_cli.data.loading import FilmDataset
-from cxrlt_cli.engine.films import LabelledFilms
 from cxrlt_cli.engine.predict import films_in_order, predict
-from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Reporter
-from cxrlt_cli.engine.sources import film_source
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import from_checkpoint
 from cxrlt_cli.nets.novelty import Novelty
+from cxrlt_cli.training.run import Run
 
 MAX_FILMS = 5000  # of the training films that are looked at
 
 
-def fit_novelty(
-    path: Path,
-    training: LabelledFilms,
-    validation: LabelledFilms,
-    options: FitOptions,
-    process: Process,
-    reporter: Reporter,
-) -> None:
+def fit_novelty(path: Path, run: Run) -> None:
     """Write into the checkpoint at ``path`` how its features of training and validation films lie."""
-    checkpoint = Checkpoint.read(path)
-    model = from_checkpoint(checkpoint, path).to(process.device)
-    chosen = np.random.default_rng(options.seed).permutation(len(training.paths))[:MAX_FILMS]
-    known = [training.paths[index] for index in chosen]
+    checkpoint, options, process = Checkpoint.read(path), run.options, run.process
+    model = run.seen.adapted(from_checkpoint(checkpoint, path)).to(process.device)
+    chosen = np.random.default_rng(options.seed).permutation(len(run.training.paths))[:MAX_FILMS]
 
-    def features(paths: list[Path], title: str) -> Tensor:
-        dataset = FilmDataset(film_source(paths, [model.preprocessing], options, reporter))
-        loader = films_in_order(dataset, options.batch_size, process)
-        with reporter.progress(title, len(paths)) as advance:
+    def features(paths: Sequence[Path], title: str) -> Tensor:
+        loader = films_in_order(run.seen.unseen(paths), options.batch_size, process)
+        with run.reporter.progress(title, len(paths)) as advance:
             (outputs,) = predict([model], loader, process, advance, features=True)
         assert outputs.features is not None, "asked for"
         return outputs.features
 
-    targets = torch.from_numpy(training.table.targets[chosen])
-    seen, held_out = features(known, "training films"), features(list(validation.paths), "validation films")
+    targets = torch.from_numpy(run.training.table.targets[chosen])
+    seen = features([run.training.paths[index] for index in chosen], "training films")
+    held_out = features(run.validation.paths, "validation films")
     novelty = Novelty.fit(seen, targets, held_out, torch.Generator().manual_seed(options.seed))
     tensors: Mapping[str, Tensor] = novelty.tensors()
     if process.is_main:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
 
+from cxrlt_cli.data.feature_maps import NUM_VIEWS
 from cxrlt_cli.engine.precision import compile_error, uncompiled
 from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.engine.reporter import counted, duration
@@ -13,6 +14,7 @@ from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.training.run import Run
 from cxrlt_cli.training.schedule import Phase
+from cxrlt_cli.training.seen import FrozenFeatures
 
 
 def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
@@ -32,9 +34,10 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         **_labels(training.table.policy, validation.table.policy),
         "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
-        f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {model.image_size} px",
+        f"{model.num_parameters / 1e6:.1f} M parameters, {model.image_size} px",
         "method": f"loss {_with(options.loss, options.loss_options)}{_adjusted(options.logit_adjust)}"
         f"{', prior bias' if options.prior_bias else ''}, sampler {_with(options.sampler, options.sampler_options)}",
+        **({"features": f"{NUM_VIEWS} views of each film, from {options.features}"} if options.frozen else {}),
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )
@@ -60,6 +63,14 @@ def _adjusted(tau: float) -> str:
 
 def rehearse_run(run: Run, phases: tuple[Phase, ...], num_runs: int = 1) -> None:
     """One batch of the last phase and one of validation, timed; nothing is written. ``num_runs``: that are alike."""
+    if isinstance(run.seen, FrozenFeatures):
+        paths = run.training.paths + run.validation.paths
+        seconds = run.seen.seconds_a_film(paths) * len(paths) / run.process.num_processes
+        run.reporter.result(
+            f"Dry run: one batch went through the backbone. The features of all films take about {duration(seconds)}, "
+            "where none is kept yet; the head trains in a small part of that. Nothing was written."
+        )
+        return
     compiles = run.options.compile and phases[-1].trains == "all"
     start = time.perf_counter()
     learner = run.learner(phases[-1], 1)

@@ -43,7 +43,12 @@ def read_once(
     options: FitOptions,
     reporter: Reporter,
 ) -> None:
-    """Every film, into ``--cache`` if there is one; raises DataError with all that cannot be read."""
+    """Every film, into ``--cache`` if there is one; raises DataError with all that cannot be read.
+
+    With ``frozen`` and no cache they are read when their features are computed.
+    """
+    if options.frozen and options.cache is None and not options.dry_run:
+        return
     if options.cache is None or options.dry_run:
         check_films(training, validation, options, reporter)
         return

@@ -43,6 +43,7 @@ CHANGEABLE = (
     "run_id",
     "track",
     "cache",
+    "features",
 )
 
 

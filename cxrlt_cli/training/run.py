@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -9,14 +10,13 @@ from torch.utils.data import DataLoader
 
 from cxrlt_cli import losses
 from cxrlt_cli.config import FitOptions
-from cxrlt_cli.data.augment import Augmentation
-from cxrlt_cli.data.loading import Batch, EpochDraws, FilmDataset, training_loader
+from cxrlt_cli.data.feature_maps import NUM_VIEWS
+from cxrlt_cli.data.loading import Batch, EpochDraws, training_loader
 from cxrlt_cli.engine.films import LabelledFilms
-from cxrlt_cli.engine.precision import choose_for_training, compile_backbone, uncompiled
+from cxrlt_cli.engine.precision import NAMES, choose_for_predicting, choose_for_training, compile_backbone, uncompiled
 from cxrlt_cli.engine.predict import films_in_order, predict
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
-from cxrlt_cli.engine.sources import film_source
 from cxrlt_cli.nets.batch_norm import synchronize
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.scores.metrics import Scores, prevalence, score
@@ -26,6 +26,7 @@ from cxrlt_cli.training.method import Method
 from cxrlt_cli.training.resume import Action, Position, ResumeFile
 from cxrlt_cli.training.run_folder import RunFolder
 from cxrlt_cli.training.schedule import Phase, num_films_learned
+from cxrlt_cli.training.seen import FrozenFeatures, Images, Seen
 from cxrlt_cli.tta import merge
 
 
@@ -38,11 +39,23 @@ class Run:
     validation: LabelledFilms
     criterion: losses.Criterion
     draws: EpochDraws
-    batches: "DataLoader[Batch]"
-    val_batches: "DataLoader[Batch]"
+    seen: Seen
     options: FitOptions
     process: Process
     reporter: Reporter
+
+    @cached_property
+    def batches(self) -> "DataLoader[Batch]":
+        known = self.seen.known(self.training.paths)
+        return training_loader(known, self.draws, num_workers=self.process.num_workers, pin=self.process.pins)
+
+    @cached_property
+    def val_batches(self) -> "DataLoader[Batch]":
+        return films_in_order(self.seen.unseen(self.validation.paths), self.options.batch_size, self.process)
+
+    def prepare(self) -> None:
+        """Before the first batch of either."""
+        self.seen.prepare(self.training.paths + self.validation.paths)
 
     def learner(self, phase: Phase, num_steps: int) -> Learner:
         if self.options.compile and phase.trains == "all":
@@ -135,22 +148,27 @@ def set_up(
     process: Process,
     reporter: Reporter,
 ) -> Run:
-    """Model and criterion on their device, and the loaders."""
+    """Model and criterion on their device, and how films reach the model."""
     if process.num_processes > 1:
         synchronize(model, process.device)
     share = {"rank": process.rank, "num_processes": process.num_processes}
     draws = EpochDraws(method.order, options.batch_size, options.seed, **share)
-    options, process = choose_for_training(options, process, model, num_films_learned(options, len(draws)), reporter)
-    known = FilmDataset(film_source(training.paths, [model.preprocessing], options, reporter), Augmentation())
-    unseen = FilmDataset(film_source(validation.paths, [model.preprocessing], options, reporter))
+    if options.frozen:
+        num_passes = NUM_VIEWS * (len(training.paths) + len(validation.paths))
+        process = choose_for_predicting(options, process, model, num_passes, reporter)
+        options = options.model_copy(update={"precision": NAMES[process.dtype], "compile": False})
+        seen: Seen = FrozenFeatures(model, options, process, reporter)
+    else:
+        num_films = num_films_learned(options, len(draws))
+        options, process = choose_for_training(options, process, model, num_films, reporter)
+        seen = Images(model, options, reporter)
     return Run(
-        model.to(process.device),
+        seen.model.to(process.device),
         training,
         validation,
         method.criterion.to(process.device),
         draws,
-        training_loader(known, draws, num_workers=process.num_workers, pin=process.pins),
-        films_in_order(unseen, options.batch_size, process),
+        seen,
         options,
         process,
         reporter,

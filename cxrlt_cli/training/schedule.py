@@ -28,16 +28,15 @@ class Phase:
 def phases_of(options: FitOptions) -> tuple[Phase, ...]:
     """A warm-up of the head on a frozen backbone at a constant rate; then everything, up a ramp and down a cosine.
 
-    With ``retrain_head``, one phase of the head alone, up and down (classifier re-training: Kang et al., ICLR 2020,
-    arXiv:1910.09217). A phase without epochs is left out. The options are resolved ones.
+    With ``frozen`` and ``retrain_head``, one phase of the head alone, up and down (classifier re-training: Kang et al.,
+    ICLR 2020, arXiv:1910.09217). A phase without epochs is left out. The options are resolved ones.
     """
     assert options.lr_head is not None, "options are resolved before phases are made of them"
     assert options.lr_backbone is not None, "options are resolved before phases are made of them"
-    if isinstance(options, FinetuneOptions) and options.retrain_head:
-        retrain = Phase(
-            "retrain", options.epochs, "head", options.lr_head, 0.0, WARMUP_SHARE, True, options.ema_decay
-        )  # fmt: skip
-        return (retrain,)
+    retrains = isinstance(options, FinetuneOptions) and options.retrain_head
+    if options.frozen or retrains:
+        name = "retrain" if retrains else "frozen"
+        return (Phase(name, options.epochs, "head", options.lr_head, 0.0, WARMUP_SHARE, True, options.ema_decay),)
     warmup = Phase("head", options.warmup_epochs, "head", options.lr_warmup, 0.0, 0.0, False, 0.0)
     whole = Phase(
         "all", options.epochs, "all", options.lr_head, options.lr_backbone, WARMUP_SHARE, True, options.ema_decay

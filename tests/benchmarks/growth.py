@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from cxrlt_cli import losses
-from cxrlt_cli.data import cache
+from cxrlt_cli.data import cache, slots
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.loading import Batch
 from cxrlt_cli.data.sampling import create
@@ -95,15 +95,15 @@ def reading_a_csv(folder: Path, size: int) -> Callable[[], object]:
 def finding_in_a_cache(folder: Path, size: int) -> Callable[[], object]:
     kept = folder / f"kept{size}"
     kept.mkdir()
-    keys = np.random.default_rng(0).integers(1, 255, (size, cache.KEY), np.uint8)
-    entries = np.zeros(size, cache.ENTRY)
-    entries["key"] = np.frombuffer(keys.tobytes(), f"S{cache.KEY}")
-    (kept / cache.INDEX).write_bytes(entries.tobytes())
-    with (kept / cache.FILMS).open("wb") as file:
+    keys = np.random.default_rng(0).integers(1, 255, (size, slots.KEY), np.uint8)
+    entries = np.zeros(size, slots.ENTRY)
+    entries["key"] = np.frombuffer(keys.tobytes(), f"S{slots.KEY}")
+    (kept / slots.INDEX).write_bytes(entries.tobytes())
+    with (kept / cache.FILMS.file).open("wb") as file:
         file.truncate(size)
-    (kept / cache.RECIPE).write_text(json.dumps(cache._described(Preprocessing(1))))
-    wanted = np.frombuffer(keys[::-1].tobytes(), f"S{cache.KEY}")
-    return lambda: cache.FilmCache(kept, Preprocessing(1))._slots(wanted)
+    (kept / slots.RECIPE).write_text(json.dumps(slots.described(Preprocessing(1).to_json())))
+    wanted = np.frombuffer(keys[::-1].tobytes(), f"S{slots.KEY}")
+    return lambda: cache.FilmCache(kept, Preprocessing(1))._slots.places(wanted)
 
 
 def drawing_an_epoch(size: int) -> Callable[[], object]:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from cxrlt_cli.data.cache import BLOCK, FilmCache
-from cxrlt_cli.data.cached_films import KeptFilms
 from cxrlt_cli.data.image import Preprocessing, read_film
+from cxrlt_cli.data.kept import KeptArrays
 from cxrlt_cli.data.loading import FilmDataset, ordered_loader
 from cxrlt_cli.errors import DataError, FilmError, OptionError
 from tests.helpers import flipped
@@ -34,7 +34,7 @@ def fill(folder: Path, paths: list[Path], recipe: Preprocessing = RECIPE) -> lis
     return cache.fill(paths, max_pixels=10**6, num_threads=2, advance=lambda _: None)
 
 
-def kept(folder: Path, paths: list[Path]) -> KeptFilms:
+def kept(folder: Path, paths: list[Path]) -> KeptArrays:
     films = FilmCache(folder, RECIPE).films(paths)
     assert films is not None
     return films

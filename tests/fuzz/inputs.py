@@ -30,7 +30,7 @@ from safetensors.torch import load, save
 
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
-from cxrlt_cli.nets.tensors import END, _digest
+from cxrlt_cli.nets.tensors import END, digest
 from tests.data.test_image import dicom, scene
 
 
@@ -202,8 +202,7 @@ def with_own_header(data: bytes, edits: Sequence[Edit]) -> bytes:
     header = json.loads(data[8 : 8 + length])
     text = header.get("__metadata__", {"cxrlt": "{}"})["cxrlt"]
     edited = spoilt(text.partition(', "digest": "')[0].encode(), edits).decode(errors="replace") + ', "digest": "'
-    digest = _digest(edited + END, load(data))
-    header["__metadata__"] = {"cxrlt": edited + digest + END}
+    header["__metadata__"] = {"cxrlt": edited + digest(edited + END, load(data)) + END}
     written = json.dumps(header).encode()
     return struct.pack("<Q", len(written)) + written + data[8 + length :]
 
