@@ -63,7 +63,7 @@ class Encoder:
 # Model card and open_clip_config.json of yyupenn/whyxrayclip at 5967efc.
 WHYXRAYCLIP = Encoder(
     name="whyxrayclip",
-    about="ViT-L/14, CLIP with reports",
+    about="ViT-L/14, CLIP",
     repository="yyupenn/whyxrayclip",
     revision="5967efc",
     file="open_clip_model.safetensors",
@@ -89,7 +89,7 @@ RAD_DINO = Encoder(
     layout="dinov2",
     config="preprocessor_config.json",
     licence="MIT",
-    films=("MIMIC-CXR", "CheXpert", "NIH ChestX-ray14", "PadChest (no labels)", "BRAX"),
+    films=("MIMIC-CXR", "CheXpert", "NIH", "PadChest", "BRAX"),
     backbone="vit_base_patch14_dinov2",
     mean=grey(0.5307),
     std=grey(0.2583),
@@ -100,14 +100,14 @@ RAD_DINO = Encoder(
 # open_clip_config.json, licence and list of files of the repository at 9f341de.
 BIOMEDCLIP = Encoder(
     name="biomedclip",
-    about="ViT-B/16, CLIP with captions",
+    about="ViT-B/16, CLIP",
     repository="microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
     revision="9f341de",
     file="open_clip_pytorch_model.bin",
     layout="open_clip",
     config="open_clip_config.json",
     licence="MIT",
-    films=("figures of PubMed Central (PMC-15M), some of them chest films",),
+    films=("figures of PubMed Central",),
     backbone="vit_base_patch16_224",
     mean=CLIP_MEAN,
     std=CLIP_STD,
@@ -129,7 +129,7 @@ def _eva_x(size: str) -> Encoder:
         layout="eva_x",
         config="",
         licence="MIT",
-        films=("NIH ChestX-ray14", "CheXpert", "MIMIC-CXR"),
+        films=("NIH", "CheXpert", "MIMIC-CXR"),
         backbone=f"eva02_{size}_patch14_224",
         mean=grey(0.49185243),
         std=grey(0.28509309),
@@ -142,13 +142,13 @@ def _eva_x(size: str) -> Encoder:
 # Google's model card; films: MedGemma Technical Report, arXiv:2507.05201, table of data. The commit is not known here.
 MEDSIGLIP = Encoder(
     name="medsiglip-448",
-    about="ViT-So400m/14, SigLIP with reports",
+    about="SigLIP, So400m/14",
     repository="google/medsiglip-448",
     revision="main",
     file="model.safetensors",
     layout="siglip",
     config="preprocessor_config.json",
-    licence="Health AI Developer Foundations",
+    licence="HAI-DEF terms",
     films=("MIMIC-CXR",),
     backbone="vit_so400m_patch14_siglip_gap_448",
     mean=HALF,
@@ -160,14 +160,14 @@ MEDSIGLIP = Encoder(
 )
 
 
-def _torchxrayvision(name: str, revision: str, films: str) -> Encoder:
+def _torchxrayvision(labels: str, revision: str, films: str) -> Encoder:
     """torchxrayvision 1.5.7: models.py (architecture, whole pickled models, 224 px) and utils.normalize (-1024 to
     1024); licence and list of files of the repositories.
     """
-    weights = f"densenet121-res224-{name}"
+    weights, name = f"densenet121-res224-{labels}", f"xrv-{labels}"
     return Encoder(
-        name=f"xrv-densenet121-{name}",
-        about="DenseNet-121, labels",
+        name=name,
+        about="DenseNet-121",
         repository=f"torchxrayvision/{weights}",
         revision=revision,
         file="model.pt",
@@ -183,23 +183,23 @@ def _torchxrayvision(name: str, revision: str, films: str) -> Encoder:
         by_hand="It is published as a whole pickled model, which only code can open. With torchxrayvision installed:\n"
         "  python -c 'import torch, torchxrayvision as xrv; "
         f'torch.save(xrv.models.DenseNet(weights="{weights}").state_dict(), "{name}.pt")\'\n'
-        f"then pass --backbone xrv-densenet121-{name} --weights {name}.pt.",
+        f"then pass --backbone {name} --weights {name}.pt.",
         stochastic_depth=False,
     )
 
 
-def _dinov3(backbone: str, about: str, multiple: int) -> Encoder:
-    """timm's own configuration; 512 px: arXiv:2510.07191, where chest films gained from it."""
+def _dinov3(name: str, backbone: str, about: str, multiple: int) -> Encoder:
+    """timm's own configuration, trained on LVD-1689M; 512 px: arXiv:2510.07191, where chest films gained from it."""
     return Encoder(
-        name=backbone,
+        name=f"dinov3-{name}",
         about=f"{about}, DINOv3",
         repository=f"timm/{backbone}",
         revision="main",
         file="model.safetensors",
         layout="timm",
         config="config.json",
-        licence="DINOv3 License",
-        films=("none: photographs (LVD-1689M)",),
+        licence="DINOv3",
+        films=("none",),
         backbone=backbone,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -218,9 +218,9 @@ ENCODERS = {
         MEDSIGLIP,
         _torchxrayvision("chex", "e9e658f", "CheXpert"),
         _torchxrayvision("mimic_ch", "79f4979", "MIMIC-CXR"),
-        _dinov3("convnext_tiny.dinov3_lvd1689m", "ConvNeXt-T", 32),
-        _dinov3("convnext_base.dinov3_lvd1689m", "ConvNeXt-B", 32),
-        _dinov3("vit_small_patch16_dinov3.lvd1689m", "ViT-S/16", 16),
-        _dinov3("vit_base_patch16_dinov3.lvd1689m", "ViT-B/16", 16),
+        _dinov3("convnext-tiny", "convnext_tiny.dinov3_lvd1689m", "ConvNeXt-T", 32),
+        _dinov3("convnext-base", "convnext_base.dinov3_lvd1689m", "ConvNeXt-B", 32),
+        _dinov3("vit-small", "vit_small_patch16_dinov3.lvd1689m", "ViT-S/16", 16),
+        _dinov3("vit-base", "vit_base_patch16_dinov3.lvd1689m", "ViT-B/16", 16),
     )
 }

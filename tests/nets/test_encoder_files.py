@@ -100,7 +100,8 @@ def test_headers_that_say_something_else_are_refused(change: dict[str, Any]) -> 
     values = {**json.loads(json.dumps(asdict(TINY))), **change}
     with pytest.raises(CheckpointError, match="cannot read"):
         encoder_of({ENCODER: values}, PATH)
-    for damaged in (None, [], {}):
+    nothing: tuple[object, ...] = (None, [], {})
+    for damaged in nothing:
         with pytest.raises(CheckpointError, match="cannot read"):
             encoder_of({ENCODER: damaged}, PATH)
 

@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from timm.models.eva import Eva
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from cxrlt_cli.nets.layouts import to_timm
 
+Eva: Any = import_module("timm.models.eva").Eva
 SIDE = 28
 
 
@@ -28,7 +30,7 @@ def images() -> Tensor:
     return torch.randn(2, 3, SIDE, SIDE)
 
 
-def stirred(model: nn.Module) -> nn.Module:
+def stirred(model: nn.Module) -> Any:
     """With no weight left at 0 or 1, where a mistaken map would not be seen."""
     with torch.no_grad():
         for parameter in model.parameters():
@@ -39,12 +41,19 @@ def stirred(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def vit(**arguments: object) -> nn.Module:
-    settings = {"img_size": SIDE, "patch_size": 14, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 0}
+def vit(**arguments: Any) -> Any:
+    settings: dict[str, Any] = {
+        "img_size": SIDE,
+        "patch_size": 14,
+        "embed_dim": 32,
+        "depth": 2,
+        "num_heads": 2,
+        "num_classes": 0,
+    }
     return timm.models.vision_transformer.VisionTransformer(**{**settings, "global_pool": "", **arguments}).eval()
 
 
-def loaded(model: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+def loaded(model: nn.Module, tensors: Mapping[str, Tensor]) -> Any:
     model.load_state_dict(dict(tensors))
     return model
 
@@ -78,7 +87,7 @@ def test_a_model_of_timm_in_open_clip(images: Tensor) -> None:
 @torch.no_grad()
 def test_dinov2_of_transformers(images: Tensor, tmp_path: Path) -> None:
     """As its files have it: within the program, names may be others."""
-    transformers = pytest.importorskip("transformers")
+    transformers = import_module("transformers")
     config = transformers.Dinov2Config(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE, patch_size=14
     )
@@ -100,7 +109,7 @@ def test_dinov2_of_its_authors(images: Tensor) -> None:
 
 @torch.no_grad()
 def test_a_siglip_of_transformers(images: Tensor, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = import_module("transformers")
     vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": SIDE,
               "patch_size": 14, "intermediate_size": 64}  # fmt: skip
     text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50,
@@ -127,9 +136,10 @@ EVA_NAMES = {
 @torch.no_grad()
 def test_eva_x(size: str, images: Tensor) -> None:
     """The network as hustvl/EVA-X's eva_x.py makes it, which is timm's Eva; names as files of EVA-02 have them."""
-    made = {"qkv_fused": False, "scale_mlp": True} if size == "base" else {}
-    settings = {"img_size": 28, "patch_size": 14, "embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 4 * 2 / 3,
-                "swiglu_mlp": True, "use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "num_classes": 0}  # fmt: skip
+    made: dict[str, Any] = {"qkv_fused": False, "scale_mlp": True} if size == "base" else {}
+    size_of = {"img_size": SIDE, "patch_size": 14, "embed_dim": 48, "depth": 2, "num_heads": 3, "mlp_ratio": 4 * 2 / 3}
+    kind = {"swiglu_mlp": True, "use_rot_pos_emb": True, "ref_feat_shape": (2, 2), "num_classes": 0}
+    settings: dict[str, Any] = {**size_of, **kind}
     model = stirred(Eva(**settings, **made, global_pool=""))
     tensors = {"mask_token": torch.zeros(1, 1, 48), "lm_head.weight": torch.zeros(9, 48),
                "lm_head.bias": torch.zeros(9), "blocks.0.attn.rope.freqs_cos": torch.zeros(4, 16)}  # fmt: skip
@@ -146,7 +156,7 @@ def test_eva_x(size: str, images: Tensor) -> None:
 @torch.no_grad()
 def test_a_densenet_of_torchxrayvision() -> None:
     """Films of -1024 to 1024 there, the same grey in three channels here; timm's map comes after its last ReLU."""
-    models = pytest.importorskip("torchxrayvision.models")
+    models = import_module("torchxrayvision.models")
     model = models.DenseNet()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

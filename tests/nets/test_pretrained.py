@@ -49,6 +49,23 @@ def test_the_backbone_of_a_checkpoint_will_do(tmp_path: Path) -> None:
     assert torch.equal(stem(weights), model.backbone.state_dict()["stem.0.weight"])
 
 
+def test_a_checkpoint_says_of_its_backbone_how_it_was_made(tmp_path: Path) -> None:
+    """Its backbone where none is typed, timm's arguments, mean and deviation."""
+    made = Architecture("eva02_tiny_patch14_224", "linear", arguments={"patch_size": 16, "ref_feat_shape": [14, 14]})
+    model = Classifier(made, ("a",), Preprocessing(32))
+    model.set_normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    path = tmp_path / "best.safetensors"
+    model.checkpoint().write(path)
+    for backbone, is_typed in (("convnextv2_base", False), ("eva-x-tiny", True), (made.backbone, True)):
+        found = begin(backbone, str(path), is_typed=is_typed)
+        assert (found.backbone, found.arguments) == (made.backbone, made.arguments)
+        assert found.normalization == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+        assert found.source == "the header of best.safetensors"
+    for other in ("eva02_small_patch14_224", "rad-dino"):
+        with pytest.raises(OptionError, match=f"holds eva02_tiny_patch14_224, not {other}"):
+            begin(other, str(path))
+
+
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="do not fit test_convnext"):
