@@ -55,6 +55,16 @@ def _pool(text: str) -> str:
     raise ValueError(f"'{text}' is none of mean, max, lse and topk:K, K a whole number from 1")
 
 
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, int | float) else _split(value)
+
+
+def _channels(values: tuple[float, ...]) -> tuple[float, ...]:
+    if len(values) not in (1, 3) or not all(map(math.isfinite, values)):
+        raise ValueError("it is one number, or three: of red, green and blue")
+    return values * (3 // len(values))
+
+
 def _films(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in paths:
         if path.suffix.lower() in TABLE_ENDINGS:
@@ -66,6 +76,7 @@ Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
+Channels = Annotated[tuple[float, ...], BeforeValidator(_one_or_more), AfterValidator(_channels)]
 Threshold = Annotated[Literal["0.5", "best"], BeforeValidator(str)]
 Pool = Annotated[str, AfterValidator(_pool)]
 OptionsT = TypeVar("OptionsT", bound="Options")

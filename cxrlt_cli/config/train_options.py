@@ -16,7 +16,7 @@ from cxrlt_cli.config.choices import (
     Track,
     choices_help,
 )
-from cxrlt_cli.config.fields import OptionsT, Settings, changed, flags, option
+from cxrlt_cli.config.fields import Channels, OptionsT, Settings, changed, flags, option
 from cxrlt_cli.config.film_options import ComputeOptions
 from cxrlt_cli.config.presets import PRESET_HELP, Preset, values_of
 
@@ -222,7 +222,7 @@ class TrainOptions(FitOptions):
         choices_help("Recipe, for what is not typed (default: auto with --csv, phantom without).", PRESET_HELP),
         panel="Model",
     )
-    backbone: str = option("convnextv2_base", "Any image model of timm.", panel="Model")
+    backbone: str = option("convnextv2_base", "Any image model of timm, or an encoder of models list.", panel="Model")
     head: HeadName = option(
         "csra",
         choices_help("From feature map to logits.", HEADS),
@@ -231,13 +231,30 @@ class TrainOptions(FitOptions):
     )
     csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
     csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
-    image_size: int = option(512, "Side of the square that a film is resized to, in pixels.", panel="Model", ge=32)
+    image_size: int = option(
+        512,
+        "Side of the square that a film is resized to, in pixels; not typed, an encoder's own.",
+        panel="Model",
+        ge=32,
+    )
     weights: str = option(
         "pretrained",
-        "pretrained (timm's hub), imagenet (a package, for tf_efficientnet_lite0 and _lite2), none, or a file or "
+        "pretrained (of the hub), imagenet (a package, for tf_efficientnet_lite0 and _lite2), none, or a file or "
         "folder of weights.",
         panel="Model",
     )
+    mean: Channels | None = option(
+        None, "Mean of the levels, from 0 to 1, one number or three (default: as the weights want it).", panel="Model"
+    )
+    std: Channels | None = option(
+        None, "Deviation of the levels, one number or three (default: as the weights want it).", panel="Model"
+    )
+
+    @model_validator(mode="after")
+    def _check_deviation(self) -> Self:
+        if self.std is not None and min(self.std) <= 0:
+            raise ValueError("--std must be above 0: levels are divided by it")
+        return self
 
     @property
     def recipe(self) -> Preset:

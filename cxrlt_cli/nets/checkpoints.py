@@ -22,14 +22,18 @@ from cxrlt_cli.files import replacing
 from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.names import fault_of_name, meant, shown
 from cxrlt_cli.nets.heads import HEADS
-from cxrlt_cli.nets.tensors import read, sealed
+from cxrlt_cli.nets.tensors import Content, read, sealed
 
+ENCODER = "encoder"  # names, in the header of a file of weights, an encoder that has no head
 FORMAT = 2  # 1, of cxrlt 0.1.0, has no digest
 NOVELTY = "novelty."  # begins the names of tensors that are no weights
-MAX_IMAGE_SIZE, MAX_HEADS, LARGE = 8192, 64, 1e6
+MAX_IMAGE_SIZE, MAX_HEADS, MAX_SIDE, LARGE = 8192, 64, 512, 1e6  # MAX_SIDE: of patches, and of maps in patches
 COLORS = ("red", "green", "blue")
 _BLOCK = re.compile(r"backbone\.stages\.(\d+)\.blocks\.(\d+)\.")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Arguments of timm's models that a header may name, none of which reads or fetches; and the words that may stand there.
+ARGUMENTS: dict[str, tuple[str, ...]] = {"patch_size": (), "ref_feat_shape": (), "act_layer": ("gelu_tanh",)}
+Triple = tuple[float, float, float]
 
 # ConvNeXtV2 by the width of its stem and the depths of its stages (Woo et al., CVPR 2023, table of variants).
 CONVNEXTV2 = {
@@ -55,6 +59,12 @@ class Architecture:
     csra_lambda: float = 0.1
     prior_bias: bool = False
     logit_scale: float = 1.0  # of the head's logits; 30 where they were trained with LDAM
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # that timm makes the backbone with, by ``ARGUMENTS``
+
+    def to_json(self) -> dict[str, Any]:
+        """Without ``arguments`` where there are none, so that a cxrlt that knows none reads it too."""
+        values = asdict(self)
+        return values if self.arguments else {name: value for name, value in values.items() if name != "arguments"}
 
 
 @dataclass(frozen=True)
@@ -64,8 +74,8 @@ class Checkpoint:
     architecture: Architecture
     findings: tuple[str, ...]
     preprocessing: Preprocessing
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Triple
+    std: Triple
     tensors: Mapping[str, Tensor]
     training: Mapping[str, Any] = field(default_factory=dict)  # options, counts, epoch, score: what it came from
     novelty: Mapping[str, Tensor] = field(default_factory=dict)  # of the films it was trained on, see ``nets.novelty``
@@ -81,7 +91,7 @@ class Checkpoint:
         header = {
             "format": FORMAT,
             "cxrlt": __version__,
-            "architecture": asdict(self.architecture),
+            "architecture": self.architecture.to_json(),
             "findings": list(self.findings),
             "image_size": self.preprocessing.image_size,
             "mean": list(self.mean),
@@ -101,12 +111,20 @@ class Checkpoint:
 
         Raises CheckpointError where the file is missing, damaged, of a newer format, or neither of the two.
         """
-        content = read(path)
+        return cls.of(read(path), path)
+
+    @classmethod
+    def of(cls, content: Content, path: Path) -> "Checkpoint":
+        """As ``read``, of a file whose content was read from ``path``."""
         tensors, header = content.tensors, content.header
         if header is None:
             return replace(_read_winner(path, tensors), checked=content.checked)
+        if ENCODER in header:
+            raise CheckpointError(
+                f"{path} holds an encoder, which has no head yet.", f"Train one: cxrlt train --weights {path} --csv CSV"
+            )
         try:
-            version = _whole(header, "format", 1, int(LARGE))
+            version = whole(header, "format", 1, int(LARGE))
             if version > FORMAT:
                 raise CheckpointError(f"{path} is of format {version}; this cxrlt reads {FORMAT}.", "Update cxrlt.")
             if version > 1 and not content.has_digest:
@@ -115,8 +133,8 @@ class Checkpoint:
                 architecture=_architecture(header["architecture"]),
                 findings=_findings(header["findings"]),
                 preprocessing=_preprocessing(path, header),
-                mean=_three(header, "mean", least=-LARGE),
-                std=_three(header, "std", least=1e-9),
+                mean=three(header, "mean", least=-LARGE),
+                std=three(header, "std", least=1e-9),
                 tensors={name: tensor for name, tensor in tensors.items() if not name.startswith(NOVELTY)},
                 training=_training(header["training"]),
                 novelty={name: tensor for name, tensor in tensors.items() if name.startswith(NOVELTY)},
@@ -134,13 +152,14 @@ def _number(values: Mapping[str, Any], name: str, low: float = -LARGE, high: flo
     return value
 
 
-def _whole(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
+def whole(values: Mapping[str, Any], name: str, low: int, high: int) -> int:
     if not isinstance(_number(values, name, low, high), int):
         raise ValueError(f"{name} is {values[name]}, no whole number")
     return int(values[name])
 
 
-def _three(header: Mapping[str, Any], name: str, least: float) -> tuple[float, float, float]:
+def three(header: Mapping[str, Any], name: str, least: float) -> Triple:
+    """Red, green and blue of a header; raises ValueError where they are not three numbers from ``least`` on."""
     values = dict(zip((f"{name} of {color}" for color in COLORS), header[name], strict=True))
     red, green, blue = (_number(values, color, least) for color in values)
     return red, green, blue
@@ -154,10 +173,23 @@ def _architecture(values: Mapping[str, Any]) -> Architecture:
         raise TypeError(f"architecture is {str(values)[:200]}")
     if architecture.head not in HEADS:
         raise ValueError(f"the head {shown(architecture.head)} is not known.{meant(architecture.head, HEADS)}")
-    _whole(values, "csra_heads", 1, MAX_HEADS)
+    whole(values, "csra_heads", 1, MAX_HEADS)
     _number(values, "csra_lambda")
     _number(values, "logit_scale")
+    check_arguments(architecture.arguments)
     return architecture
+
+
+def check_arguments(arguments: object) -> None:
+    """Raise ValueError unless these stand in ``ARGUMENTS``: a known word, a whole number, or a list of two."""
+    if not isinstance(arguments, dict) or set(arguments) - set(ARGUMENTS):
+        raise ValueError(f"the backbone's arguments are {str(arguments)[:80]}; known are {', '.join(ARGUMENTS)}")
+    for name, value in arguments.items():
+        words = ARGUMENTS[name]
+        if words and value not in words:
+            raise ValueError(f"{name} is {str(value)[:40]}, not {' or '.join(words)}")
+        for side in () if words else value if isinstance(value, list) and len(value) == 2 else [value]:
+            whole({name: side}, name, 1, MAX_SIDE)
 
 
 def _findings(names: object) -> tuple[str, ...]:
@@ -183,7 +215,7 @@ def _preprocessing(path: Path, header: Mapping[str, Any]) -> Preprocessing:
     interpolation = header["preprocessing"]["interpolation"]
     if interpolation not in ("area", "linear"):
         raise ValueError(f"interpolation is {str(interpolation)[:40]}")
-    preprocessing = Preprocessing(_whole(header, "image_size", 1, MAX_IMAGE_SIZE), interpolation)
+    preprocessing = Preprocessing(whole(header, "image_size", 1, MAX_IMAGE_SIZE), interpolation)
     if preprocessing.hash != header["preprocessing_hash"] or preprocessing.to_json() != header["preprocessing"]:
         raise CheckpointError(
             f"{path} was trained on films prepared in another way ({str(header['preprocessing'])[:200]}).",

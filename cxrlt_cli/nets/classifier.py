@@ -19,6 +19,7 @@ from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError, OptionError, listed
 from cxrlt_cli.nets import heads, response_norm
 from cxrlt_cli.nets.checkpoints import IMAGENET_MEAN, IMAGENET_STD, Architecture, Checkpoint
+from cxrlt_cli.nets.encoders import ENCODERS
 
 
 class Classifier(nn.Module):
@@ -45,7 +46,7 @@ class Classifier(nn.Module):
         self.architecture = architecture
         self.findings = tuple(findings)
         self.preprocessing = preprocessing
-        self.backbone = _create_backbone(architecture.backbone, preprocessing.image_size, drop_path)
+        self.backbone = _create_backbone(architecture, preprocessing.image_size, drop_path)
         if weights is not None:
             _load_backbone(self.backbone, architecture.backbone, weights)
         num_features = _num_features(self.backbone, architecture.backbone, preprocessing.image_size)
@@ -60,7 +61,7 @@ class Classifier(nn.Module):
             logit_scale=architecture.logit_scale,
         )
         config = self.backbone.pretrained_cfg
-        self._set_normalization(config.get("mean") or IMAGENET_MEAN, config.get("std") or IMAGENET_STD)
+        self.set_normalization(config.get("mean") or IMAGENET_MEAN, config.get("std") or IMAGENET_STD)
         self.to(memory_format=torch.channels_last)
 
     @property
@@ -149,10 +150,11 @@ class Classifier(nn.Module):
             if name.startswith("backbone.")
         }
         _load_backbone(self.backbone, self.architecture.backbone, backbone)
-        self._set_normalization(checkpoint.mean, checkpoint.std)
+        self.set_normalization(checkpoint.mean, checkpoint.std)
         return new if same_head else self.findings
 
-    def _set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Mean and deviation that ``normalize`` takes from now on, of three channels each."""
         self.mean, self.std = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
         self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
@@ -177,7 +179,7 @@ def from_checkpoint(checkpoint: Checkpoint, path: Path) -> Classifier:
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
         raise CheckpointError(f"{path} does not fit {checkpoint.architecture.backbone}: {reason}") from error
-    model._set_normalization(checkpoint.mean, checkpoint.std)
+    model.set_normalization(checkpoint.mean, checkpoint.std)
     return model.eval()
 
 
@@ -224,16 +226,21 @@ def check_backbone(name: str) -> None:
     architecture, _, tag = name.partition(".")
     known = timm.is_model(architecture) and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
     if not known:
-        near = timm.list_pretrained(f"{architecture}.*") if timm.is_model(architecture) else timm.list_models()
+        near = (
+            timm.list_pretrained(f"{architecture}.*")
+            if timm.is_model(architecture)
+            else [*timm.list_models(), *ENCODERS]
+        )
         close = difflib.get_close_matches(name, near, n=3)
-        hint = f"Meant: {listed(close)}?" if close else "timm.list_models() names what there is."
-        raise OptionError(f"--backbone {name}: timm has no such model.", hint)
+        hint = f"Meant: {listed(close)}?" if close else "timm.list_models() and cxrlt models list name what there is."
+        raise OptionError(f"--backbone {name}: neither timm nor cxrlt has such a model.", hint)
 
 
-def _create_backbone(name: str, image_size: int, drop_path: float) -> Any:
+def _create_backbone(architecture: Architecture, image_size: int, drop_path: float) -> Any:
+    name = architecture.backbone
     check_backbone(name)
     config = timm.get_pretrained_cfg(name)
-    arguments: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
+    arguments: dict[str, Any] = {**architecture.arguments, "num_classes": 0, "global_pool": ""}
     if config and config.fixed_input_size:
         arguments["img_size"] = image_size
     if drop_path:
@@ -241,6 +248,8 @@ def _create_backbone(name: str, image_size: int, drop_path: float) -> Any:
     try:
         backbone = timm.create_model(name, **arguments)
     except TypeError as error:
+        if unknown := [argument for argument in architecture.arguments if argument in str(error)]:
+            raise OptionError(f"{name} has no {listed(unknown)}.", "The file is of another backbone.") from error
         if "drop_path_rate" not in str(error):
             raise
         raise OptionError(f"--backbone {name} has no stochastic depth.", "Pass --drop-path 0.") from error

@@ -25,29 +25,40 @@ from huggingface_hub import constants
 from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 from safetensors.torch import save_file
 
-from cxrlt_cli.errors import ModelError, OptionError, explain, listed
+from cxrlt_cli.errors import CheckpointError, ModelError, OptionError, explain, listed
 from cxrlt_cli.files import cache_root
+from cxrlt_cli.nets.encoder_files import check_config, converted, write_encoder
+from cxrlt_cli.nets.encoders import ENCODERS, Encoder
+from cxrlt_cli.nets.encoders import WHYXRAYCLIP as TOWER
 from cxrlt_cli.nets.manifest import MANIFEST, Manifest, sha256, verified
-from cxrlt_cli.nets.tensors import read_pytorch
+from cxrlt_cli.nets.tensors import read, read_pytorch
 
 T = TypeVar("T")
-Kind = Literal["open_clip", "classifier", "backbone"]
+Kind = Literal["open_clip", "classifier", "backbone", "encoder"]
 
 REACH_SECONDS = 3.0
 WEIGHTS: dict[Kind, str] = {
     "open_clip": "open_clip_model.safetensors",
     "classifier": "best.safetensors",
     "backbone": "model.safetensors",
+    "encoder": "model.safetensors",
 }  # what they are called in a folder of ours
 USUAL: dict[Kind, tuple[str, ...]] = {
     "open_clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin"),
     "classifier": (),
     "backbone": ("model.safetensors", "pytorch_model.bin"),
+    "encoder": (),
 }  # and on the hub
-FLAGS: dict[Kind, str] = {"open_clip": "--model {}", "classifier": "{} as CHECKPOINT", "backbone": "--weights {}"}
+FLAGS: dict[Kind, str] = {
+    "open_clip": "--model {}",
+    "classifier": "{} as CHECKPOINT",
+    "backbone": "--weights {}",
+    "encoder": "--weights {}",
+}
 WITHOUT: dict[Kind, str] = {
     "open_clip": "",
     "classifier": "",
+    "encoder": "",
     "backbone": "\nOr start from those that pip has: --weights imagenet --backbone tf_efficientnet_lite0.\n"
     "Or start without them: --weights none, best with a small backbone (--backbone convnextv2_atto).",
 }  # what can be done with no network at all
@@ -66,15 +77,17 @@ class Source:
     licence: str
     about: str
     revision: str = "main"
+    encoder: Encoder | None = None
 
 
 WHYXRAYCLIP = Source(
-    "whyxrayclip",
-    "yyupenn/whyxrayclip",
+    TOWER.name,
+    TOWER.repository,
     "open_clip",
-    "MIT",
+    TOWER.licence,
     "ViT-L/14 trained on chest films and their reports",
-    "5967efc",  # before it, the configuration names another normalisation than the model was trained with
+    TOWER.revision,  # before it, the configuration names another normalisation than the model was trained with
+    TOWER,
 )
 WINNER = Source(
     "cxrlt2026-task1-convnextv2",
@@ -88,7 +101,8 @@ PRESET_BACKBONES = ("convnextv2_base", "convnextv2_atto")
 
 def catalogue() -> list[Source]:
     """The models that have a name here."""
-    return [WHYXRAYCLIP, WINNER, *(_backbone(name) for name in PRESET_BACKBONES)]
+    encoders = [_encoder(one) for one in ENCODERS.values() if one.name != WHYXRAYCLIP.name]
+    return [WHYXRAYCLIP, WINNER, *(_backbone(name) for name in PRESET_BACKBONES), *encoders]
 
 
 def find(name: str) -> Source:
@@ -110,6 +124,10 @@ def find(name: str) -> Source:
         return _backbone(name)
     known = listed([source.name for source in catalogue()], 20)
     raise OptionError(f"{name} is no model that cxrlt knows.", f"It knows {known}, any timm backbone, and hf-hub:NAME.")
+
+
+def _encoder(one: Encoder) -> Source:
+    return Source(one.name, one.repository, "encoder", one.licence, one.about, one.revision, one)
 
 
 def _backbone(name: str) -> Source:
@@ -143,6 +161,8 @@ def pull(source: Source, folder: Path) -> Path:
     """
     folder = folder.resolve()
     _require_free(folder)
+    if source.encoder is not None and source.encoder.by_hand:
+        raise ModelError(f"{source.name} ({source.repository}) cannot be fetched.", source.encoder.by_hand)
     if constants.HF_HUB_OFFLINE:
         _refuse(source, "HF_HUB_OFFLINE is set")
     if reason := _unreachable(f"{constants.ENDPOINT}/{source.repository}/resolve/main/README.md"):
@@ -169,7 +189,9 @@ def _fetch_into(source: Source, folder: Path) -> None:
     shutil.rmtree(ready, ignore_errors=True)
     ready.mkdir()
     for name in names:
-        if _is_weights(name):
+        if _is_weights(name) and source.kind == "encoder":
+            _as_encoder(source, commit, raw / name, ready / WEIGHTS[source.kind])
+        elif _is_weights(name):
             _as_safetensors(raw / name, ready / WEIGHTS[source.kind])
         else:
             shutil.copyfile(raw / name, ready / name)
@@ -191,9 +213,12 @@ def _ask(source: Source, question: Callable[[], T]) -> T:
     try:
         return question()
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
+        terms = source.encoder.terms if source.encoder is not None else ""
         raise ModelError(
             f"The hub has no {source.repository} that may be read from here.",
-            "Is its name right? Some models need an account: hf auth login.",
+            f"It asks for more than a network: {terms}."
+            if terms
+            else "Is its name right? Some models need an account: hf auth login.",
         ) from error
     except Exception as error:  # of whichever HTTP client this version of the hub's package uses
         bug = isinstance(error, AttributeError | TypeError | LookupError | AssertionError | NameError)
@@ -216,13 +241,16 @@ def _choose(source: Source) -> tuple[str, str, dict[str, str | None]]:
     digests = {file.rfilename: file.lfs.sha256 if file.lfs else None for file in info.siblings or ()}
     licence = getattr(info.card_data, "license", None) or source.licence
     weights = _pick_weights(source, digests)
-    beside = [name for name in digests if "/" not in name and any(fnmatch(name, pattern) for pattern in BESIDE)]
+    kept = BESIDE if source.encoder is None else (*BESIDE, source.encoder.config)
+    beside = [name for name in digests if "/" not in name and any(fnmatch(name, pattern) for pattern in kept)]
     return info.sha or revision, str(licence), {name: digests[name] for name in (*beside, weights)}
 
 
 def _pick_weights(source: Source, names: Iterable[str]) -> str:
     """The one file of weights: by its usual names, in their order; or else the only one that there is."""
     found = [name for name in names if _is_weights(name) and "/" not in name]
+    if source.kind == "encoder" and source.encoder is not None:
+        found = [name for name in found if name == source.encoder.file]
     usual = [name for name in USUAL[source.kind] if name in found]
     safe = [name for name in found if name.endswith(".safetensors")] or found
     if not usual and len(safe) != 1:
@@ -232,6 +260,17 @@ def _pick_weights(source: Source, names: Iterable[str]) -> str:
 
 def _is_weights(name: str) -> bool:
     return name.endswith((".safetensors", ".bin", ".pth", ".pt"))
+
+
+def _as_encoder(source: Source, commit: str, path: Path, out: Path) -> None:
+    """An encoder's file under timm's names; raises ModelError where it, or what lies beside it, is not what we know."""
+    assert source.encoder is not None, "it is of that kind"
+    try:
+        check_config(source.encoder, path.parent)
+        tensors = converted(read(path).tensors, source.encoder, path)
+    except CheckpointError as error:
+        raise ModelError(f"{source.name} was fetched and is not used: {error.message}", error.hint) from error
+    write_encoder(tensors, source.encoder, commit, out)
 
 
 def _as_safetensors(path: Path, out: Path) -> None:

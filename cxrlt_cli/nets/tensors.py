@@ -168,7 +168,7 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
             f"{path} is not read: it holds more than tensors, which could run code on this machine.",
             HINT,
         ) from error
-    for key in ("model_state_dict", "state_dict", "model"):
+    for key in ("model_state_dict", "state_dict", "model", "module"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):

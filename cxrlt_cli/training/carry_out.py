@@ -63,7 +63,7 @@ def _fit_each(
             if not (options.resume and (folder.path / "run.yaml").is_file()):
                 folder.write_options(options, command_of(options))
         for member in members:
-            facts = _facts(members, options, folder) if member is members[0] else None
+            facts = {**start.facts, **_facts(members, options, folder)} if member is members[0] else None
             if member.name and facts is None:
                 reporter.note(f"{member.name}, {len(fitted) + 1} of {len(members)}:")
             one = _fit_one(process, reporter, member, members[0], start, waiting, facts, len(members))

@@ -16,6 +16,7 @@ from cxrlt_cli.errors import listed
 from cxrlt_cli.labels import plain_name
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.nets.normalization import Normalization
 from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.training.preflight import new_model
 
@@ -38,6 +39,10 @@ class Start(Protocol):
     @property
     def preprocessing(self) -> Preprocessing: ...
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What the plan says of it."""
+
     def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
         """A model for these films, drawn from ``--seed``; torch's random generator is left where that ends."""
 
@@ -47,9 +52,12 @@ class FromBackbone:
     architecture: Architecture
     preprocessing: Preprocessing
     weights: Mapping[str, Tensor] | None
+    normalization: Normalization
+    facts: Mapping[str, str]
 
     def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
         model = new_model(self.architecture, training, self.preprocessing, options, self.weights)
+        model.set_normalization(*self.normalization)
         if options.prior_bias:
             model.start_at(torch.from_numpy(prevalence(training.table.targets)), model.findings)
         return Started(model)
@@ -62,6 +70,10 @@ class FromCheckpoint:
     checkpoint: Checkpoint
     path: Path
     fresh_head: bool
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        return {}
 
     def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
         model = new_model(self.architecture, training, self.preprocessing, options)

@@ -13,7 +13,7 @@ DEMONSTRATION = "phantom-clip"
 
 
 def list_models(_: ModelsListOptions, reporter: Reporter) -> None:
-    """A table of the models that have a name, and where they are on this machine."""
+    """The models that have a name, and where they are on this machine; encoders, and which films they have seen."""
     rows = [
         (
             source.name,
@@ -23,9 +23,20 @@ def list_models(_: ModelsListOptions, reporter: Reporter) -> None:
             str(hub.home(source)) if hub.home(source).exists() else "–",
         )
         for source in hub.catalogue()
+        if source.kind != "encoder"
     ]
-    rows.append((DEMONSTRATION, "a demonstration, trained on phantoms alone", "Apache-2.0", "--model", "in cxrlt"))
+    rows.append((DEMONSTRATION, "a demonstration, of phantoms alone", "Apache-2.0", "--model", "in cxrlt"))
     reporter.table("Models", ("name", "what", "licence", "passed as", "where"), rows)
+    sources = [source for source in hub.catalogue() if source.encoder is not None]
+    encoders = [(source.encoder, "yes" if hub.home(source).exists() else "–") for source in sources if source.encoder]
+    reporter.table(
+        "Encoders, passed as --backbone",
+        ("name", "what", "films seen", "licence", "px", "here"),
+        [(one.name, one.about, ", ".join(one.films), one.licence, str(one.image_size), here) for one, here in encoders],
+    )
+    for one, _here in encoders:
+        if one.terms:
+            reporter.note(f"{one.name}: {one.terms}.")
     reporter.note(
         "Also: the weights of any timm backbone, by its name, and any open_clip model of the hub, as hf-hub:OWNER/NAME."
     )
@@ -42,10 +53,19 @@ def pull_model(options: ModelsPullOptions, reporter: Reporter) -> None:
     reporter.note(f"Fetching {source.repository} ({source.licence}) ...")
     hub.pull(source, folder)
     manifest = Manifest.read(folder)
-    use = hub.FLAGS[source.kind].format(source.name if options.out is None and source.kind == "open_clip" else folder)
     reporter.result(
-        f"Wrote {folder}: {source.repository} at {manifest.revision[:7]}, licence {manifest.licence}. Pass {use}."
+        f"Wrote {folder}: {source.repository} at {manifest.revision[:7]}, licence {manifest.licence}. "
+        f"Pass {_use(source, folder, by_name=options.out is None)}."
     )
+
+
+def _use(source: hub.Source, folder: Path, by_name: bool) -> str:
+    """How other commands take what was fetched; WhyXrayCLIP is a model for ``ood``, and an encoder too."""
+    passed = hub.FLAGS[source.kind].format(source.name if by_name and source.kind == "open_clip" else folder)
+    if source.encoder is None:
+        return passed
+    trained = f"--backbone {source.name}" if by_name else f"--weights {folder}"
+    return trained if source.kind == "encoder" else f"{passed}, or {trained} to train"
 
 
 def verify_model(options: ModelsVerifyOptions, reporter: Reporter) -> None:

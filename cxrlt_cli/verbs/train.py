@@ -12,9 +12,8 @@ from cxrlt_cli.engine.launch import topology
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.nets.checkpoints import Architecture
-from cxrlt_cli.nets.classifier import check_backbone
-from cxrlt_cli.nets.pretrained import starting_weights
 from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.training.beginning import facts_of, normalization_of, with_backbone, with_weights
 from cxrlt_cli.training.carry_out import carry_out
 from cxrlt_cli.training.method import logit_scale
 from cxrlt_cli.training.recipe import with_recipe
@@ -28,25 +27,32 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
 
     With ``--folds`` and ``--seeds`` as many, and the scores of what they predict together for films they did not see.
     """
-    options = options.resolved()
+    typed = options.model_fields_set
+    options = with_backbone(options.resolved(), typed)
     topology(options, os.environ, torch.cuda.device_count())
     Process.of(options)
     chosen(options.track)
-    check_backbone(options.backbone)
     if options.csv is None:
         options = with_phantoms(options, reporter)
     assert options.csv is not None, "films were given, or drawn"
     folder = RunFolder.choose(options, "train")
     division = divide_films(options, options.csv, reporter)
     options = with_recipe(options, reporter)
-    weights = starting_weights(options.backbone, options.weights)
+    options, found = with_weights(options, typed)
     architecture = Architecture(
-        options.backbone,
+        found.backbone,
         options.head,
         options.csra_heads,
         options.csra_lambda,
         bool(options.prior_bias),
         logit_scale(options),
+        found.arguments,
     )
-    start = FromBackbone(architecture, Preprocessing(options.image_size), weights)
+    start = FromBackbone(
+        architecture,
+        Preprocessing(options.image_size),
+        found.tensors,
+        normalization_of(options, found),
+        facts_of(options, found),
+    )
     return carry_out(start, division, options, folder, reporter)

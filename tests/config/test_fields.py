@@ -34,6 +34,17 @@ def test_lists_are_separated_by_commas() -> None:
             TrainOptions.model_validate({"findings": wrong})
 
 
+def test_channels_are_three_or_one_for_all() -> None:
+    for value in (0.5, "0.5", [0.5], "0.5,0.5,0.5"):
+        assert TrainOptions.model_validate({"mean": value}).mean == (0.5, 0.5, 0.5)
+    assert TrainOptions.model_validate({"std": "0.1,0.2,0.3"}).std == (0.1, 0.2, 0.3)
+    for wrong in ("0.5,0.5", "", "nan", "a"):
+        with pytest.raises(ValidationError):
+            TrainOptions.model_validate({"mean": wrong})
+    with pytest.raises(ValidationError, match="--std must be above 0"):
+        TrainOptions.model_validate({"std": 0})
+
+
 def test_yaml_asks_for_the_same_again() -> None:
     options = TrainOptions.model_validate(
         {"csv": "a.csv", "findings": "a,b", "exclude": ["x.csv"], "out": "runs/a"}

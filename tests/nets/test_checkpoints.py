@@ -224,12 +224,20 @@ def test_values_of_the_wrong_kind_are_told(tmp_path: Path, change: dict[str, obj
 @pytest.mark.parametrize("change", [
     {"backbone": 3}, {"head": None}, {"csra_heads": 0}, {"csra_heads": 10**9}, {"csra_heads": 1.5},
     {"csra_lambda": "0.1"}, {"csra_lambda": float("nan")}, {"prior_bias": 1}, {"logit_scale": None}, {"more": 1},
-    {"head": "csar"}, {"head": "x"},
+    {"head": "csar"}, {"head": "x"}, {"arguments": None}, {"arguments": []}, {"arguments": {"patch_size": "x"}},
+    {"arguments": {"checkpoint_path": "a.bin"}}, {"arguments": {"patch_size": 0}}, {"arguments": {"act_layer": "relu"}},
 ])  # fmt: skip
 def test_an_architecture_of_the_wrong_kind_is_told(tmp_path: Path, change: dict[str, object]) -> None:
     architecture = {**asdict(CHECKPOINT.architecture), **change}
     with pytest.raises(CheckpointError, match="header that cxrlt cannot read"):
         Checkpoint.read(edited(tmp_path / "a.safetensors", architecture=architecture))
+
+
+def test_arguments_of_the_backbone_stand_there_where_there_are_any() -> None:
+    plain = Architecture("test_vit", "linear")
+    assert "arguments" not in plain.to_json(), "a cxrlt that knows none reads it"
+    made = Architecture("test_vit", "linear", arguments={"patch_size": 16, "ref_feat_shape": [14, 14]})
+    assert Architecture(**made.to_json()) == made != plain
 
 
 @pytest.mark.parametrize("key", ["format", "architecture", "findings", "image_size", "mean", "std", "training",

@@ -21,7 +21,7 @@ from cxrlt_cli.nets.classifier import Classifier, load
 from cxrlt_cli.nets.clip import load as load_clip
 from cxrlt_cli.nets.hub import Source, catalogue, find, home, pull, resolve
 from cxrlt_cli.nets.manifest import Manifest, verified
-from cxrlt_cli.nets.pretrained import starting_weights
+from cxrlt_cli.nets.pretrained import begin
 from tests.hub import COMMITS, serving, use
 
 
@@ -230,12 +230,12 @@ def test_backbones_and_the_winners_weights_are_folders_that_commands_take(
     state = timm.create_model("test_convnext").state_dict()
     with serving({"model.safetensors": save(state), "pytorch_model.bin": b"-", "config.json": b"{}"}) as server:
         use(monkeypatch, server.url)
-        weights = starting_weights("test_convnext", "pretrained")
+        weights = begin("test_convnext", "pretrained").tensors
         assert weights is not None
         assert torch.equal(weights["stem.0.weight"], state["stem.0.weight"])
     use(monkeypatch, "http://127.0.0.1:9")
-    assert starting_weights("test_convnext", "pretrained") is not None, "it is on this machine now"
-    assert starting_weights("test_convnext", str(home(find("test_convnext")))) is not None
+    assert begin("test_convnext", "pretrained").tensors is not None, "it is on this machine now"
+    assert begin("test_convnext", str(home(find("test_convnext")))).tensors is not None
 
     winner = Classifier(Architecture("convnextv2_atto", "csra-winner"), CXR_LT_2026, Preprocessing(64))
     path = tmp_path / "weights.pth"

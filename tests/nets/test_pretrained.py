@@ -1,6 +1,7 @@
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.errors import CheckpointError, ModelError, OptionError
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
-from cxrlt_cli.nets.pretrained import starting_weights
+from cxrlt_cli.nets.pretrained import begin
 
 
 def timm_state() -> dict[str, torch.Tensor]:
@@ -22,7 +23,7 @@ def timm_state() -> dict[str, torch.Tensor]:
     return state
 
 
-def stem(weights: dict[str, torch.Tensor] | None) -> torch.Tensor:
+def stem(weights: Mapping[str, torch.Tensor] | None) -> torch.Tensor:
     architecture = Architecture("test_convnext", "linear")
     model = Classifier(architecture, ("a",), Preprocessing(64), weights=weights)
     parameter: torch.Tensor = model.backbone.state_dict()["stem.0.weight"]
@@ -38,20 +39,37 @@ def test_weights_of_timm_are_taken_from_a_path(tmp_path: Path, layout: str) -> N
     else:
         save_file(state, tmp_path / "model.safetensors")
         path = tmp_path if layout == "folder" else tmp_path / "model.safetensors"
-    assert torch.equal(stem(starting_weights("test_convnext", str(path))), state["stem.0.weight"])
+    assert torch.equal(stem(begin("test_convnext", str(path)).tensors), state["stem.0.weight"])
 
 
 def test_the_backbone_of_a_checkpoint_will_do(tmp_path: Path) -> None:
     model = Classifier(Architecture("test_convnext", "csra"), ("a", "b"), Preprocessing(64))
     model.checkpoint().write(tmp_path / "best.safetensors")
-    weights = starting_weights("test_convnext", str(tmp_path / "best.safetensors"))
+    weights = begin("test_convnext", str(tmp_path / "best.safetensors")).tensors
     assert torch.equal(stem(weights), model.backbone.state_dict()["stem.0.weight"])
+
+
+def test_a_checkpoint_says_of_its_backbone_how_it_was_made(tmp_path: Path) -> None:
+    """Its backbone where none is typed, timm's arguments, mean and deviation."""
+    made = Architecture("eva02_tiny_patch14_224", "linear", arguments={"patch_size": 16, "ref_feat_shape": [14, 14]})
+    model = Classifier(made, ("a",), Preprocessing(32))
+    model.set_normalization((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    path = tmp_path / "best.safetensors"
+    model.checkpoint().write(path)
+    for backbone, is_typed in (("convnextv2_base", False), ("eva-x-tiny", True), (made.backbone, True)):
+        found = begin(backbone, str(path), is_typed=is_typed)
+        assert (found.backbone, found.arguments) == (made.backbone, made.arguments)
+        assert found.normalization == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+        assert found.source == "the header of best.safetensors"
+    for other in ("eva02_small_patch14_224", "rad-dino"):
+        with pytest.raises(OptionError, match=f"holds eva02_tiny_patch14_224, not {other}"):
+            begin(other, str(path))
 
 
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     save_file(timm.create_model("test_resnet").state_dict(), tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="do not fit test_convnext"):
-        stem(starting_weights("test_convnext", str(tmp_path)))
+        stem(begin("test_convnext", str(tmp_path)).tensors)
 
 
 @pytest.mark.parametrize("change", ["prefix", "half", "foreign", "deeper"])
@@ -68,20 +86,20 @@ def test_weights_are_loaded_whole_or_not_at_all(tmp_path: Path, change: str) -> 
         state["stages.3.blocks.7.norm.weight"] = torch.ones(64)
     save_file(state, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match="do not fit test_convnext"):
-        stem(starting_weights("test_convnext", str(tmp_path)))
+        stem(begin("test_convnext", str(tmp_path)).tensors)
 
 
 def test_paths_without_weights_are_told(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
-        starting_weights("test_convnext", str(tmp_path))
+        begin("test_convnext", str(tmp_path))
     with pytest.raises(CheckpointError, match="does not exist"):
-        starting_weights("test_convnext", str(tmp_path / "nothing"))
-    assert starting_weights("test_convnext", "none") is None
+        begin("test_convnext", str(tmp_path / "nothing"))
+    assert begin("test_convnext", "none").tensors is None
 
 
 def test_a_backbone_without_pretrained_weights_is_told() -> None:
     with pytest.raises(OptionError, match="no pretrained weights"):
-        starting_weights("convnextv2_small", "pretrained")
+        begin("convnextv2_small", "pretrained")
 
 
 @pytest.fixture
@@ -95,7 +113,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refused(limit: float) -> ModelError:
     start = time.monotonic()
     with pytest.raises(ModelError) as caught:
-        starting_weights("convnextv2_base", "pretrained")
+        begin("convnextv2_base", "pretrained")
     assert time.monotonic() - start < limit
     assert caught.value.exit_code == 4
     assert "cxrlt models pull convnextv2_base --out" in caught.value.hint
@@ -151,4 +169,4 @@ def test_what_the_cache_holds_is_not_asked_for(empty_cache: Path, monkeypatch: p
     (repository / "refs" / "main").write_text("abc")
     state = timm_state()
     save_file(state, snapshot / "model.safetensors")
-    assert torch.equal(stem(starting_weights("test_convnext", "pretrained")), state["stem.0.weight"])
+    assert torch.equal(stem(begin("test_convnext", "pretrained").tensors), state["stem.0.weight"])

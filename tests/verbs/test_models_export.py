@@ -28,7 +28,7 @@ def checkpoint(folder: Path, backbone: str = "test_convnext", head: str = "linea
         for name, parameter in model.named_parameters():
             if parameter.ndim <= 1 or name.endswith("grn.weight"):
                 parameter.add_(0.3 * torch.randn_like(parameter))  # norms and biases start at nothing
-    model._set_normalization((0.2, 0.4, 0.6), (0.3, 0.2, 0.1))
+    model.set_normalization((0.2, 0.4, 0.6), (0.3, 0.2, 0.1))
     model.checkpoint().write(folder / "best.safetensors")
     return folder / "best.safetensors"
 
