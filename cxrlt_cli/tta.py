@@ -46,7 +46,7 @@ def zoom(films: Tensor, factor: float) -> Tensor:
 
 
 def rotate(films: Tensor, degrees: float) -> Tensor:
-    """Turned about the centre, the corners filled up by reflection."""
+    """Turned about the centre, the corners filled up by reflection; what is no square is sheared a little."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = films.new_tensor([[cos, -sin, 0.0], [sin, cos, 0.0]]).expand(len(films), 2, 3)
     grid = affine_grid(turn, list(films.shape), align_corners=False)

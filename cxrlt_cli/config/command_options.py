@@ -6,8 +6,8 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
-from cxrlt_cli.config.fields import Films, Names, Numbers, Options, Pool, Threshold, changed, option
-from cxrlt_cli.config.film_options import ComputeOptions, FilmOptions
+from cxrlt_cli.config.fields import Films, ImageSize, Names, Numbers, Options, Pool, Threshold, changed, option
+from cxrlt_cli.config.film_options import FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, FilmOptions, Fit
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
 DICOM_COLUMNS_HELP = (
@@ -234,7 +234,8 @@ class DataCheckOptions(FilmOptions):
 
 class DataCacheOptions(FilmOptions):
     films: Films = option((), FILMS_HELP, argument=True)
-    image_size: int = option(512, "Side of the square film in pixels.", ge=32)
+    image_size: ImageSize = option(512, IMAGE_SIZE_HELP)
+    fit: Fit = option("stretch", FIT_HELP)
 
 
 class DataPhantomOptions(Options):

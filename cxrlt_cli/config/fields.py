@@ -65,6 +65,22 @@ def _channels(values: tuple[float, ...]) -> tuple[float, ...]:
     return values * (3 // len(values))
 
 
+def _image_size(value: object) -> object:
+    """``512``, or ``784x644``: height and width."""
+    given = value.lower().split("x") if isinstance(value, str) else value
+    sides = [str(side).strip() for side in (given if isinstance(given, list | tuple) else [given])]
+    if not 1 <= len(sides) <= 2 or not all(side.isdecimal() for side in sides):
+        raise ValueError("it is written 512, or 784x644 for height and width")
+    height, width = int(sides[0]), int(sides[-1])
+    return height if height == width else (height, width)
+
+
+def _sides(size: int | tuple[int, int]) -> int | tuple[int, int]:
+    if not all(32 <= side <= 8192 for side in ((size,) if isinstance(size, int) else size)):
+        raise ValueError("a side has 32 to 8192 pixels")
+    return size
+
+
 def _films(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in paths:
         if path.suffix.lower() in TABLE_ENDINGS:
@@ -73,6 +89,7 @@ def _films(paths: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
+ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size), AfterValidator(_sides)]
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]

@@ -16,8 +16,8 @@ from cxrlt_cli.config.choices import (
     Track,
     choices_help,
 )
-from cxrlt_cli.config.fields import Channels, OptionsT, Settings, changed, flags, option
-from cxrlt_cli.config.film_options import ComputeOptions
+from cxrlt_cli.config.fields import Channels, ImageSize, OptionsT, Settings, changed, flags, option
+from cxrlt_cli.config.film_options import FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, Fit
 from cxrlt_cli.config.presets import PRESET_HELP, Preset, values_of
 
 BY_PRESET = "by --preset"
@@ -231,12 +231,8 @@ class TrainOptions(FitOptions):
     )
     csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
     csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
-    image_size: int = option(
-        512,
-        "Side of the square that a film is resized to, in pixels; not typed, an encoder's own.",
-        panel="Model",
-        ge=32,
-    )
+    image_size: ImageSize = option(512, f"{IMAGE_SIZE_HELP} Not typed: an encoder's own.", panel="Model")
+    fit: Fit = option("stretch", FIT_HELP, panel="Model")
     weights: str = option(
         "pretrained",
         "pretrained (of the hub), imagenet (a package, for tf_efficientnet_lite0 and _lite2), none, or a file or "
@@ -289,9 +285,8 @@ class FinetuneOptions(FitOptions):
     csra_lambda: float | None = option(
         None, "Weight of csra's attention against its average (default: the checkpoint's).", panel="Model", ge=0
     )
-    image_size: int | None = option(
-        None, "Side of the square film in pixels (default: the checkpoint's).", panel="Model", ge=32
-    )
+    image_size: ImageSize | None = option(None, f"{IMAGE_SIZE_HELP[:-1]} (default: the checkpoint's).", panel="Model")
+    fit: Fit | None = option(None, "How a film fits in, as in train (default: the checkpoint's).", panel="Model")
     warmup_epochs: int = option(
         0, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
     )

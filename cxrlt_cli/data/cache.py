@@ -1,11 +1,12 @@
-"""Films decoded once: the squares that a model sees, as they are.
+"""Films decoded once: what a model sees, as it is.
 
-A folder of ``slots`` for one recipe, with ``films.u8``, uint8 ``[N, S, S]``. A film is known by its file's path, size
+A folder of ``slots`` for one recipe, with ``films.u8``, uint8 ``[N, H, W]``. A film is known by its file's path, size
 and time, so one whose file has changed is not found. Films that are no more what their checksum says are decoded again.
 
-Letters: N films, S side of a film.
+Letters: N films, H x W pixels.
 """
 
+import math
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -27,10 +28,15 @@ BLOCK = 128  # films that are decoded before they are written
 
 
 class FilmTransform(Protocol):
-    """From a film to the square that is kept."""
+    """From a film to what is kept of it."""
 
     @property
-    def image_size(self) -> int: ...
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+
+    @property
+    def told(self) -> str:
+        """The same in words."""
 
     def __call__(self, film: Film) -> Film: ...
 
@@ -46,7 +52,7 @@ class FilmCache:
 
     def __init__(self, folder: Path, recipe: FilmTransform) -> None:
         self._folder, self._recipe = folder, recipe
-        self._slots = Slots(folder, recipe.to_json(), recipe.image_size**2, FILMS)
+        self._slots = Slots(folder, recipe.to_json(), math.prod(recipe.shape), FILMS)
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -67,8 +73,7 @@ class FilmCache:
         if (places < 0).any():
             return None
         again = partial(_again, cache=self._folder, recipe=self._recipe, max_pixels=max_pixels)
-        shape = (self._recipe.image_size, self._recipe.image_size)
-        return KeptArrays(self._slots, places, shape, "uint8", keys, paths, again, tell)
+        return KeptArrays(self._slots, places, self._recipe.shape, "uint8", keys, paths, again, tell)
 
     def fill(
         self, paths: Sequence[Path], *, max_pixels: int, num_threads: int, advance: Callable[[int], None]

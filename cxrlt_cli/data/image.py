@@ -84,24 +84,52 @@ def report_faults(faults: Sequence[FilmError], num_films: int, what: str = "cann
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a film to the square that a model sees: a plain resize, the aspect ratio not kept, as the winner had it.
+    """From a film to what a model sees: ``image_size``, the side of a square or height and width, in pixels.
 
-    ``area`` averages when it shrinks, and so does not alias; ``linear`` is what the winner's weights were trained with.
+    ``stretch`` is a plain resize, the aspect ratio not kept, as the winner had it; ``pad`` keeps it and fills up what
+    is left, on both sides alike, with black. ``area`` averages when it shrinks, and so does not alias; ``linear`` is
+    what the winner's weights were trained with.
     """
 
-    image_size: int
+    image_size: int | tuple[int, int]
     interpolation: Literal["area", "linear"] = "area"
+    fit: Literal["stretch", "pad"] = "stretch"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    @property
+    def told(self) -> str:
+        """``512 px``, ``784 x 644 px, padded``."""
+        height, width = self.shape
+        size = f"{height}" if height == width else f"{height} x {width}"
+        return f"{size} px{', padded' if self.fit == 'pad' else ''}"
 
     def __call__(self, film: Film) -> Film:
-        """uint8 ``[H, W]`` to uint8 ``[image_size, image_size]``."""
-        shrinks = min(film.shape) > self.image_size
+        """uint8 ``[H, W]`` to uint8 of ``shape``."""
+        if film.shape == self.shape:
+            return film
+        if self.fit == "stretch":
+            return self._resized(film, self.shape)
+        factor = min(there / here for there, here in zip(self.shape, film.shape, strict=True))
+        inner = [max(1, min(there, round(factor * here))) for there, here in zip(self.shape, film.shape, strict=True)]
+        top, left = ((there - mine) // 2 for there, mine in zip(self.shape, inner, strict=True))
+        whole = np.zeros(self.shape, np.uint8)
+        whole[top : top + inner[0], left : left + inner[1]] = self._resized(film, (inner[0], inner[1]))
+        return whole
+
+    def _resized(self, film: Film, shape: tuple[int, int]) -> Film:
+        shrinks = film.shape[0] > shape[0] and film.shape[1] > shape[1]
         method = cv2.INTER_AREA if self.interpolation == "area" and shrinks else cv2.INTER_LINEAR
-        size = (self.image_size, self.image_size)
-        return film if film.shape == size else np.asarray(cv2.resize(film, size, interpolation=method), np.uint8)
+        return np.asarray(cv2.resize(film, shape[::-1], interpolation=method), np.uint8)
 
     def to_json(self) -> dict[str, Any]:
         """What decides the pixels that a model sees, for its checkpoint and for a cache."""
-        return {**asdict(self), "percentiles": list(PERCENTILES), "version": 1}
+        values = {name: value for name, value in asdict(self).items() if (name, value) != ("fit", "stretch")}
+        size = self.image_size if isinstance(self.image_size, int) else list(self.image_size)
+        return {**values, "image_size": size, "percentiles": list(PERCENTILES), "version": 1}
 
     @property
     def hash(self) -> str:

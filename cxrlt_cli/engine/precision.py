@@ -82,11 +82,11 @@ class _Trial:
 
     def _timed(self, model: Classifier, dtype: torch.dtype) -> float:
         """The faster of two passes, after one that does not count; random generators are left as they were."""
-        side, device = model.image_size, self._process.device
+        device = self._process.device
         once = self._learning if self._learns else self._predicting
         times = []
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            films = torch.randint(0, 256, (self.num_films, 1, side, side), dtype=torch.uint8).to(device)
+            films = torch.randint(0, 256, (self.num_films, 1, *model.image_shape), dtype=torch.uint8).to(device)
             for _ in range(3):
                 start = time.perf_counter()
                 once(model, model.normalize(films), replace(self._process, dtype=dtype))

@@ -1,5 +1,6 @@
 """Films by way of ``--cache``: decoded once by all cores, then read as they are."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,7 +33,7 @@ def keep_films(
     num_bytes = 0
     cache = FilmCache(options.cache, recipe)
     new = number - len(cache)
-    require_room("--cache", options.cache, new * recipe.image_size**2, f"{number:,} films of {recipe.image_size} px")
+    require_room("--cache", options.cache, new * math.prod(recipe.shape), f"{number:,} films of {recipe.told}")
     with reporter.progress("Keeping films", number) as advance:
         for paths in stretches:
             num_bytes += sum(path.stat().st_size for path in paths)
@@ -74,7 +75,7 @@ def _warn(remote: Callable[[], Reporter], message: str) -> None:
 
 def _only(recipes: Sequence[FilmTransform]) -> FilmTransform:
     if len(recipes) > 1:
-        sizes = " and ".join(f"{recipe.image_size} px" for recipe in recipes)
+        sizes = " and ".join(recipe.told for recipe in recipes)
         raise OptionError(
             f"--cache keeps films in one way, and these models want {len(recipes)} ({sizes}).", "Leave it out."
         )

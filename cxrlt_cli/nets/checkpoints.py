@@ -93,7 +93,7 @@ class Checkpoint:
             "cxrlt": __version__,
             "architecture": self.architecture.to_json(),
             "findings": list(self.findings),
-            "image_size": self.preprocessing.image_size,
+            "image_size": self.preprocessing.to_json()["image_size"],
             "mean": list(self.mean),
             "std": list(self.std),
             "preprocessing": self.preprocessing.to_json(),
@@ -215,13 +215,24 @@ def _preprocessing(path: Path, header: Mapping[str, Any]) -> Preprocessing:
     interpolation = header["preprocessing"]["interpolation"]
     if interpolation not in ("area", "linear"):
         raise ValueError(f"interpolation is {str(interpolation)[:40]}")
-    preprocessing = Preprocessing(whole(header, "image_size", 1, MAX_IMAGE_SIZE), interpolation)
+    fit = header["preprocessing"].get("fit", "stretch")
+    if fit not in ("stretch", "pad"):
+        raise ValueError(f"fit is {str(fit)[:40]}")
+    preprocessing = Preprocessing(_image_size(header), interpolation, fit)
     if preprocessing.hash != header["preprocessing_hash"] or preprocessing.to_json() != header["preprocessing"]:
         raise CheckpointError(
             f"{path} was trained on films prepared in another way ({str(header['preprocessing'])[:200]}).",
             f"This cxrlt is {__version__}, the file is of {str(header['cxrlt'])[:40]}: use that version.",
         )
     return preprocessing
+
+
+def _image_size(header: Mapping[str, Any]) -> int | tuple[int, int]:
+    if not isinstance(header["image_size"], list):
+        return whole(header, "image_size", 1, MAX_IMAGE_SIZE)
+    height, width = header["image_size"]
+    sides = {"height": height, "width": width}
+    return whole(sides, "height", 1, MAX_IMAGE_SIZE), whole(sides, "width", 1, MAX_IMAGE_SIZE)
 
 
 def _read_winner(path: Path, tensors: dict[str, Tensor]) -> Checkpoint:

@@ -46,10 +46,10 @@ class Classifier(nn.Module):
         self.architecture = architecture
         self.findings = tuple(findings)
         self.preprocessing = preprocessing
-        self.backbone = _create_backbone(architecture, preprocessing.image_size, drop_path)
+        self.backbone = _create_backbone(architecture, preprocessing.shape, drop_path)
         if weights is not None:
             _load_backbone(self.backbone, architecture.backbone, weights)
-        num_features = _num_features(self.backbone, architecture.backbone, preprocessing.image_size)
+        num_features = _num_features(self.backbone, architecture.backbone, preprocessing.shape)
         self.bn = nn.BatchNorm2d(num_features) if architecture.head == "csra-winner" else nn.Identity()
         self.head: heads.Head = heads.create(
             architecture.head,
@@ -65,8 +65,9 @@ class Classifier(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     @property
-    def image_size(self) -> int:
-        return self.preprocessing.image_size
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.preprocessing.shape
 
     @property
     def num_parameters(self) -> int:
@@ -79,7 +80,7 @@ class Classifier(nn.Module):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """``[N, 3, S, S]`` to ``[N, D, H, W]``; class and register tokens are dropped."""
-        features = _as_map(self.backbone(images.to(self._mean.dtype)), self.backbone)
+        features = _as_map(self.backbone(images.to(self._mean.dtype)), self.backbone, images.shape[2:])
         assert features is not None, "the backbone was looked at when it was made"
         return features
 
@@ -236,13 +237,13 @@ def check_backbone(name: str) -> None:
         raise OptionError(f"--backbone {name}: neither timm nor cxrlt has such a model.", hint)
 
 
-def _create_backbone(architecture: Architecture, image_size: int, drop_path: float) -> Any:
+def _create_backbone(architecture: Architecture, image_shape: tuple[int, int], drop_path: float) -> Any:
     name = architecture.backbone
     check_backbone(name)
     config = timm.get_pretrained_cfg(name)
     arguments: dict[str, Any] = {**architecture.arguments, "num_classes": 0, "global_pool": ""}
     if config and config.fixed_input_size:
-        arguments["img_size"] = image_size
+        arguments["img_size"] = image_shape
     if drop_path:
         arguments["drop_path_rate"] = drop_path
     try:
@@ -279,29 +280,38 @@ def _load_backbone(backbone: Any, name: str, weights: Mapping[str, Tensor]) -> N
         raise CheckpointError(f"The weights do not fit {name}: {what}.", "Names must be timm's, as its hub has them.")
 
 
-def _num_features(backbone: Any, name: str, image_size: int) -> int:
+def _num_features(backbone: Any, name: str, image_shape: tuple[int, int]) -> int:
     """D of the feature map, found by looking at one; raises OptionError where the backbone gives none."""
     backbone.eval()
+    size = "x".join(map(str, dict.fromkeys(image_shape)))
     try:
         with torch.inference_mode():
-            features = _as_map(backbone(torch.zeros(1, 3, image_size, image_size)), backbone)
+            features = _as_map(backbone(torch.zeros(1, 3, *image_shape)), backbone, image_shape)
     except (AssertionError, RuntimeError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise OptionError(f"--image-size {image_size} does not suit {name}: {reason}.") from error
+        raise OptionError(f"--image-size {size} does not suit {name}: {reason}.") from error
     if features is None:
-        raise OptionError(f"--backbone {name} gives no feature map that a head could look at.")
+        raise OptionError(f"--backbone {name} gives no feature map of {size} px that a head could look at.")
     backbone.train()
     return features.shape[1]
 
 
-def _as_map(features: Tensor, backbone: Any) -> Tensor | None:
-    """What a backbone gives for a square image as ``[N, D, H, W]``, or None where that is no map."""
+def _as_map(features: Tensor, backbone: Any, image_shape: Sequence[int]) -> Tensor | None:
+    """What a backbone gives for an image of this height and width as ``[N, D, H, W]``; None where that is no map."""
+    height, width = image_shape
+
+    def skew(rows: int, columns: int) -> int:
+        """How far from the image's shape such a map is."""
+        return abs(rows * width - columns * height)
+
     if features.ndim == 4:
-        if features.shape[2] == features.shape[3]:
-            return features
-        return features.permute(0, 3, 1, 2) if features.shape[1] == features.shape[2] else None
+        channels_last = skew(*features.shape[1:3]) < skew(*features.shape[2:])
+        return features.permute(0, 3, 1, 2) if channels_last else features
     if features.ndim != 3:
         return None
     tokens = features[:, getattr(backbone, "num_prefix_tokens", 0) :]
-    side = math.isqrt(tokens.shape[1])
-    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, side, side) if side**2 == tokens.shape[1] else None
+    rows = round(math.sqrt(tokens.shape[1] * height / width))
+    columns = tokens.shape[1] // max(1, rows)
+    if rows * columns != tokens.shape[1] or skew(rows, columns):
+        return None
+    return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, rows, columns)

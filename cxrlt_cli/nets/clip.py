@@ -57,6 +57,15 @@ class ClipPreparation:
             image = step(image)
         return np.array(image.convert("L"))
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.image_size, self.image_size
+
+    @property
+    def told(self) -> str:
+        return f"{self.image_size} px"
+
     def to_json(self) -> dict[str, Any]:
         """All that decides the pixels."""
         steps = [repr(step) for step in self.steps]

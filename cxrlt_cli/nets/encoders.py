@@ -49,15 +49,16 @@ class Encoder:
     by_hand: str = ""
     stochastic_depth: bool = True
 
-    def require_size(self, image_size: int) -> None:
-        """Raise OptionError where the encoder takes no image of that side, with the nearest that it takes."""
-        if image_size % self.multiple:
-            below = image_size // self.multiple * self.multiple
-            sizes = [size for size in (below, below + self.multiple) if size >= 32]
-            raise OptionError(
-                f"--image-size {image_size} does not suit {self.name}, whose patches are of {self.multiple} pixels.",
-                f"Pass {' or '.join(map(str, sizes))}; it was trained with {self.image_size}.",
-            )
+    def require_size(self, sides: tuple[int, int]) -> None:
+        """Raise OptionError where the encoder takes no image of these sides, with the nearest that it takes."""
+        for side in sides:
+            if side % self.multiple:
+                below = side // self.multiple * self.multiple
+                sizes = [size for size in (below, below + self.multiple) if size >= 32]
+                raise OptionError(
+                    f"--image-size: {side} does not suit {self.name}, whose patches are of {self.multiple} pixels.",
+                    f"Pass {' or '.join(map(str, sizes))}; it was trained with {self.image_size}.",
+                )
 
 
 # Model card and open_clip_config.json of yyupenn/whyxrayclip at 5967efc.

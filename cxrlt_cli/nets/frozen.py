@@ -22,7 +22,7 @@ class HeadOnly(Classifier):
         self.architecture, self.findings, self.preprocessing = whole.architecture, whole.findings, whole.preprocessing
         self.backbone, self.bn, self.head = nn.Identity(), whole.bn, whole.head
         self._frozen = _Shared({f"backbone.{name}": tensor for name, tensor in whole.backbone.state_dict().items()})
-        self._set_normalization(whole.mean, whole.std)
+        self.set_normalization(whole.mean, whole.std)
 
     def normalize(self, films: Tensor) -> Tensor:
         return films.float()

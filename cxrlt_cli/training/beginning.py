@@ -3,6 +3,7 @@
 from collections.abc import Set
 
 from cxrlt_cli.config import TrainOptions, flags
+from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.nets.classifier import check_backbone
 from cxrlt_cli.nets.encoders import ENCODERS, Encoder
 from cxrlt_cli.nets.normalization import Normalization
@@ -57,7 +58,7 @@ def _suited(options: TrainOptions, typed: Set[str], encoder: Encoder) -> TrainOp
     if "drop_path" not in typed and not encoder.stochastic_depth:
         changes["drop_path"] = 0.0
     options = options.model_copy(update=changes)
-    encoder.require_size(options.image_size)
+    encoder.require_size(Preprocessing(options.image_size).shape)
     return options
 
 

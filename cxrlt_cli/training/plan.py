@@ -34,7 +34,7 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         **_labels(training.table.policy, validation.table.policy),
         "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
         "model": f"{model.architecture.backbone} and {model.architecture.head}, "
-        f"{model.num_parameters / 1e6:.1f} M parameters, {model.image_size} px",
+        f"{model.num_parameters / 1e6:.1f} M parameters, {model.preprocessing.told}",
         "method": f"loss {_with(options.loss, options.loss_options)}{_adjusted(options.logit_adjust)}"
         f"{', prior bias' if options.prior_bias else ''}, sampler {_with(options.sampler, options.sampler_options)}",
         **({"features": f"{NUM_VIEWS} views of each film, from {options.features}"} if options.frozen else {}),

@@ -77,14 +77,14 @@ def check_batches(model: Classifier, num_films: int, options: FitOptions) -> Non
         model.train()
         if all(phase.trains == "head" for phase in phases_of(options)):
             model.backbone.eval()
-        model(torch.zeros(1, 3, model.image_size, model.image_size))
+        model(torch.zeros(1, 3, *model.image_shape))
 
     with torch.random.fork_rng([]):
         name = starved(model, learn)
     if name is not None:
         whose = "--head " + model.architecture.head
         if name.startswith("backbone."):
-            whose = f"--backbone {model.architecture.backbone} at --image-size {model.image_size}"
+            whose = f"--backbone {model.architecture.backbone} at {model.preprocessing.told}"
         hint = (
             "Raise --batch-size." if num_films > 1 else "There is one film to train on; pass another backbone or head."
         )

@@ -74,8 +74,7 @@ class FrozenFeatures:
         assert options.features is not None, "a folder was chosen before"
         self.model: Classifier = HeadOnly(whole)
         self._whole, self._options, self._process, self._reporter = whole, options, process, reporter
-        side = whole.image_size
-        shape = features(whole.eval(), torch.zeros(1, 1, side, side)).shape[1:]
+        shape = features(whole.eval(), torch.zeros(1, 1, *whole.image_shape)).shape[1:]
         told = {**recipe(whole), "precision": options.precision}
         self._maps = FeatureMaps(options.features, told, (shape[0], shape[1], shape[2]))
 

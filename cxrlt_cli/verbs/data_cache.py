@@ -16,13 +16,13 @@ def build_cache(options: DataCacheOptions, reporter: Reporter) -> None:
     if options.cache is None:
         raise OptionError("--cache is missing.", "It names the folder that keeps them.")
     tell_needless(reporter, options, ["patient_column", "findings"], "films are kept whatever their labels")
-    recipe = Preprocessing(options.image_size)
+    recipe = Preprocessing(options.image_size, fit=options.fit)
     before = len(FilmCache(options.cache, recipe))
     films = film_list(options, options.films, options.csv, reporter)
     raw = keep_films(films.path_stretches(), films.number, [recipe], options, reporter)
     cache = FilmCache(options.cache, recipe)
     reporter.result(
-        f"{options.cache} keeps {counted(len(cache), 'film')} of {recipe.image_size} px "
+        f"{options.cache} keeps {counted(len(cache), 'film')} of {recipe.told} "
         f"({counted(len(cache) - before, 'new one')}): {size(cache.num_bytes)}; "
         f"the files of {films.source} are {size(raw)}."
     )

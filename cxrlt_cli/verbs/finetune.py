@@ -40,9 +40,8 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     division = divide_films(options, options.csv, reporter)
     if checkpoint.policy and checkpoint.policy != division.pairs[0][0].table.policy:
         reporter.note(f"Labels that the checkpoint was trained on: {checkpoint.policy}.")
-    preprocessing = replace(
-        checkpoint.preprocessing, image_size=options.image_size or checkpoint.preprocessing.image_size
-    )
+    known = checkpoint.preprocessing
+    preprocessing = replace(known, image_size=options.image_size or known.image_size, fit=options.fit or known.fit)
     if options.folds and learned_from(options.checkpoint, checkpoint, options.csv, options.split):
         reporter.warn(
             f"{options.checkpoint} was trained on films of {options.csv} itself, so films that are judged out of fold "

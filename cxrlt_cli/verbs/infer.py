@@ -70,7 +70,7 @@ def _predict(
         {
             "films": f"{films.number:,} of {films.source}",
             "model": f"{options.checkpoint}: {model.architecture.backbone}, {model.architecture.head}, "
-            f"{len(model.findings)} findings, {model.image_size} px",
+            f"{len(model.findings)} findings, {model.preprocessing.told}",
             **plan_of_views(options, post.normal),
             "process": str(process),
             "out": str(options.out),

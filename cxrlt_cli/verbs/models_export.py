@@ -64,7 +64,7 @@ def _export(options: ModelsExportOptions, onnx: Any, onnxruntime: Any, reporter:
             "Export a smaller backbone.",
         )
     model = _Exported(classifier).eval()
-    graph = _graph(model, classifier.image_size, options.checkpoint)
+    graph = _graph(model, classifier.image_shape, options.checkpoint)
     onnx.helper.set_model_props(graph, _metadata(classifier))
     onnx.checker.check_model(graph)
     with replacing(options.out) as temporary:
@@ -78,7 +78,7 @@ def _export(options: ModelsExportOptions, onnx: Any, onnxruntime: Any, reporter:
             )
     reporter.result(
         f"Wrote {options.out} ({size(num_bytes)} of weights): {counted(len(classifier.findings), 'finding')}, "
-        f"{classifier.image_size} px; at most {difference:.1g} from PyTorch's probabilities."
+        f"{classifier.preprocessing.told}; at most {difference:.1g} from PyTorch's probabilities."
     )
 
 
@@ -93,12 +93,12 @@ def _package(name: str) -> Any:
         ) from error
 
 
-def _graph(model: _Exported, image_size: int, path: Path) -> Any:
+def _graph(model: _Exported, image_shape: tuple[int, int], path: Path) -> Any:
     """The model as an ONNX message, N left open.
 
     ``torch.export`` is called here and not by ``torch.onnx``, which tries other ways after it, some of which fix N.
     """
-    films = torch.zeros(2, 1, image_size, image_size, dtype=torch.uint8)  # of 2: torch.export takes 1 for fixed
+    films = torch.zeros(2, 1, *image_shape, dtype=torch.uint8)  # of 2: torch.export takes 1 for fixed
     try:
         with _warnings_alone("torch.export"), _warnings_alone("onnxscript"):
             program = torch.export.export(model, (films,), dynamic_shapes={"films": {0: torch.export.Dim("N")}})
@@ -131,7 +131,7 @@ def _warnings_alone(name: str) -> Iterator[None]:
 def _metadata(classifier: Classifier) -> dict[str, str]:
     return {
         "findings": json.dumps(list(classifier.findings), ensure_ascii=False),
-        "image_size": str(classifier.image_size),
+        "image_size": json.dumps(classifier.preprocessing.to_json()["image_size"]),
         "preprocessing": json.dumps(classifier.preprocessing.to_json()),
         "cxrlt": __version__,
         "notice": "research software, not a medical device",
@@ -143,9 +143,8 @@ def _difference(model: _Exported, onnxruntime: Any, file: Path, path: Path) -> f
 
     Raises CheckpointError where ONNX Runtime cannot run the file.
     """
-    side = model.classifier.image_size
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randint(0, 256, (1, 1, side, side), dtype=torch.uint8, generator=generator)
+    noise = torch.randint(0, 256, (1, 1, *model.classifier.image_shape), dtype=torch.uint8, generator=generator)
     films = torch.cat([noise, *(torch.full_like(noise, level) for level in (0, 128, 255))])
     try:
         session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])

@@ -50,7 +50,7 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     )
     start = FromBackbone(
         architecture,
-        Preprocessing(options.image_size),
+        Preprocessing(options.image_size, fit=options.fit),
         found.tensors,
         normalization_of(options, found),
         facts_of(options, found),

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,20 +46,25 @@ Doubles = NDArray[np.float64]
 
 
 def main(out: Path, films: Path, seeds: Sequence[int], names: Sequence[str]) -> None:
+    study(out, films, seeds, {name: RECIPES[name] for name in names}, BUDGET)
+
+
+def study(out: Path, films: Path, seeds: Sequence[int], recipes: Mapping[str, str], budget: str) -> None:
+    """Train what is not there yet, and print the table."""
     csv = films / "labels.csv"
     for seed in seeds:
-        for name in names:
+        for name, recipe in recipes.items():
             given = f"--csv {csv} --image-dir {films / 'images'} --cache {out / 'cache'} --seed {seed}"
             run = out / folder_of(name, seed)
             with taken(run) as mine:
                 if mine:
-                    cxrlt(f"train {RECIPES[name]} {BUDGET} {given} --out {run}")
+                    cxrlt(f"train {recipe} {budget} {given} --out {run}")
     print(
         "| recipe | seeds | macro AP | less the base | AUROC | less the base |\n| --- | --- | --- | --- | --- | --- |"
     )
     table = read_labels(csv)
     base = judged(out, BASE, table)
-    for name in names:
+    for name in recipes:
         print(row(name, judged(out, name, table), base), flush=True)
 
 

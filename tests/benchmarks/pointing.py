@@ -61,7 +61,7 @@ def _as_read(model: Classifier, film: NDArray[np.uint16]) -> torch.Tensor:
 def main(path: str) -> None:
     model = load(path)
     focal = [name for name, sign in SIGNS.items() if sign.focal and name in model.findings]
-    results = sorted(pointing_game(model, focal, 60, model.image_size), key=lambda result: -result.hit_rate)
+    results = sorted(pointing_game(model, focal, 60, model.image_shape[0]), key=lambda result: -result.hit_rate)
     print("| finding | peak in the box | box's share of the film |\n| --- | ---: | ---: |")
     for result in results:
         print(f"| {result.name} | {result.hit_rate:.2f} | {result.box_share:.2f} |")

@@ -60,3 +60,21 @@ def test_flags() -> None:
     assert flag(TrainOptions, "image_dir") == "--image-dir"
     assert flag(config.EvaluateOptions, "json_path") == "--json"
     assert flag(config.InferOptions, "checkpoint") == "CHECKPOINT"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"), [("518", 518), ("784x644", (784, 644)), ("64X64", 64), ([784, 644], (784, 644)), (96, 96)]
+)
+def test_an_image_has_one_side_or_height_and_width(given: object, taken: object) -> None:
+    options = TrainOptions.model_validate({"csv": "a.csv", "image_size": given})
+    assert options.image_size == taken
+    again = yaml.safe_load(yaml.safe_dump(to_yaml(options)))["image_size"]
+    assert TrainOptions.model_validate({"csv": "a.csv", "image_size": again}).image_size == taken
+
+
+@pytest.mark.parametrize(
+    "given", ["", "x", "64x", "64x64x64", "-64", "a", "64.5", "31", "64x31", "8193", [], [64, 64, 64]]
+)
+def test_other_sizes_are_refused(given: object) -> None:
+    with pytest.raises(ValidationError, match=r"784x644|32 to 8192"):
+        TrainOptions.model_validate({"csv": "a.csv", "image_size": given})

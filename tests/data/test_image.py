@@ -332,3 +332,32 @@ def test_a_steep_sigmoid_is_black_and_white(tmp_path: Path) -> None:
     levels = np.array([[0, 999, 1001, 65535]], np.uint16)
     window = {"WindowCenter": 1000, "WindowWidth": 0.001, "VOILUTFunction": "SIGMOID"}
     assert read_film(dicom(tmp_path / "a.dcm", levels, **window)).tolist() == [[0, 0, 255, 255]]
+
+
+@pytest.mark.parametrize(("shape", "inner"), [((50, 100), (16, 32)), ((100, 50), (40, 20)), ((7, 9), (25, 32))])
+def test_a_film_that_is_padded_keeps_its_shape(shape: tuple[int, int], inner: tuple[int, int]) -> None:
+    film = np.full(shape, 200, np.uint8)
+    seen = Preprocessing((40, 32), fit="pad")(film)
+    assert seen.shape == (40, 32)
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    assert (len(rows), len(columns)) == inner
+    assert (seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] == 200).all()
+    for side, found in zip((40, 32), (rows, columns), strict=True):
+        assert found[0] - (side - 1 - found[-1]) in (0, -1), "in the middle"
+
+
+def test_height_stands_before_width() -> None:
+    film = np.zeros((60, 60), np.uint8)
+    film[:30] = 255
+    seen = Preprocessing((20, 10))(film)
+    assert seen.shape == (20, 10)
+    assert (seen[:9] == 255).all()
+    assert (seen[11:] == 0).all()
+
+
+def test_what_a_square_is_kept_as_has_not_changed() -> None:
+    assert Preprocessing(512).to_json() == {
+        "image_size": 512, "interpolation": "area", "percentiles": [0.5, 99.5], "version": 1
+    }  # fmt: skip
+    hashes = {Preprocessing(size, fit=fit).hash for size in (64, (64, 32), (32, 64)) for fit in ("stretch", "pad")}
+    assert len(hashes) == 6

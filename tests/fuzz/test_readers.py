@@ -128,7 +128,7 @@ def check_checkpoint(path: Path) -> bool:
     except CheckpointError as error:
         return refused(error, path)
     assert [fault_of_name(name) for name in checkpoint.findings] == [None] * len(checkpoint.findings)
-    assert 0 < checkpoint.preprocessing.image_size <= 8192
+    assert all(0 < side <= 8192 for side in checkpoint.preprocessing.shape)
     assert np.isfinite([checkpoint.mean, checkpoint.std]).all()
     return True
 

@@ -86,7 +86,7 @@ def test_a_checkpoint_gives_the_same_logits(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 64, 64)
     assert torch.equal(model(images), again(images))
     assert again.findings == FINDINGS
-    assert (again.image_size, again.mean, again.std) == (64, model.mean, model.std)
+    assert (again.image_shape, again.mean, again.std) == ((64, 64), model.mean, model.std)
     assert not again.training
 
 
@@ -130,7 +130,7 @@ def test_the_winners_layout_loads(tmp_path: Path, kind: str) -> None:
         torch.testing.assert_close(model(images), winner(images), rtol=1e-4, atol=1e-5)
     assert model.findings == CXR_LT_2026
     assert model.architecture.backbone == "convnextv2_atto"
-    assert model.image_size == 512
+    assert model.image_shape == (512, 512)
     assert model.preprocessing.interpolation == "linear"
 
 
@@ -284,3 +284,27 @@ def test_tensors_that_do_not_fit_are_told(tmp_path: Path) -> None:
     type(broken)(**{**vars(broken), "tensors": tensors}).write(path)
     with pytest.raises(CheckpointError, match=r"broken\.safetensors.*stem"):
         load(path)
+
+
+@pytest.mark.parametrize("backbone", [*BACKBONES, "swin_tiny_patch4_window7_224"])
+def test_a_film_that_is_no_square_has_a_map_that_is_none_either(backbone: str) -> None:
+    shape = (256, 128)
+    model = Classifier(Architecture(backbone, "csra"), FINDINGS, Preprocessing(shape)).eval()
+    films = torch.randint(0, 255, (2, 1, *shape), dtype=torch.uint8)
+    _, attention = model.attend(model.normalize(films))
+    assert attention.shape[:2] == (2, len(FINDINGS))
+    assert attention.shape[2] == 2 * attention.shape[3]
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "test_convnext", "test_efficientnet"])
+def test_rows_of_the_map_are_rows_of_the_film(backbone: str) -> None:
+    """What is changed in the lower right corner of a film changes the map most there."""
+    shape = (128, 64)
+    model = Classifier(Architecture(backbone, "linear"), FINDINGS, Preprocessing(shape)).eval()
+    film = torch.full((1, 1, *shape), 100, dtype=torch.uint8)
+    other = film.clone()
+    other[..., 112:, 48:] = 255
+    with torch.inference_mode():
+        changed = (model.feature_map(model.normalize(film)) - model.feature_map(model.normalize(other))).abs().sum(1)[0]
+    row, column = divmod(int(changed.argmax()), changed.shape[1])
+    assert (row, column) == (changed.shape[0] - 1, changed.shape[1] - 1)

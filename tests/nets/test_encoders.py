@@ -49,19 +49,19 @@ def test_timm_makes_it(encoder: Encoder) -> None:
 
 @EVERY
 def test_only_sizes_that_suit_it_are_taken(encoder: Encoder) -> None:
-    encoder.require_size(encoder.image_size)
-    encoder.require_size(encoder.image_size + encoder.multiple)
+    encoder.require_size((encoder.image_size,) * 2)
+    encoder.require_size((encoder.image_size, encoder.image_size + encoder.multiple))
     if encoder.multiple > 1:
         with pytest.raises(OptionError, match="whose patches are of"):
-            encoder.require_size(encoder.image_size + 1)
+            encoder.require_size((encoder.image_size, encoder.image_size + 1))
 
 
 def test_the_nearest_sizes_are_named() -> None:
     with pytest.raises(OptionError, match="Pass 504 or 518") as caught:
-        RAD_DINO.require_size(512)
+        RAD_DINO.require_size((512, 512))
     assert "14 pixels" in caught.value.message
     with pytest.raises(OptionError, match="Pass 42;"):
-        RAD_DINO.require_size(33)
+        RAD_DINO.require_size((42, 33))
 
 
 def test_norms_are_as_the_towers_were_trained_with() -> None:

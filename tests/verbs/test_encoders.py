@@ -202,7 +202,7 @@ def test_by_name_it_is_fetched_once_and_needs_no_other_option(
     assert "Pass --backbone tiny." in told.results[0]
     train(options(labels, tmp_path / "run", backbone="tiny"), Recorder())
     checkpoint = tmp_path / "run" / "best.safetensors"
-    assert load(checkpoint).image_size == 160
+    assert load(checkpoint).image_shape == (160, 160)
     again = {"checkpoint": checkpoint, "csv": labels, "out": tmp_path / "again", "epochs": 1, "max_steps": 1,
              "workers": 0, "precision": "fp32", "device": "cpu", "track": "none", "batch_size": 4}  # fmt: skip
     finetune(FinetuneOptions.model_validate(again), Recorder())

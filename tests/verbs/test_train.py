@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 from sklearn.metrics import average_precision_score
 
-from cxrlt_cli.config import FinetuneOptions, TrainOptions
+from cxrlt_cli.config import EnsembleOptions, FinetuneOptions, InferOptions, TrainOptions
+from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine import precision
 from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.engine.process import Process
@@ -24,7 +25,9 @@ from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.training import plan
 from cxrlt_cli.training import run as shared
 from cxrlt_cli.training.learner import Learner
+from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.finetune import finetune
+from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
 from tests.helpers import FINDINGS, Recorder, head_of, write_csv
@@ -369,3 +372,21 @@ def test_every_loss_trains(labels: Path, tmp_path: Path, loss: str) -> None:
     scores = train(run_options(labels, tmp_path / "run", layer_decay=0.7, **options), Recorder())
     assert scores is not None
     assert scores.macro()["ap"] is not None
+
+
+def test_films_that_are_no_squares_are_learned_and_predicted_alike(labels: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"image_size": "96x64", "fit": "pad", "epochs": 1}
+    train(run_options(labels, tmp_path / "run", cache=tmp_path / "cache", **changes), Recorder())
+    checkpoint = Checkpoint.read(tmp_path / "run" / "best.safetensors")
+    assert checkpoint.preprocessing == Preprocessing((96, 64), fit="pad")
+    validation = Predictions.read(tmp_path / "run" / "val_predictions.csv")
+    local = {"csv": labels, "device": "cpu", "workers": 0}
+    views = {"members": [tmp_path / "run"], "tta": "flip_scale", "out": tmp_path / "p.csv", **local}
+    ensemble(EnsembleOptions.model_validate(views), Recorder())
+    infer(InferOptions.model_validate({"checkpoint": tmp_path / "run", "out": tmp_path / "q.csv", **local}), Recorder())
+    again = Predictions.read(tmp_path / "q.csv").select(validation.findings).rows(list(validation.ids))
+    np.testing.assert_allclose(again.probabilities, validation.probabilities, atol=1e-6)
+    options = FinetuneOptions(checkpoint=tmp_path / "run", csv=labels, out=tmp_path / "more", epochs=1, device="cpu",
+                              workers=0, batch_size=8, track="none", val_fraction=0.3, image_size=(64, 96))  # fmt: skip
+    finetune(options, Recorder())
+    assert Checkpoint.read(tmp_path / "more" / "best.safetensors").preprocessing == Preprocessing((64, 96), fit="pad")
