@@ -232,15 +232,6 @@ def test_a_head_with_a_start_of_its_own_has_it_whatever_the_scale() -> None:
     assert 30 * head_of(model).classifier[-1].bias[0].item() == pytest.approx(-2)
 
 
-def test_attention_is_given_by_heads_that_have_one() -> None:
-    model = classifier()
-    logits, attention = model.attend(torch.randn(2, 3, 64, 64))
-    assert logits.shape == (2, 3)
-    assert attention.shape[:2] == (2, 3)
-    with pytest.raises(OptionError, match="Head mlp has no attention"):
-        classifier(head="mlp").attend(torch.randn(1, 3, 64, 64))
-
-
 def test_a_scale_of_the_logits_is_part_of_the_checkpoint(tmp_path: Path) -> None:
     """LDAM is trained on scaled logits; without the scale its probabilities are squeezed around a half."""
     model = classifier(logit_scale=30.0)
