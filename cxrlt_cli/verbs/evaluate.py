@@ -38,9 +38,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     """
     if len(options.predictions) > 2:
         raise OptionError(f"{len(options.predictions)} prediction files were given.", "Give one, or two to compare.")
-    inputs = (
-        *options.predictions, options.csv, options.train_csv, options.checkpoint, options.among, *options.exclude,
-    )  # fmt: skip
+    models = (options.checkpoint, options.among)
+    inputs = (*options.predictions, options.csv, options.train_csv, *models, *options.exclude)
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.report is not None:

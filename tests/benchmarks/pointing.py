@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from cxrlt_cli.data.image import read_film
 from cxrlt_cli.nets.classifier import Classifier, load
 from cxrlt_cli.nets.heat_maps import heat_maps, kind_of
 from cxrlt_cli.phantom import draw
+from cxrlt_cli.phantom.drawing import Box
 from cxrlt_cli.phantom.signs import SIGNS
 
 FIRST = 10**8  # of patients whom no training set has
@@ -40,17 +42,23 @@ def pointing_game(model: Classifier, findings: Iterable[str], num_films: int, si
     """The game on ``num_films`` phantoms of each finding, ``size`` pixels wide, with nothing else on them."""
     results = []
     for name in findings:
-        drawn = [draw([name], patient_seed=seed, film_seed=seed, size=size) for seed in range(FIRST, FIRST + num_films)]
+        drawn = [_drawn(name, seed, size) for seed in range(FIRST, FIRST + num_films)]
         films = torch.stack([_as_read(model, film) for film, _ in drawn])
         with torch.inference_mode():
             maps = heat_maps(model, model.feature_map(model.normalize(films)), [name])[:, 0]
         peaks = maps.flatten(1).argmax(dim=1).numpy()
         y, x = (np.stack(np.unravel_index(peaks, maps.shape[1:])) + 0.5) / np.array(maps.shape[1:])[:, None]
-        boxes = np.array([record.box for _, (record,) in drawn])
+        boxes = np.array([box for _, box in drawn])
         x0, y0, x1, y1 = boxes.T
         hits = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1) & (maps.flatten(1).amax(dim=1) > 0).numpy()
         results.append(Pointing(name, float(hits.mean()), float(((x1 - x0) * (y1 - y0)).mean())))
     return results
+
+
+@cache  # of several models, all look at the same films
+def _drawn(name: str, seed: int, size: int) -> tuple[NDArray[np.uint16], Box]:
+    film, (record,) = draw([name], patient_seed=seed, film_seed=seed, size=size)
+    return film, record.box
 
 
 def _as_read(model: Classifier, film: NDArray[np.uint16]) -> torch.Tensor:

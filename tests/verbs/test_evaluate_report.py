@@ -88,14 +88,14 @@ def test_the_page_shows_training_films_that_a_film_resembles(
     assert page.count("<img") == plain.count("<img") + 3 * len(figures)
     moved = shutil.copytree(labels.parent / "images", tmp_path / "moved")
     embedded = Embeddings.read(among)
-    strange = np.array([f"train/{film}" for film in embedded.ids], object)
+    strange = np.array([f"elsewhere-{film}" for film in embedded.ids], object)
     finish = {"width": 64, "id_column": "ImageID", "checkpoint": embedded.checkpoint}
     (tmp_path / "records").write_bytes(to_records(strange, embedded.features))
     finish_records(tmp_path / "records", among, **finish)  # type: ignore[arg-type]
     named, recorder = reported(predicted, labels, checkpoint=checkpoint, among=among, image_dir=moved)
-    assert "named in the report, not shown" in recorder.notes[-2]
+    assert "named in the report, not shown" in recorder.notes[-1]
     assert named.count("<img") == plain.count("<img")
-    assert len(re.findall(r"<li>1\.000 train/film\d+\.png</li>", named)) >= 3
+    assert len(re.findall(r"<li>1\.000 elsewhere-film\d+\.png</li>", named)) >= 3
     with pytest.raises(DataError, match="features of another checkpoint"):
         reported(predicted, labels, checkpoint=run / "last.safetensors", among=among)
 
