@@ -80,12 +80,25 @@ class InferOptions(PredictOptions):
         "films that are less so.",
         panel="Prediction",
     )
+    embeddings: Path | None = option(
+        None, "Parquet or npz file for the features of each film, averaged over the feature map.", panel="Prediction"
+    )
+    nearest: Path | None = option(
+        None, "CSV for the 5 films of --among that each film resembles most.", panel="Prediction"
+    )
+    among: Path | None = option(
+        None,
+        "Embeddings of the training films, as infer --embeddings wrote them with the same checkpoint.",
+        panel="Prediction",
+    )
     out: Path = option(Path("predictions.csv"), "CSV to write.")
 
     @model_validator(mode="after")
     def _check_needless(self) -> Self:
         if "merge" in changed(self) and self.tta == "none" and self.merge != "rank":
             raise ValueError("--merge is of several views of a film: pass --tta too")
+        if (self.nearest is None) != (self.among is None):
+            raise ValueError("--nearest is the CSV to write, --among the films to look among: pass both")
         return self
 
 
@@ -214,7 +227,23 @@ class EvaluateOptions(Options):
     image_dir: Path | None = option(
         None, "Folder of the films, for the report (default: the CSV's folder, or images/ beside it).", panel="Films"
     )
-    checkpoint: Path | None = option(None, "Model whose attention the report shows on the films.", panel="Scores")
+    checkpoint: Path | None = option(
+        None, "Model for the report: heat maps of where it looked on the films.", panel="Scores"
+    )
+    among: Path | None = option(
+        None,
+        "Embeddings of the training films, as infer --embeddings wrote them with --checkpoint: the report shows which "
+        "of them a film resembles.",
+        panel="Scores",
+    )
+
+    @model_validator(mode="after")
+    def _check_among(self) -> Self:
+        if self.among is not None and (self.report is None or self.checkpoint is None):
+            raise ValueError(
+                "--among is for the films of a report, as a model sees them: pass --report and --checkpoint"
+            )
+        return self
 
 
 class DemoOptions(Options):

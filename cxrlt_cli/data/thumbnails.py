@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 SIZE = 320  # pixels
 ORANGE = (30, 120, 255)  # blue, green, red
-STRENGTH = 0.65  # of the colour where attention is highest
+STRENGTH = 0.65  # of the colour where a heat map is highest
 
 
-def thumbnail(film: NDArray[Any]) -> NDArray[np.uint8]:
+def thumbnail(film: NDArray[Any], size: int = SIZE) -> NDArray[np.uint8]:
     """A film of any shape as a small square."""
-    return np.asarray(cv2.resize(film, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(film, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def overlaid(film: NDArray[Any], attention: NDArray[Any]) -> NDArray[np.uint8]:
-    """The film in grey, with what was looked at in orange."""
-    heat = cv2.resize(attention.astype(np.float32), film.shape[::-1], interpolation=cv2.INTER_LINEAR)
+def overlaid(film: NDArray[Any], heat_map: NDArray[Any]) -> NDArray[np.uint8]:
+    """The film in grey, with what was looked at in orange; all in grey where a map is the same everywhere."""
+    heat = cv2.resize(heat_map.astype(np.float32), film.shape[::-1], interpolation=cv2.INTER_LINEAR)
     low, high = float(heat.min()), float(heat.max())
     weight = STRENGTH * np.clip((heat - low) / max(high - low, 1e-12), 0, 1)[..., None]
     grey = np.repeat(film[..., None], 3, axis=2).astype(np.float32)

@@ -136,10 +136,9 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def told_of_written(path: Path, replaced: bool, num_films: int, num_findings: int) -> str:
+def told_of_written(path: Path, replaced: bool, num_films: int, what: str) -> str:
     """``Wrote out.csv: 1,200 films, 30 findings.``"""
-    what = f"{counted(num_films, 'film')}, {counted(num_findings, 'finding')}"
-    return f"{'Replaced' if replaced else 'Wrote'} {path}: {what}."
+    return f"{'Replaced' if replaced else 'Wrote'} {path}: {counted(num_films, 'film')}, {what}."
 
 
 def size(num_bytes: float) -> str:

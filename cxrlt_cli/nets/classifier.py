@@ -49,11 +49,11 @@ class Classifier(nn.Module):
         self.backbone = _create_backbone(architecture, preprocessing.shape, drop_path)
         if weights is not None:
             _load_backbone(self.backbone, architecture.backbone, weights)
-        num_features = _num_features(self.backbone, architecture.backbone, preprocessing.shape)
-        self.bn = nn.BatchNorm2d(num_features) if architecture.head == "csra-winner" else nn.Identity()
+        self.num_features = _num_features(self.backbone, architecture.backbone, preprocessing.shape)
+        self.bn = nn.BatchNorm2d(self.num_features) if architecture.head == "csra-winner" else nn.Identity()
         self.head: heads.Head = heads.create(
             architecture.head,
-            num_features,
+            self.num_features,
             len(self.findings),
             csra_heads=architecture.csra_heads,
             csra_lambda=architecture.csra_lambda,
@@ -97,21 +97,6 @@ class Classifier(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             logits: Tensor = self.head(self.bn(features.to(self._mean.dtype)))
         return self.architecture.logit_scale * logits, features
-
-    def attend(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits ``[N, C]``, and the attention ``[N, C, H, W]`` of each finding over the map they came from.
-
-        Raises OptionError where the head has no attention.
-        """
-        if not isinstance(self.head, heads.AttentionHead):
-            with_attention = [name for name, head in heads.HEADS.items() if hasattr(head, "attend")]
-            raise OptionError(
-                f"Head {self.architecture.head} has no attention.", f"These do: {listed(with_attention)}."
-            )
-        features = self.feature_map(images)
-        with torch.autocast(features.device.type, enabled=False):
-            logits, attention = self.head.attend(self.bn(features.to(self._mean.dtype)))
-        return self.architecture.logit_scale * logits, attention
 
     def start_at(self, prevalence: Tensor, findings: Sequence[str]) -> None:
         """Biases that give ``findings`` their share (of ``[C]``) of the films, before anything of them is learned."""

@@ -34,12 +34,31 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class HeatMap:
+    """Where the model looked for a finding: a film in its colours as a data URI, and what kind of map it is."""
+
+    film: str
+    kind: str  # attention or Grad-CAM
+    is_empty: bool = False  # no place speaks for the finding
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training film that a film resembles; as a data URI where it is at hand."""
+
+    name: str
+    cosine: float
+    film: str | None
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A mistake with its film, and where the model looked, as data URIs."""
+    """A mistake with its film as a data URI, and what the model made of it."""
 
     mistake: Mistake
     film: str
-    attention: str | None
+    heat_map: HeatMap | None = None
+    neighbours: Sequence[Neighbour] = ()
 
 
 def page(
@@ -219,16 +238,28 @@ def _cards(scores: Scores, predictions: Predictions, targets: NDArray[Any]) -> s
 
 def _films(mistakes: Sequence[Mistake], pictures: Sequence[Picture]) -> str:
     if pictures:
-        figures = "".join(
-            f"<figure class='card'><div class='{'pair' if picture.attention else ''}'>"
-            f"<img loading='lazy' src='{picture.film}' alt='{escape(picture.mistake.film, quote=True)}'>"
-            + (f"<img loading='lazy' src='{picture.attention}' alt='attention'>" if picture.attention else "")
-            + f"</div><figcaption>{_told(picture.mistake)}</figcaption></figure>"
-            for picture in pictures
-        )
-        return f"<div class='films'>{figures}</div>"
+        return f"<div class='films'>{''.join(map(_figure, pictures))}</div>"
     rows = "".join(f"<li>{_told(mistake)}</li>" for mistake in mistakes)
     return f"<ul>{rows}</ul>" if rows else ""
+
+
+def _figure(picture: Picture) -> str:
+    images, text, heat = _image(picture.film, picture.mistake.film), _told(picture.mistake), picture.heat_map
+    if heat is not None:
+        images += _image(heat.film, heat.kind)
+        text += f" Orange: {heat.kind}{', which is 0 everywhere' if heat.is_empty else ''}."
+    figure = f"<div class='{'pair' if heat else ''}'>{images}</div><figcaption>{text}</figcaption>"
+    if picture.neighbours:
+        shown = "".join(
+            f"<li>{_image(one.film, one.name) if one.film else ''}{one.cosine:.3f} {escape(one.name)}</li>"
+            for one in picture.neighbours
+        )
+        figure += f"<p class='soft'>Nearest training films, by cosine</p><ul class='trio nearest'>{shown}</ul>"
+    return f"<figure class='card'>{figure}</figure>"
+
+
+def _image(source: str, name: str) -> str:
+    return f"<img loading='lazy' src='{source}' alt='{escape(name, quote=True)}'>"
 
 
 def _told(mistake: Mistake) -> str:

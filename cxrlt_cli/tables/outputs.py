@@ -1,7 +1,7 @@
 """Tables that are written: as CSV, or as Parquet where a path ends so, whatever stands there already."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cxrlt_cli.files import finish, replacing, require_file
@@ -24,13 +24,13 @@ def write_table(csv: str, path: Path, id_column: str) -> None:
             temporary.write_text(csv, encoding="utf-8", newline="")
 
 
-def finish_table(csv: Path, path: Path, id_column: str) -> None:
-    """Turn a CSV that grew into ``path``; it is gone then."""
+def finish_table(csv: Path, path: Path, id_column: str, texts: Collection[str] = ()) -> None:
+    """Turn a CSV that grew into ``path``; it is gone then. ``texts``: columns that are no numbers, besides the ids'."""
     if not _is_parquet(path):
         finish(csv, path)
         return
     with replacing(path) as temporary:
-        parquet.write_from_csv(csv, temporary, id_column)
+        parquet.write_from_csv(csv, temporary, id_column, texts)
     csv.unlink()
 
 

@@ -5,7 +5,7 @@ pyarrow is imported late: it comes with ``pip install "cxrlt[parquet]"``, and CS
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
@@ -57,8 +57,8 @@ def read_rows(path: Path) -> Iterator[list[str]]:
         raise DataError(f"{path} is no Parquet file, or a damaged one ({_first_line(error)}).") from error
 
 
-def write_from_csv(csv: Path | IO[bytes], path: Path, id_column: str) -> None:
-    """A CSV of ids, facts of films and numbers as Parquet, a stretch at a time; all but numbers stays text."""
+def write_from_csv(csv: Path | IO[bytes], path: Path, id_column: str, texts: Collection[str] = ()) -> None:
+    """A CSV of ids, facts of films, ``texts`` and numbers as Parquet, a stretch at a time; all but numbers is text."""
     from pyarrow import csv as arrow_csv
     from pyarrow import float64, string
     from pyarrow.parquet import ParquetWriter
@@ -66,7 +66,7 @@ def write_from_csv(csv: Path | IO[bytes], path: Path, id_column: str) -> None:
     names = arrow_csv.open_csv(csv).schema.names
     if not isinstance(csv, Path):
         csv.seek(0)
-    types = {name: string() if name in (id_column, *FILM_FACTS) else float64() for name in names}
+    types = {name: string() if name in (id_column, *FILM_FACTS, *texts) else float64() for name in names}
     convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=False)
     with arrow_csv.open_csv(csv, convert_options=convert) as rows, ParquetWriter(path, rows.schema) as writer:
         for batch in rows:

@@ -265,7 +265,7 @@ def _write(
         replaced = path.is_file() and options.append is None
         write_table(labels.text(), path, "ImageID")
         write_record(path, report)
-        reporter.result(told_of_written(path, replaced, len(labels), len(labels.findings)))
+        reporter.result(told_of_written(path, replaced, len(labels), counted(len(labels.findings), "finding")))
     if not options.dry_run:
         path, labels = next(iter(written.items()))
         parts = labels.about.get("Split")

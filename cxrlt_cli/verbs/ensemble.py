@@ -16,7 +16,7 @@ from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, told_of_written
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, told_of_written
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sources import film_source, keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -90,7 +90,7 @@ def _ensemble(
         if path is not None and table is not None:
             replaced = path.is_file()
             table.write(path, options.id_column)
-            reporter.result(told_of_written(path, replaced, len(table.ids), len(table.findings)))
+            reporter.result(told_of_written(path, replaced, len(table.ids), counted(len(table.findings), "finding")))
     return blended
 
 

@@ -38,7 +38,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     """
     if len(options.predictions) > 2:
         raise OptionError(f"{len(options.predictions)} prediction files were given.", "Give one, or two to compare.")
-    inputs = (*options.predictions, options.csv, options.train_csv, options.checkpoint, *options.exclude)
+    models = (options.checkpoint, options.among)
+    inputs = (*options.predictions, options.csv, options.train_csv, *models, *options.exclude)
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.report is not None:
@@ -59,7 +60,7 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     assert csv is not None, "given, or found"
     if len(files) == 2:
         files = _shared(files, options, reporter)
-    model = None if options.checkpoint is None else _read_model(options.checkpoint, reporter)
+    model = None if options.checkpoint is None else _read_model(options.checkpoint, options.among, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
     truth, has_patients = _read_truth(options, csv, files[0], excluded, options.split)
     tell_exclusions(reporter, excluded, truth.left_out)
@@ -105,10 +106,15 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     return scores
 
 
-def _read_model(path: Path, reporter: Reporter) -> "Checkpoint":
+def _read_model(path: Path, among: Path | None, reporter: Reporter) -> "Checkpoint":
+    """A checkpoint; raises DataError where the embeddings to look ``among`` are of another one."""
+    from cxrlt_cli.engine.feature_files import require_same_checkpoint
     from cxrlt_cli.engine.predict import read_checkpoint
 
-    return read_checkpoint(path, reporter)
+    checkpoint = read_checkpoint(path, reporter)
+    if among is not None:
+        require_same_checkpoint(among, path)
+    return checkpoint
 
 
 def _with_phantom_truth(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> EvaluateOptions:

@@ -1,24 +1,18 @@
-"""The report of ``cxrlt evaluate``: scores to a page, with thumbnails and attention where films are at hand."""
+"""The report of ``cxrlt evaluate``: scores to a page, with the worst films where they are at hand."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from cxrlt_cli.config import EvaluateOptions
-from cxrlt_cli.data.image import read_film
-from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
-from cxrlt_cli.engine.films import finder
 from cxrlt_cli.engine.reporter import Reporter, counted
-from cxrlt_cli.errors import DataError, FilmError
 from cxrlt_cli.files import write_text
-from cxrlt_cli.report import Mistake, Picture, page, worst
+from cxrlt_cli.report import page, worst
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable
+from cxrlt_cli.verbs.evaluate_report_films import pictures_of
 
 if TYPE_CHECKING:
     from cxrlt_cli.nets.checkpoints import Checkpoint
@@ -46,7 +40,7 @@ def write_report(
     """Write the page; films are shown where ``--image-dir`` or the CSV's folder has them."""
     assert options.report is not None, "asked for"
     mistakes = worst(judged.predictions, judged.truth.targets)
-    pictures = _pictures(mistakes, csv, judged.truth, model, options, reporter)
+    pictures = pictures_of(mistakes, csv, judged.truth, model, options, reporter)
     html = page(
         f"{judged.path.name} on {csv.name}",
         _facts(judged.scores, second),
@@ -102,61 +96,3 @@ def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
     if options.threshold == "best":
         notes.append("F1 is at the threshold that is best on these very films, so it is too good.")
     return notes
-
-
-def _pictures(
-    mistakes: Sequence[Mistake],
-    csv: Path,
-    truth: LabelTable,
-    model: "Checkpoint | None",
-    options: EvaluateOptions,
-    reporter: Reporter,
-) -> list[Picture]:
-    """The films of the mistakes that can be read; none where the folder is not told and not beside the CSV."""
-    try:
-        names = list(dict.fromkeys(mistake.film for mistake in mistakes))
-        where = finder(csv, options.image_dir, list(map(str, truth.ids)), "follow", reporter.progress)
-        found = where.find(lambda: [names])
-    except DataError:
-        reporter.note("The report has no films: pass their folder with --image-dir.")
-        return []
-    for fault in found.faults():
-        reporter.warn(f"Not in the report: {fault}.")
-    lost = found.lost
-    films = {}
-    for name in names:
-        try:
-            if name not in lost:
-                films[name] = read_film(found.naming.path(name))
-        except FilmError as error:
-            reporter.warn(f"Not in the report: {error}.")
-    attention = None if model is None or options.checkpoint is None else _attention(model, options.checkpoint, films)
-    pictures = []
-    for mistake in mistakes:
-        if mistake.film in films:
-            small = thumbnail(films[mistake.film])
-            overlay = None
-            if attention is not None and mistake.finding in attention[mistake.film]:
-                overlay = data_uri(overlaid(small, attention[mistake.film][mistake.finding]))
-            pictures.append(Picture(mistake, data_uri(small), overlay))
-    if attention is None:
-        reporter.note("The report shows films without attention: pass the model with --checkpoint.")
-    return pictures
-
-
-def _attention(
-    checkpoint: "Checkpoint", path: Path, films: dict[str, NDArray[np.uint8]]
-) -> dict[str, dict[str, NDArray[Any]]]:
-    """Where a model looked for each finding on each film, ``[H, W]``; raises OptionError where its head has none."""
-    import torch
-
-    from cxrlt_cli.nets.classifier import from_checkpoint
-
-    model = from_checkpoint(checkpoint, path)
-    maps = {}
-    with torch.inference_mode():
-        for name, film in films.items():
-            levels = torch.from_numpy(np.ascontiguousarray(model.preprocessing(film)))[None, None]
-            _, attention = model.attend(model.normalize(levels))
-            maps[name] = dict(zip(model.findings, attention[0].numpy(), strict=True))
-    return maps

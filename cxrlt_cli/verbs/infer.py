@@ -1,6 +1,7 @@
 """A checkpoint and films to predictions."""
 
 import json
+from itertools import combinations
 
 from torch.utils.data import DataLoader
 
@@ -8,22 +9,22 @@ from cxrlt_cli.config import InferOptions
 from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.disk_space import require_room_for_table
+from cxrlt_cli.engine.feature_files import FeatureFiles
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
-from cxrlt_cli.engine.partial import write_predictions
+from cxrlt_cli.engine.partial import table, write_predictions
 from cxrlt_cli.engine.postprocess import Postprocess, plan_of_views
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_checkpoint, rehearse, stretches
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Advance, Reporter, tell_needless
+from cxrlt_cli.engine.reporter import Advance, Reporter, counted, tell_needless
 from cxrlt_cli.engine.sources import film_sources, keep_films
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
-from cxrlt_cli.nets.manifest import sha256
-from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.embeddings import require_embeddings
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
@@ -37,14 +38,20 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
     if options.merge == "rank":
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     Process.of(options)
-    inputs = (options.checkpoint, options.csv, *options.films, *options.exclude)
+    inputs = (options.checkpoint, options.csv, options.among, *options.films, *options.exclude)
     require_table(options.out, "--out", inputs)
-    if options.decisions is not None:
-        require_table(options.decisions, "--decisions", inputs)
-        if real(options.decisions) == real(options.out):
-            raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
+    for flag, path in (("--decisions", options.decisions), ("--nearest", options.nearest)):
+        if path is not None:
+            require_table(path, flag, inputs)
+    if options.embeddings is not None:
+        require_embeddings(options.embeddings, "--embeddings", inputs, options.id_column)
+    outputs = [("--out", options.out), ("--decisions", options.decisions)]
+    outputs += [("--embeddings", options.embeddings), ("--nearest", options.nearest)]
+    for (flag, path), (other, same) in combinations(reversed(outputs), 2):
+        if path is not None and same is not None and real(path) == real(same):
+            raise OptionError(f"{flag} and {other} are both {same}.", "Give each a file of its own.")
     tell_needless(reporter, options, ["patient_column"], "predicting looks at no patient")
-    with lock_outputs_once(options, ("--out", options.out), ("--decisions", options.decisions)):
+    with lock_outputs_once(options, *outputs):
         _infer(options, reporter)
 
 
@@ -55,14 +62,22 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     facts = FilmFacts.of(options, films, options.dicom_columns)
     model = from_checkpoint(checkpoint, options.checkpoint)
     post = Postprocess.of(options, checkpoint)
+    kept = FeatureFiles.of(options, model.num_features)
     if not options.dry_run:
         require_room_for_table("--out", options.out, films.number, len(post.findings))
+        kept.require_room(films.number)
         keep_films(films.path_stretches(), films.number, [model.preprocessing], options, reporter)
-    launch(_predict, options, reporter, model, films, facts, post)
+    launch(_predict, options, reporter, model, films, facts, post, kept)
 
 
 def _predict(
-    process: Process, reporter: Reporter, model: Classifier, films: FilmList, facts: FilmFacts, post: Postprocess
+    process: Process,
+    reporter: Reporter,
+    model: Classifier,
+    films: FilmList,
+    facts: FilmFacts,
+    post: Postprocess,
+    kept: FeatureFiles,
 ) -> None:
     options, views = post.options, VIEWS[post.options.tta]
     reporter.plan(
@@ -86,26 +101,32 @@ def _predict(
         dataset = FilmDataset(source(films.paths(ids)))
         return films_in_order(dataset, options.batch_size, process)
 
+    features = post.novelty is not None or kept.wanted
+
     def predicted(ids: Texts, advance: Advance) -> Outputs:
-        (outputs,) = predict([model], batches(ids), process, advance, views, features=post.novelty is not None)
+        (outputs,) = predict([model], batches(ids), process, advance, views, features)
         return outputs
 
-    def tables(ids: Texts, outputs: Outputs) -> list[Predictions]:
-        return [facts.added(table, reporter) for table in post.predictions(ids, outputs)]
+    def rows(ids: Texts, outputs: Outputs, first: bool) -> list[bytes]:
+        tables = [facts.added(predictions, reporter) for predictions in post.predictions(ids, outputs)]
+        texts = [predictions.to_csv(options.id_column, header=first).encode() for predictions in tables]
+        return [*texts, *kept.rows(ids, outputs, first)]
 
     sizes = stretches(options.batch_size, process)
     if options.dry_run:
         rehearse([model], batches(next(films.stretches(sizes))), views, films.number, process, reporter)
         return
-    paths = [options.out, *([options.decisions] if options.decisions else [])]
-    key, number = _key(options, films, process), len(post.findings)
-    write_predictions(paths, key, films, sizes, number, predicted, tables, process, reporter)
+    paths, what = (options.out, options.decisions), counted(len(post.findings), "finding")
+    files = [table(path, what, options.id_column) for path in paths if path is not None]
+    key = _key(options, films, kept, process)
+    write_predictions([*files, *kept.outputs()], key, films, sizes, predicted, rows, process, reporter)
+    if process.is_main:
+        kept.tell(films, reporter)
 
 
-def _key(options: InferOptions, films: FilmList, process: Process) -> dict[str, object]:
+def _key(options: InferOptions, films: FilmList, kept: FeatureFiles, process: Process) -> dict[str, object]:
     """All that decides what is written."""
-    path = options.checkpoint / "best.safetensors" if options.checkpoint.is_dir() else options.checkpoint
     free = {"csv", "films", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes", "nodes",
-            "device", "rendezvous", "run_id", "checkpoint", "batch_size", "cache"}  # fmt: skip
+            "device", "rendezvous", "run_id", "checkpoint", "batch_size", "cache", "among"}  # fmt: skip
     chosen = json.loads(options.model_dump_json(exclude=free))
-    return {"model": sha256(path), "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}
+    return {**kept.key, "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}

@@ -19,7 +19,7 @@ from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import FolderFilms, film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
-from cxrlt_cli.engine.partial import write_predictions
+from cxrlt_cli.engine.partial import table, write_predictions
 from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted
@@ -110,16 +110,18 @@ def _score(
     def encoded(ids: Texts, advance: Advance) -> NDArray[np.float32]:
         return images.features(ids, films.paths(ids), advance)
 
-    def scored(ids: Texts, features: NDArray[np.float32]) -> tuple[Predictions]:
+    def scored(ids: Texts, features: NDArray[np.float32], first: bool) -> list[bytes]:
         for name, stretch in cosines.items():
             stretch.append(features @ texts[name].T)
         none = np.zeros(len(ids))
         normal.append(none if anchor is None else zeroshot.pooled(features @ anchor.T, options.pool))
         probabilities = zeroshot.score(features, texts, options.pool, anchor, encoder.temperature)
-        return (facts.added(Predictions(ids, tuple(texts), probabilities), reporter),)
+        predictions = facts.added(Predictions(ids, tuple(texts), probabilities), reporter)
+        return [predictions.to_csv(options.id_column, header=first).encode()]
 
     key = _key(options, films, images, truth)
-    write_predictions([options.out], key, films, sizes, len(texts), encoded, scored, process, reporter)
+    out = table(options.out, counted(len(texts), "finding"), options.id_column)
+    write_predictions([out], key, films, sizes, encoded, scored, process, reporter)
     images.report_cached()
     if truth is not None and process.is_main:
         together = {name: np.concatenate(stretch) for name, stretch in cosines.items()}

@@ -10,6 +10,9 @@ import torch
 
 from cxrlt_cli.config import TrainOptions
 from cxrlt_cli.data.image import Preprocessing
+from cxrlt_cli.nets.checkpoints import Architecture
+from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.nets.heads import CSRA
 from cxrlt_cli.phantom import draw
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.verbs.train import train
@@ -62,8 +65,10 @@ def test_shuffled_labels_teach_nothing(fitted: Callable[[bool], tuple[Path, Scor
 
 def test_a_hit_is_a_peak_inside_the_box() -> None:
     """Against boxes looked at one by one, for a model that always points at the same cell of a 5 x 5 map."""
+    model = Classifier(Architecture("test_convnext", "csra"), ("pleural effusion", "cardiomegaly"), Preprocessing(SIZE))
     for row, column in ((2, 1), (3, 3), (0, 0)):
-        games = pointing_game(Fixed(row, column), ["cardiomegaly", "pleural effusion"], 12, SIZE)  # type: ignore[arg-type]
+        model.head = Fixed(row, column)
+        games = pointing_game(model.eval(), ["cardiomegaly", "pleural effusion"], 12, SIZE)
         for game in games:
             boxes = [
                 draw([game.name], patient_seed=seed, film_seed=seed, size=SIZE)[1][0].box
@@ -75,19 +80,23 @@ def test_a_hit_is_a_peak_inside_the_box() -> None:
             assert game.box_share == pytest.approx(np.mean([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]))
 
 
-class Fixed:
-    """Looks like a classifier, and always points at one cell."""
+def test_a_map_that_is_0_everywhere_points_nowhere() -> None:
+    """Of all cells the first would be its peak; here the box of the finding holds it."""
+    model = Classifier(Architecture("test_convnext", "csra"), ("cardiomegaly",), Preprocessing(SIZE)).eval()
+    hits = {}
+    for height in (0.0, 1.0):
+        model.head = Fixed(0, 0, side=1, height=height)
+        (hits[height],) = (game.hit_rate for game in pointing_game(model, ["cardiomegaly"], 12, SIZE))
+    assert hits[0.0] == 0 < hits[1.0]
 
-    findings = ("pleural effusion", "cardiomegaly")
-    preprocessing = Preprocessing(SIZE)
 
-    def __init__(self, row: int, column: int) -> None:
-        self._place = row, column
+class Fixed(CSRA):
+    """Always points at one cell."""
 
-    def normalize(self, films: torch.Tensor) -> torch.Tensor:
-        return films
+    def __init__(self, row: int, column: int, side: int = 5, height: float = 1) -> None:
+        super().__init__(64, 2)
+        self._map = torch.zeros(side, side)
+        self._map[row, column] = height
 
-    def attend(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        attention = torch.zeros(len(images), 2, 5, 5)
-        attention[:, :, self._place[0], self._place[1]] = 1
-        return torch.zeros(len(images), 2), attention
+    def attend(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.zeros(len(features), 2), self._map.expand(len(features), 2, -1, -1)

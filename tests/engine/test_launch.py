@@ -21,6 +21,7 @@ from cxrlt_cli.engine.launch import Topology, launch, lock_outputs_once, num_pro
 from cxrlt_cli.errors import OptionError, WorkerError
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.embeddings import Embeddings
 from cxrlt_cli.tables.label_table import read_ids
 from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
@@ -270,7 +271,8 @@ def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels:
         out = tmp_path / f"{name}-{number}.csv"
         values = {**common, "processes": number, "out": out}
         if name == "infer":
-            infer(InferOptions.model_validate({**values, "checkpoint": run, "tta": "flip"}), Recorder())
+            kept = {"tta": "flip", "embeddings": tmp_path / f"{number}.npz"}
+            infer(InferOptions.model_validate({**values, "checkpoint": run, **kept}), Recorder())
         elif name == "ensemble":
             ensemble(EnsembleOptions.model_validate({**values, "members": members}), Recorder())
         else:
@@ -284,6 +286,9 @@ def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels:
         np.testing.assert_allclose(many.probabilities, one.probabilities, atol=1e-5)
 
     compare("infer", 3)
+    many, alone = (Embeddings.read(tmp_path / f"{number}.npz") for number in (3, 1))
+    assert many.ids.tolist() == alone.ids.tolist() == read_ids(common["csv"]).tolist()
+    np.testing.assert_allclose(many.features, alone.features, atol=1e-4)
     compare("ood", 2)
     common["csv"] = write_csv(tmp_path / "one.csv", ["ImageID"], [["film003.png"]])
     common["image_dir"] = labels.parent / "images"

@@ -10,7 +10,7 @@ import torch
 
 from cxrlt_cli.config import InferOptions
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.partial import PartialCsvs, write_predictions
+from cxrlt_cli.engine.partial import PartialFiles, table, write_predictions
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.scores.predictions import Predictions
@@ -20,6 +20,16 @@ from tests.helpers import Recorder
 KEY = {"model": "a"}
 
 
+class Csvs(PartialFiles):
+    """Predictions that grow."""
+
+    def __init__(self, paths: list[Path], key: dict[str, str]) -> None:
+        super().__init__([table(path, "1 finding", "ImageID") for path in paths], key)
+
+    def add(self, *tables: Predictions) -> None:
+        self.append(len(tables[0].ids), [one.to_csv(header=self.num_films == 0).encode() for one in tables])
+
+
 def rows(first: int, number: int) -> Predictions:
     ids = np.array([f"film{index}.png" for index in range(first, first + number)], object)
     return Predictions(ids, ("nodule",), np.linspace(0.1, 0.9, number)[:, None])
@@ -27,12 +37,12 @@ def rows(first: int, number: int) -> Predictions:
 
 def test_files_grow_together_and_get_their_names_at_the_end(tmp_path: Path) -> None:
     paths = [tmp_path / "new" / "p.csv", tmp_path / "d.csv"]
-    first = PartialCsvs(paths, KEY, "ImageID")
-    first.append(rows(0, 3), rows(0, 3))
+    first = Csvs(paths, KEY)
+    first.add(rows(0, 3), rows(0, 3))
     assert not any(path.exists() for path in paths)
-    again = PartialCsvs(paths, KEY, "ImageID")
+    again = Csvs(paths, KEY)
     assert again.num_films == 3
-    again.append(rows(3, 2), rows(3, 2))
+    again.add(rows(3, 2), rows(3, 2))
     again.finish()
     for path in paths:
         assert Predictions.read(path).ids.tolist() == [f"film{index}.png" for index in range(5)]
@@ -41,7 +51,7 @@ def test_files_grow_together_and_get_their_names_at_the_end(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "gone", "key"])
 def test_rows_that_are_not_known_to_be_whole_are_not_kept(tmp_path: Path, change: str) -> None:
-    PartialCsvs([tmp_path / "p.csv"], KEY, "ImageID").append(rows(0, 3))
+    Csvs([tmp_path / "p.csv"], KEY).add(rows(0, 3))
     partial = tmp_path / ".p.csv.partial"
     whole = partial.read_bytes()
     if change == "longer":
@@ -50,9 +60,9 @@ def test_rows_that_are_not_known_to_be_whole_are_not_kept(tmp_path: Path, change
         os.truncate(partial, len(whole) - 1)
     elif change == "gone":
         partial.unlink()
-    again = PartialCsvs([tmp_path / "p.csv"], {"model": "b"} if change == "key" else KEY, "ImageID")
+    again = Csvs([tmp_path / "p.csv"], {"model": "b"} if change == "key" else KEY)
     assert again.num_films == (3 if change == "longer" else 0)
-    again.append(rows(again.num_films, 2))
+    again.add(rows(again.num_films, 2))
     again.finish()
     assert len(Predictions.read(tmp_path / "p.csv").ids) == again.num_films
 
@@ -60,12 +70,12 @@ def test_rows_that_are_not_known_to_be_whole_are_not_kept(tmp_path: Path, change
 def test_names_that_do_harm_are_refused_here_too(tmp_path: Path) -> None:
     harmful = Predictions(np.array(["a.png"], object), ("=1+1",), np.ones((1, 1)))
     with pytest.raises(DataError, match="a spreadsheet would run"):
-        PartialCsvs([tmp_path / "p.csv"], KEY, "ImageID").append(harmful)
+        Csvs([tmp_path / "p.csv"], KEY).add(harmful)
 
 
 def test_a_damaged_record_and_damaged_rows_are_thrown_away_with_a_word(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
-    PartialCsvs([path], KEY, "ImageID").append(rows(0, 3))
+    Csvs([path], KEY).add(rows(0, 3))
     known, partial = tmp_path / ".p.csv.partial.json", tmp_path / ".p.csv.partial"
     whole = known.read_bytes(), partial.read_bytes()
     harms = [(known, b) for b in (b"", b"{", b"[]", b"null", b'{"key": 1}', b"[" * 100_000, b"\xff")]
@@ -75,12 +85,12 @@ def test_a_damaged_record_and_damaged_rows_are_thrown_away_with_a_word(tmp_path:
         known.write_bytes(whole[0])
         partial.write_bytes(whole[1])
         file.write_bytes(content)
-        again = PartialCsvs([path], KEY, "ImageID")
+        again = Csvs([path], KEY)
         assert (again.num_films, list(tmp_path.iterdir())) == (0, []), content[:80]
         assert ("damaged" in again.note) == (content != b'{"key": 1}'), content[:80]
     known.write_bytes(whole[0])
     partial.write_bytes(whole[1])
-    assert PartialCsvs([path], KEY, "ImageID").num_films == 3
+    assert Csvs([path], KEY).num_films == 3
 
 
 CHANGES: tuple[dict[str, object], ...] = (
@@ -91,8 +101,8 @@ CHANGES: tuple[dict[str, object], ...] = (
 
 def test_rows_for_a_pipe_pass_through_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    growing = PartialCsvs([tmp_path / "p.csv", tmp_path / "pipe"], KEY, "ImageID")
-    growing.append(rows(0, 3), rows(0, 3))
+    growing = Csvs([tmp_path / "p.csv", tmp_path / "pipe"], KEY)
+    growing.add(rows(0, 3), rows(0, 3))
     with ThreadPoolExecutor() as pool:
         read = pool.submit((tmp_path / "pipe").read_text)
         growing.finish()
@@ -106,14 +116,13 @@ def test_every_process_predicts_and_the_first_one_writes(labels: Path, tmp_path:
     for rank in (1, 0):
         made: list[int] = []
 
-        def tables(ids: Texts, number: int) -> list[Predictions]:
+        def halves(ids: Texts, number: int, first: bool) -> list[bytes]:
             made.append(number)  # noqa: B023
-            return [Predictions(ids, ("nodule",), np.full((number, 1), 0.5))]
+            return [Predictions(ids, ("nodule",), np.full((number, 1), 0.5)).to_csv(header=first).encode()]
 
         process, recorder = Process(torch.device("cpu"), torch.float32, 0, rank=rank), Recorder()
-        write_predictions(
-            [tmp_path / "p.csv"], KEY, films, repeat(16), 1, lambda ids, _: len(ids), tables, process, recorder
-        )
+        out = table(tmp_path / "p.csv", "1 finding", "ImageID")
+        write_predictions([out], KEY, films, repeat(16), lambda ids, _: len(ids), halves, process, recorder)
         assert (tmp_path / "p.csv").exists() == bool(made) == (rank == 0)
     assert Predictions.read(tmp_path / "p.csv").ids.tolist() == read_ids(labels).tolist()
     assert recorder.results[0].startswith(f"Wrote {tmp_path / 'p.csv'}: {films.number} films, 1 finding")

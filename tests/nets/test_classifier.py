@@ -232,15 +232,6 @@ def test_a_head_with_a_start_of_its_own_has_it_whatever_the_scale() -> None:
     assert 30 * head_of(model).classifier[-1].bias[0].item() == pytest.approx(-2)
 
 
-def test_attention_is_given_by_heads_that_have_one() -> None:
-    model = classifier()
-    logits, attention = model.attend(torch.randn(2, 3, 64, 64))
-    assert logits.shape == (2, 3)
-    assert attention.shape[:2] == (2, 3)
-    with pytest.raises(OptionError, match="Head mlp has no attention"):
-        classifier(head="mlp").attend(torch.randn(1, 3, 64, 64))
-
-
 def test_a_scale_of_the_logits_is_part_of_the_checkpoint(tmp_path: Path) -> None:
     """LDAM is trained on scaled logits; without the scale its probabilities are squeezed around a half."""
     model = classifier(logit_scale=30.0)
@@ -290,10 +281,9 @@ def test_tensors_that_do_not_fit_are_told(tmp_path: Path) -> None:
 def test_a_film_that_is_no_square_has_a_map_that_is_none_either(backbone: str) -> None:
     shape = (256, 128)
     model = Classifier(Architecture(backbone, "csra"), FINDINGS, Preprocessing(shape)).eval()
-    films = torch.randint(0, 255, (2, 1, *shape), dtype=torch.uint8)
-    _, attention = model.attend(model.normalize(films))
-    assert attention.shape[:2] == (2, len(FINDINGS))
-    assert attention.shape[2] == 2 * attention.shape[3]
+    features = model.feature_map(model.normalize(torch.zeros(2, 1, *shape, dtype=torch.uint8)))
+    assert features.shape[:2] == (2, model.num_features)
+    assert features.shape[2] == 2 * features.shape[3]
 
 
 @pytest.mark.parametrize("backbone", ["test_vit", "test_convnext", "test_efficientnet"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from cxrlt_cli.report import Mistake, Picture, charts, page, worst
+from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture, charts, page, worst
 from cxrlt_cli.scores.bootstrap import resample
 from cxrlt_cli.scores.metrics import Scores, score
 from cxrlt_cli.scores.predictions import Predictions
@@ -35,7 +35,8 @@ def judged() -> tuple[Scores, Predictions, np.ndarray]:
 def made() -> str:
     scores, predictions, targets = judged()
     mistakes = worst(predictions, targets)
-    pictures = [Picture(mistake, DOT, DOT) for mistake in mistakes]
+    near = [Neighbour(f"{EVIL}.png", 0.5, DOT), Neighbour(EVIL, 0.25, None)]
+    pictures = [Picture(mistake, DOT, HeatMap(DOT, "Grad-CAM"), near) for mistake in mistakes]
     return page(f"{EVIL} on truth", [("films", EVIL)], scores, predictions, targets, pictures=pictures)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import yaml
 
 from cxrlt_cli.config import EvaluateOptions, to_yaml
-from cxrlt_cli.report import Mistake, Picture, page, worst
+from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture, page, worst
 from cxrlt_cli.report.prompt_page import prompt_page
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.metrics import score
@@ -40,7 +40,8 @@ def test_the_report_of_hostile_names_is_harmless() -> None:
         ids=np.array([f"{HOSTILE}{n}" for n in range(60)], object), findings=names,
     )  # fmt: skip
     mistakes = worst(predictions, targets)
-    pictures = [Picture(Mistake(HOSTILE, HOSTILE, True, 0.5, 0.5), "data:x", "data:y")]
+    near = [Neighbour(HOSTILE, 0.5, "data:z"), Neighbour(HOSTILE, 0.5, None)]
+    pictures = [Picture(Mistake(HOSTILE, HOSTILE, True, 0.5, 0.5), "data:x", HeatMap("data:y", "attention"), near)]
     groups = {HOSTILE: scores, f"{HOSTILE} 2": scores}
     for shown in ([], pictures):
         facts = [(HOSTILE, HOSTILE)]

@@ -1,3 +1,4 @@
+import shutil
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from cxrlt_cli.errors import CheckpointError, DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import load
 from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.nearest import Known
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.embeddings import Embeddings
 from cxrlt_cli.tables.label_table import read_ids
 from cxrlt_cli.verbs import infer as engine
 from cxrlt_cli.verbs.infer import infer
@@ -227,3 +230,105 @@ def test_another_command_does_not_go_on_with_what_one_left(
     infer(options(run, labels, tmp_path / "p.csv", tta="flip"), recorder)
     assert not recorder.notes
     assert len(Predictions.read(tmp_path / "p.csv").ids) == 48
+
+
+def test_embeddings_are_the_mean_of_the_feature_map_in_the_order_of_the_csv(
+    run: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    names = ["a,b.png", "film 2.png", "c.png"]
+    for name, film in zip(names, ("film007.png", "film003.png", "film030.png"), strict=True):
+        shutil.copy(labels.parent / "images" / film, folder / name)
+    csv = write_csv(tmp_path / "some.csv", ["ImageID"], [[name] for name in names])
+    monkeypatch.setattr(engine, "stretches", lambda *_: repeat(2))
+    recorder = Recorder()
+    for file in ("e.npz", "e.parquet"):
+        changes = {"image_dir": folder, "embeddings": tmp_path / file, "tta": "flip", "batch_size": 2}
+        infer(options(run, csv, tmp_path / "p.csv", **changes), recorder)
+    assert recorder.results[1] == f"Wrote {tmp_path / 'e.npz'}: 3 films, 64 features."
+    model = load(run / "best.safetensors")
+    read = [Embeddings.read(tmp_path / file) for file in ("e.npz", "e.parquet")]
+    assert read[0].ids.tolist() == read[1].ids.tolist() == names
+    np.testing.assert_array_equal(read[0].features, read[1].features)
+    for row, name in enumerate(names):
+        square = torch.from_numpy(model.preprocessing(read_film(folder / name)))
+        with torch.inference_mode():
+            features = model.feature_map(model.normalize(square[None, None]))[0].numpy()
+        expected = [features[channel].mean() for channel in range(64)]
+        np.testing.assert_allclose(read[0].features[row], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_nearest_films_are_looked_for_among_embeddings(run: Path, labels: Path, tmp_path: Path) -> None:
+    among, out = tmp_path / "train.npz", tmp_path / "p.csv"
+    removal = write_csv(tmp_path / "x.csv", ["ImageID"], [[f"film{number:03d}.png"] for number in range(40, 48)])
+    infer(options(run, labels, out, embeddings=among, exclude=[removal]), Recorder())
+    recorder = Recorder()
+    mine = tmp_path / "mine.parquet"
+    infer(options(run, labels, out, nearest=tmp_path / "n.csv", among=among, embeddings=mine), recorder)
+    assert recorder.notes[-1] == f"40 films are in --among {among} too, by id: none is its own neighbour."
+    frame = pd.read_csv(tmp_path / "n.csv")
+    assert list(frame.columns) == ["ImageID", "rank", "neighbour", "cosine"]
+    assert frame["ImageID"].tolist() == [film for film in read_ids(labels) for _ in range(5)]
+    assert frame["rank"].tolist() == [1, 2, 3, 4, 5] * 48
+    expected = Known(Embeddings.read(among)).nearest(read_ids(labels), Embeddings.read(mine).features)
+    assert frame["neighbour"].tolist() == [film for films in expected.films for film in films]
+    assert not (frame["ImageID"] == frame["neighbour"]).any()
+    infer(options(run, labels, out, nearest=tmp_path / "n.parquet", among=among), Recorder())
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "n.parquet"), frame, check_dtype=False)
+
+
+def test_embeddings_of_another_checkpoint_or_none_are_refused(run: Path, labels: Path, tmp_path: Path) -> None:
+    out, among = tmp_path / "p.csv", tmp_path / "e.npz"
+    infer(options(run, labels, out, embeddings=among), Recorder())
+    nearest = {"nearest": tmp_path / "n.csv", "among": among}
+    with pytest.raises(DataError, match="features of another checkpoint"):
+        infer(options(run, labels, out, checkpoint=run / "last.safetensors", **nearest), Recorder())
+    with pytest.raises(DataError, match="holds no embeddings"):
+        infer(options(run, labels, out, **{**nearest, "among": labels}), Recorder())
+    with pytest.raises(OptionError, match=r"--embeddings .* Parquet or npz"):
+        infer(options(run, labels, out, embeddings=tmp_path / "e.csv"), Recorder())
+    with pytest.raises(OptionError, match="--nearest and --out are both"):
+        infer(options(run, labels, out, **{**nearest, "nearest": out}), Recorder())
+    with pytest.raises(OptionError, match="a file that this command reads"):
+        infer(options(run, labels, out, embeddings=among, **nearest), Recorder())
+    csv = write_csv(tmp_path / "rank.csv", ["rank"], [["film000.png"]])
+    changes = {"id_column": "rank", "image_dir": labels.parent / "images", **nearest}
+    with pytest.raises(OptionError, match="--id-column rank"):
+        infer(options(run, csv, out, **changes), Recorder())
+    assert not (tmp_path / "n.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["e.npz", "e.parquet"])
+def test_embeddings_and_nearest_films_go_on_after_a_stop(
+    run: Path, labels: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "stretches", lambda *_: repeat(10))
+    among = tmp_path / "among.npz"
+    infer(options(run, labels, tmp_path / "p.csv", embeddings=among), Recorder())
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    whole.mkdir()
+    again.mkdir()
+
+    def files(folder: Path) -> dict[str, object]:
+        return {"out": folder / "p.csv", "embeddings": folder / name, "nearest": folder / "n.csv", "among": among}
+
+    infer(options(run, labels, **files(whole)), Recorder())  # type: ignore[arg-type]
+    seen: list[int] = []
+
+    def stopping(*arguments: Any, **settings: Any) -> Any:
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        seen.append(1)
+        return predict(*arguments, **settings)
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        patched.setattr(engine, "predict", stopping)
+        infer(options(run, labels, **files(again)), Recorder())  # type: ignore[arg-type]
+    assert all(path.name.startswith(".") for path in again.iterdir())
+    recorder = Recorder()
+    infer(options(run, labels, **files(again)), recorder)  # type: ignore[arg-type]
+    assert "Going on after 20 films that were predicted before." in recorder.notes
+    for file in ("p.csv", name, "n.csv"):
+        assert (again / file).read_bytes() == (whole / file).read_bytes()
+    assert sorted(path.name for path in again.iterdir()) == sorted(["p.csv", name, "n.csv"])

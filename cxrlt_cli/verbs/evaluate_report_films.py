@@ -1,0 +1,138 @@
+"""The films of a report: thumbnails, heat maps of where the model looked, and training films that they resemble."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.data.finder import Found
+from cxrlt_cli.data.image import read_film
+from cxrlt_cli.data.levels import Film
+from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
+from cxrlt_cli.engine.films import finder
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import DataError, FilmError
+from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture
+from cxrlt_cli.scores.nearest import Known
+from cxrlt_cli.tables.embeddings import Embeddings
+from cxrlt_cli.tables.label_table import LabelTable
+
+if TYPE_CHECKING:
+    from cxrlt_cli.nets.checkpoints import Checkpoint
+
+NUM_SHOWN = 3  # training films beside each film
+SMALL = 160  # pixels of theirs
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a model made of a film."""
+
+    kind: str  # of the maps
+    maps: Mapping[str, NDArray[np.float32]]  # [H, W] of each finding
+    features: NDArray[np.float32]  # [D]
+
+
+def pictures_of(
+    mistakes: Sequence[Mistake],
+    csv: Path,
+    truth: LabelTable,
+    model: "Checkpoint | None",
+    options: EvaluateOptions,
+    reporter: Reporter,
+) -> list[Picture]:
+    """The films of the mistakes that can be read; none where the folder is not told and not beside the CSV."""
+    names = list(dict.fromkeys(mistake.film for mistake in mistakes))
+    try:
+        where = finder(csv, options.image_dir, list(map(str, truth.ids)), "follow", reporter.progress)
+        found = where.find(lambda: [names])
+    except DataError:
+        reporter.note("The report has no films: pass their folder with --image-dir.")
+        return []
+    for fault in found.faults():
+        reporter.warn(f"Not in the report: {fault}.")
+    films = _read(names, found, reporter)
+    if model is None or options.checkpoint is None:
+        reporter.note("The report shows films without heat maps: pass the model with --checkpoint.")
+        return [Picture(one, data_uri(thumbnail(films[one.film]))) for one in mistakes if one.film in films]
+    seen = _seen(model, options.checkpoint, films)
+    if model.preprocessing.fit == "pad":  # so that maps lie where the model looked
+        films = {name: model.preprocessing(film) for name, film in films.items()}
+    neighbours = {} if options.among is None else _neighbours(options.among, seen, csv, options, reporter)
+    pictures = []
+    for mistake in mistakes:
+        if mistake.film in films:
+            small, mine = thumbnail(films[mistake.film]), seen[mistake.film]
+            heat_map = None
+            if mistake.finding in mine.maps:
+                values = mine.maps[mistake.finding]
+                heat_map = HeatMap(data_uri(overlaid(small, values)), mine.kind, not values.any())
+            pictures.append(Picture(mistake, data_uri(small), heat_map, neighbours.get(mistake.film, ())))
+    return pictures
+
+
+def _read(names: Sequence[str], found: Found, reporter: Reporter) -> dict[str, Film]:
+    """Those of the films that were found and can be read, by id; of the damaged ones is warned."""
+    films = {}
+    for name in names:
+        try:
+            if name not in found.lost:
+                films[name] = read_film(found.naming.path(name))
+        except FilmError as error:
+            reporter.warn(f"Not in the report: {error}.")
+    return films
+
+
+def _seen(checkpoint: "Checkpoint", path: Path, films: Mapping[str, NDArray[Any]]) -> dict[str, _Seen]:
+    import torch
+
+    from cxrlt_cli.nets.classifier import from_checkpoint
+    from cxrlt_cli.nets.heat_maps import heat_maps, kind_of
+
+    model = from_checkpoint(checkpoint, path)
+    seen = {}
+    with torch.inference_mode():
+        for name, film in films.items():
+            levels = torch.from_numpy(np.ascontiguousarray(model.preprocessing(film)))[None, None]
+            features = model.feature_map(model.normalize(levels))
+            maps = heat_maps(model, features)[0].numpy()
+            pooled = features.mean(dim=(2, 3))[0].numpy()
+            seen[name] = _Seen(kind_of(model), dict(zip(model.findings, maps, strict=True)), pooled)
+    return seen
+
+
+def _neighbours(
+    among: Path, seen: Mapping[str, _Seen], csv: Path, options: EvaluateOptions, reporter: Reporter
+) -> dict[str, list[Neighbour]]:
+    """The training films that each film resembles most, with thumbnails of those that are found."""
+    if not seen:
+        return {}
+    ids = np.array(list(seen), object)
+    near = Known(Embeddings.read(among)).nearest(ids, np.stack([one.features for one in seen.values()]))
+    names = list(dict.fromkeys(name for films in near.films for name in films[:NUM_SHOWN]))
+    small = {
+        name: data_uri(thumbnail(film, SMALL)) for name, film in _known_films(names, csv, options, reporter).items()
+    }
+    if lost := len(names) - len(small):
+        what = counted(lost, "training film is", "training films are")
+        reporter.note(f"{what} named in the report, not shown: neither --image-dir nor the CSVs' folders have them.")
+    return {
+        film: [Neighbour(name, cosine, small.get(name)) for name, cosine in list(zip(*both, strict=True))[:NUM_SHOWN]]
+        for film, *both in zip(ids, near.films, near.cosines, strict=True)
+    }
+
+
+def _known_films(names: Sequence[str], csv: Path, options: EvaluateOptions, reporter: Reporter) -> dict[str, Film]:
+    """From ``--image-dir``, else where the films of ``--train-csv`` would be, else where those of the CSV would."""
+    places = [(csv, options.image_dir)] if options.image_dir else []
+    for beside, folder in (*places, *((path, None) for path in (options.train_csv, csv) if path is not None)):
+        with suppress(DataError):
+            found = finder(beside, folder, names, "follow", reporter.progress).find(lambda: [list(names)])
+            if len(found.lost) < len(names):
+                return _read(names, found, reporter)
+    return {}
