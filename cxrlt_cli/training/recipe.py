@@ -1,19 +1,50 @@
-"""``--preset auto``: head, loss and sampler that won, each with the measurement behind it.
+"""``--preset auto``: a look at the labels, and the head, loss and sampler that won on such, each with its measurement.
 
-Measured out of fold by patient on real films (``python -m tests.benchmarks.long_tail``), and held against twelve worlds
-of phantoms (``tests.benchmarks.worlds``): within 0.01 AP of the best of four recipes in ten of them, 0.011 below asl in
-one, and 0.027 below csra, db and cas in that of most films and longest tail. So there is one recipe for all of them.
+Measured out of fold by patient on real films (``python -m tests.benchmarks.long_tail``), and in twelve worlds of
+phantoms (``tests.benchmarks.worlds``), whose tails and numbers of films the real ones do not have.
 """
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
-from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.tables.label_table import LabelTable
 
 MEASURED_ON = "711 films of 15 findings at 96 px, from ImageNet weights"
+LONG_TAIL = 300  # from here on, films of the most frequent finding to one of the rarest, classes are drawn alike
 
 OptionsT = TypeVar("OptionsT", TrainOptions, FinetuneOptions)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the choice depends on: how many films there are, and how long the tail of their findings is."""
+
+    num_films: int
+    num_patients: int
+    most: tuple[str, int]  # the most frequent finding and its positive films
+    least: tuple[str, int]  # the rarest that has any
+
+    @classmethod
+    def at(cls, table: LabelTable) -> "Look":
+        """At training films; the normal is no finding here."""
+        names, counts = table.space.findings, table.counts.tolist()
+        found = {name: count for name, count in zip(names, counts, strict=True) if count and name != table.space.normal}
+        found = found or dict(zip(names, counts, strict=True))
+        most, least = max(found, key=lambda name: found[name]), min(found, key=lambda name: found[name])
+        return cls(len(table), table.num_patients, (most, found[most]), (least, found[least]))
+
+    @property
+    def imbalance(self) -> float:
+        return self.most[1] / max(1, self.least[1])
+
+    def __str__(self) -> str:
+        (most, many), (least, few) = self.most, self.least
+        return (
+            f"{counted(self.num_films, 'film')} of {counted(self.num_patients, 'patient')}; {many:,} with {most}, "
+            f"{few:,} with {least}: {self.imbalance:,.0f} to 1"
+        )
 
 
 @dataclass(frozen=True)
@@ -25,11 +56,14 @@ class Choice:
     reason: str
 
     def __str__(self) -> str:
+        value = self.value
+        if isinstance(value, dict):
+            value = ",".join(f"{name}={setting}" for name, setting in value.items())
         flag = "--" + self.option.replace("_", "-")
-        return f"{flag if self.value is True else f'{flag} {self.value}'}: {self.reason}"
+        return f"{flag if value is True else f'{flag} {value}'}: {self.reason}"
 
 
-def choices(options: TrainOptions | FinetuneOptions, fresh_head: bool) -> tuple[Choice, ...]:
+def choices(options: TrainOptions | FinetuneOptions, fresh_head: bool, look: Look) -> tuple[Choice, ...]:
     """What ``auto`` takes for the options of the method that were not given."""
     given = options.model_fields_set
     taken = []
@@ -38,19 +72,28 @@ def choices(options: TrainOptions | FinetuneOptions, fresh_head: bool) -> tuple[
     if "loss" not in given:
         taken.append(Choice("loss", "bce", "AP 0.251; asl 0.229, db 0.226"))
     if "sampler" not in given:
-        taken.append(Choice("sampler", "uniform", "AP 0.251; cas 0.223"))
+        taken.append(_sampler(look))
+        if taken[-1].value == "cas" and "sampler_options" not in given:
+            taken.append(Choice("sampler_options", {"epoch_length": look.num_films}, "an epoch of as many films"))
     loss = options.loss if "loss" in given else "bce"
     if fresh_head and loss == "bce" and not given & {"prior_bias", "logit_adjust"}:
         taken.append(Choice("prior_bias", True, "AUROC 0.796, without it 0.754; AP 0.248, 0.241"))
     return tuple(taken)
 
 
-def with_recipe(options: OptionsT, reporter: Reporter, *, fresh_head: bool = True) -> OptionsT:
-    """Options with what ``--preset auto`` takes, told one by one; others as they are."""
-    taken = choices(options, fresh_head) if options.preset == "auto" else ()
+def _sampler(look: Look) -> Choice:
+    if look.imbalance >= LONG_TAIL:
+        return Choice("sampler", "cas", "PHANTOMS")
+    return Choice("sampler", "uniform", "AP 0.251; cas 0.223")
+
+
+def with_recipe(options: OptionsT, table: LabelTable, reporter: Reporter, *, fresh_head: bool = True) -> OptionsT:
+    """Options with what ``--preset auto`` takes for the training films of ``table``, told; others as they are."""
+    look = Look.at(table)
+    taken = choices(options, fresh_head, look) if options.preset == "auto" else ()
     if not taken:
         return options
-    reporter.note(f"--preset auto takes what won out of fold on {MEASURED_ON}:")
+    reporter.note(f"--preset auto, for {look}. What won out of fold on {MEASURED_ON}, unless it says otherwise:")
     for choice in taken:
         reporter.note(f"  {choice}.")
     return options.model_copy(update={choice.option: choice.value for choice in taken})

@@ -21,7 +21,9 @@ from tests.benchmarks.long_tail import cxrlt, folder_of, macro, taken
 WORLDS = ((300, 10, 0), (300, 100, 10), (700, 10, 5), (700, 100, 0), (700, 1000, 10), (1500, 10, 0), (1500, 100, 5),
           (1500, 1000, 0), (3000, 100, 10), (3000, 1000, 5), (5000, 10, 5), (5000, 1000, 0))  # fmt: skip
 RECIPES = {
-    "linear, bce, uniform, prior bias": "--preset auto",
+    "linear, bce, uniform, prior bias": "--head linear --loss bce --sampler uniform --prior-bias",
+    "linear, bce, cas, prior bias": "--head linear --loss bce --prior-bias --sampler cas "
+    "--sampler-options epoch_length={length}",
     "linear, bce, uniform": "--preset plain",
     "linear, asl, uniform": "--head linear --loss asl --sampler uniform",
     "csra, db, cas": "--preset challenge --sampler-options epoch_length={length}",

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from cxrlt_cli.cli.options import build
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
 from cxrlt_cli.nets.checkpoints import Checkpoint
-from cxrlt_cli.training.recipe import choices, with_recipe
+from cxrlt_cli.tables.label_table import LabelSpace, LabelTable
+from cxrlt_cli.training.recipe import LONG_TAIL, Look, choices, with_recipe
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
@@ -23,12 +25,51 @@ def auto(**given: Any) -> TrainOptions:
     return TrainOptions.model_validate({"csv": "labels.csv", **given}).resolved()
 
 
-def taken(options: TrainOptions | FinetuneOptions, *, fresh_head: bool = True) -> dict[str, Any]:
-    return {choice.option: choice.value for choice in choices(options, fresh_head)}
+def look(imbalance: float = 10, num_films: int = 711) -> Look:
+    return Look(num_films, 400, ("effusion", round(3 * imbalance)), ("hernia", 3))
+
+
+def taken(
+    options: TrainOptions | FinetuneOptions, *, fresh_head: bool = True, at: Look | None = None
+) -> dict[str, Any]:
+    return {choice.option: choice.value for choice in choices(options, fresh_head, at or look())}
+
+
+def table(*targets: list[float]) -> LabelTable:
+    """Of films by row; the first finding is the normal."""
+    names = ("Normal", *(f"finding {number}" for number in range(1, len(targets[0]))))
+    ids = np.array([f"film {number}" for number in range(len(targets))], object)
+    return LabelTable(ids, ids, np.array(targets, np.float32), LabelSpace(names, "Normal"))
 
 
 def test_what_is_taken_where_nothing_is_typed() -> None:
     assert taken(auto()) == AUTO
+
+
+@pytest.mark.parametrize("imbalance", [LONG_TAIL, 10 * LONG_TAIL])
+def test_a_long_tail_is_drawn_by_class_in_epochs_of_as_many_films(imbalance: float) -> None:
+    by_class = {**AUTO, "sampler": "cas", "sampler_options": {"epoch_length": 5000}}
+    long = look(imbalance, 5000)
+    assert taken(auto(), at=long) == by_class
+    assert taken(auto(sampler="uniform"), at=long) == {k: v for k, v in AUTO.items() if k != "sampler"}
+    assert taken(auto(sampler="cas"), at=long) == {k: v for k, v in AUTO.items() if k != "sampler"}
+    assert taken(auto(), at=look(LONG_TAIL - 1, 5000)) == AUTO
+
+
+def test_the_look_is_at_findings_that_are_there() -> None:
+    seen = Look.at(table([1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, np.nan]))
+    assert (seen.most, seen.least, seen.imbalance) == (("finding 1", 2), ("finding 2", 1), 2)
+    assert str(seen) == "5 films of 5 patients; 2 with finding 1, 1 with finding 2: 2 to 1"
+    assert Look.at(table([1, 0], [0, 0])).imbalance == 1
+
+
+def test_the_samplers_options_are_told_as_they_are_typed() -> None:
+    recorder = Recorder()
+    targets = [[0.0, 1.0, 0.0]] * LONG_TAIL + [[0.0, 0.0, 1.0]]
+    options = with_recipe(auto(), table(*targets), recorder)
+    assert (options.sampler, options.sampler_options) == ("cas", {"epoch_length": LONG_TAIL + 1})
+    assert any(f"--sampler-options epoch_length={LONG_TAIL + 1}: " in note for note in recorder.notes)
+    assert f"{LONG_TAIL} to 1" in recorder.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +98,7 @@ def test_the_head_of_a_checkpoint_stays_and_with_it_its_bias() -> None:
 @pytest.mark.parametrize("preset", ["challenge", "plain", "stage1", "phantom"])
 def test_other_presets_are_what_they_say(preset: str) -> None:
     options, recorder = auto(preset=preset), Recorder()
-    assert with_recipe(options, recorder) is options
+    assert with_recipe(options, table([1, 0], [0, 1]), recorder) is options
     assert recorder.notes == []
 
 
@@ -68,7 +109,7 @@ def test_each_choice_is_told_with_its_reason_and_written_down(labels: Path, tmp_
     train(TrainOptions.model_validate({**given, "preset": "auto"} | {"epochs": 1}), recorder)
     written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
     assert {name.replace("-", "_"): written[name] for name in written if name.replace("-", "_") in METHOD} == AUTO
-    for choice in choices(auto(), True):
+    for choice in choices(auto(), True, look()):
         assert any(str(choice) in note for note in recorder.notes)
     assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.head == "linear"
     again = build(TrainOptions, {}, written).resolved()
