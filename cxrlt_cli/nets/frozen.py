@@ -20,6 +20,7 @@ class HeadOnly(Classifier):
     def __init__(self, whole: Classifier) -> None:
         nn.Module.__init__(self)
         self.architecture, self.findings, self.preprocessing = whole.architecture, whole.findings, whole.preprocessing
+        self.num_features = whole.num_features
         self.backbone, self.bn, self.head = nn.Identity(), whole.bn, whole.head
         self._frozen = _Shared({f"backbone.{name}": tensor for name, tensor in whole.backbone.state_dict().items()})
         self.set_normalization(whole.mean, whole.std)
@@ -61,6 +62,7 @@ def recipe(whole: Classifier) -> dict[str, Any]:
     """All of a model that decides its ``features``."""
     return {
         "backbone": whole.architecture.backbone,
+        "arguments": dict(whole.architecture.arguments),
         "weights": digest("", whole.backbone.state_dict()),
         "mean": list(whole.mean),
         "std": list(whole.std),

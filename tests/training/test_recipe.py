@@ -9,8 +9,9 @@ import yaml
 
 from cxrlt_cli.cli.options import build
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
+from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
-from cxrlt_cli.tables.label_table import LabelSpace, LabelTable
+from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.training.recipe import LONG_TAIL, Look, choices, with_recipe
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.train import train
