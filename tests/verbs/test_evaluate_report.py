@@ -62,7 +62,7 @@ def test_every_head_has_heat_maps_and_the_page_says_which(
         model.checkpoint().write(checkpoint)
     seen, _ = reported(predicted, labels, checkpoint=checkpoint)
     kind, other = ("Grad-CAM", "attention") if head == "linear" else ("attention", "Grad-CAM")
-    assert seen.count(f"alt='{kind}'") == seen.count(f" Orange: {kind}") == seen.count("<figure") > 2
+    assert seen.count(f"alt='{kind}'") == seen.count(f"<br>Orange: {kind}") == seen.count("<figure") > 2
     assert other not in seen
     assert seen.count("which is 0 everywhere") < seen.count("<figure")
 
