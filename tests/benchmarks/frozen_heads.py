@@ -23,7 +23,8 @@ MAPS = {
     "csra, bce, uniform, prior bias": "--head csra --loss bce --sampler uniform --prior-bias",
     "csra, asl, uniform": "--head csra --loss asl --sampler uniform",
     "csra, db, cas (challenge)": "--preset challenge --sampler-options epoch_length=569",
-    "mldecoder, bce, uniform, prior bias": "--head mldecoder --loss bce --sampler uniform --prior-bias --lr-head 1e-4",
+    "csra, bce, cas, prior bias": "--head csra --loss bce --prior-bias --sampler cas "
+    "--sampler-options epoch_length=569",
 }
 BUDGET = (
     "--backbone tf_efficientnet_lite0 --weights imagenet --image-size 224 --batch-size 32 --frozen --epochs 20 "

@@ -12,7 +12,7 @@ from cxrlt_cli.config import FinetuneOptions, TrainOptions
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.tables.label_table import LabelTable
-from cxrlt_cli.training.recipe import LONG_TAIL, Look, choices, with_recipe
+from cxrlt_cli.training.recipe import LONG_TAIL, MANY_FILMS, Look, choices, with_recipe
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
@@ -47,14 +47,18 @@ def test_what_is_taken_where_nothing_is_typed() -> None:
     assert taken(auto()) == AUTO
 
 
-@pytest.mark.parametrize("imbalance", [LONG_TAIL, 10 * LONG_TAIL])
-def test_a_long_tail_is_drawn_by_class_in_epochs_of_as_many_films(imbalance: float) -> None:
-    by_class = {**AUTO, "sampler": "cas", "sampler_options": {"epoch_length": 5000}}
-    long = look(imbalance, 5000)
-    assert taken(auto(), at=long) == by_class
-    assert taken(auto(sampler="uniform"), at=long) == {k: v for k, v in AUTO.items() if k != "sampler"}
-    assert taken(auto(sampler="cas"), at=long) == {k: v for k, v in AUTO.items() if k != "sampler"}
-    assert taken(auto(), at=look(LONG_TAIL - 1, 5000)) == AUTO
+@pytest.mark.parametrize(("imbalance", "num_films"), [(LONG_TAIL, MANY_FILMS), (1000, 100_000)])
+def test_a_long_tail_of_many_films_is_drawn_by_class(imbalance: float, num_films: int) -> None:
+    """In epochs of as many films."""
+    long = look(imbalance, num_films)
+    assert taken(auto(), at=long) == {**AUTO, "sampler": "cas", "sampler_options": {"epoch_length": num_films}}
+    for typed in ("uniform", "cas"):
+        assert taken(auto(sampler=typed), at=long) == {k: v for k, v in AUTO.items() if k != "sampler"}
+
+
+@pytest.mark.parametrize(("imbalance", "num_films"), [(LONG_TAIL - 1, 100_000), (1000, MANY_FILMS - 1), (116, 711)])
+def test_few_films_and_short_tails_are_drawn_as_they_are(imbalance: float, num_films: int) -> None:
+    assert taken(auto(), at=look(imbalance, num_films)) == AUTO
 
 
 def test_the_look_is_at_findings_that_are_there() -> None:
@@ -66,11 +70,11 @@ def test_the_look_is_at_findings_that_are_there() -> None:
 
 def test_the_samplers_options_are_told_as_they_are_typed() -> None:
     recorder = Recorder()
-    targets = [[0.0, 1.0, 0.0]] * LONG_TAIL + [[0.0, 0.0, 1.0]]
+    targets = [[0.0, 1.0, 0.0]] * (MANY_FILMS - 1) + [[0.0, 0.0, 1.0]]
     options = with_recipe(auto(), table(*targets), recorder)
-    assert (options.sampler, options.sampler_options) == ("cas", {"epoch_length": LONG_TAIL + 1})
-    assert any(f"--sampler-options epoch_length={LONG_TAIL + 1}: " in note for note in recorder.notes)
-    assert f"{LONG_TAIL} to 1" in recorder.notes[0]
+    assert (options.sampler, options.sampler_options) == ("cas", {"epoch_length": MANY_FILMS})
+    assert any(f"--sampler-options epoch_length={MANY_FILMS}: " in note for note in recorder.notes)
+    assert "999 to 1" in recorder.notes[0]
 
 
 @pytest.mark.parametrize(
