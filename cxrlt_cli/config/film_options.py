@@ -12,7 +12,10 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Fit = Literal["stretch", "pad"]
 
 IMAGE_SIZE_HELP = "Pixels of a side of the film as the model sees it, or of height and width, such as 784x644."
-FIT_HELP = "How a film fits in.\n\nstretch: resized, whatever its shape.\n\npad: its shape kept, filled up with black."
+FIT_HELP = (
+    "How a film is fitted to --image-size.\n\nstretch: resized, whatever its shape.\n\npad: its shape kept, padded "
+    "with black."
+)
 
 
 class FilmOptions(Options):

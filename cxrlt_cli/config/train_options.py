@@ -182,7 +182,8 @@ class FitOptions(ComputeOptions):
         if self.features is not None and not self.frozen:
             raise ValueError("--features keeps what a frozen backbone gives: pass --frozen too")
         of_backbone = {"warmup_epochs", "lr_warmup", "lr_backbone", "layer_decay", "drop_path", "compile"}
-        if self.frozen and (given := changed(self) & of_backbone):
+        given = {name for name in changed(self) & of_backbone if getattr(self, name)}  # 0 and false are as good as none
+        if self.frozen and given:
             raise ValueError(
                 f"{flags(self, given)} and --frozen exclude each other: it trains the head alone. Leave it out"
             )
@@ -286,7 +287,9 @@ class FinetuneOptions(FitOptions):
         None, "Weight of csra's attention against its average (default: the checkpoint's).", panel="Model", ge=0
     )
     image_size: ImageSize | None = option(None, f"{IMAGE_SIZE_HELP[:-1]} (default: the checkpoint's).", panel="Model")
-    fit: Fit | None = option(None, "How a film fits in, as in train (default: the checkpoint's).", panel="Model")
+    fit: Fit | None = option(
+        None, "How a film is fitted to --image-size, as in train (default: the checkpoint's).", panel="Model"
+    )
     warmup_epochs: int = option(
         0, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
     )
@@ -313,4 +316,8 @@ class FinetuneOptions(FitOptions):
 
 
 def _fill(options: OptionsT, **defaults: Any) -> OptionsT:
+    """What is None takes its default; a frozen backbone has neither a rate nor stochastic depth."""
+    if getattr(options, "frozen", False):
+        del defaults["lr_backbone"]
+        options = options.model_copy(update={"drop_path": 0.0})
     return options.model_copy(update={k: v for k, v in defaults.items() if getattr(options, k) is None})

@@ -11,6 +11,7 @@ import os
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -117,7 +118,8 @@ def _again(path: Path, key: bytes, place: int, cache: Path, recipe: FilmTransfor
     if keys_of([path])[0] != key:
         raise FilmError(path, f"has changed while this command ran, and is damaged in {cache}")
     film = recipe(read_film(path, max_pixels=max_pixels))
-    rewrite(cache, FILMS, place, key, film)
+    with suppress(OSError):
+        rewrite(cache, FILMS, place, key, film)
     return film
 
 

@@ -8,7 +8,8 @@ Letters: N films, V views, D features, H x W map.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,14 +21,24 @@ from torch.utils.data import Dataset
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.kept import KeptArrays
 from cxrlt_cli.data.loading import Draw, FilmSource, Sample
-from cxrlt_cli.data.slots import Array, Slots, Store, keys_of, rewrite
-from cxrlt_cli.errors import FilmError
+from cxrlt_cli.data.slots import Array, Keys, Slots, Store, keys_of, rewrite
+from cxrlt_cli.errors import DataError, FilmError
 
 FEATURES = Store("--features", "features", "features.f16")
 NUM_VIEWS = 4
+VIEWS_VERSION = 1  # of the augmentation and its seeds: another where they change
 DTYPE = "float16"
 
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Films of which a view is not kept, or no more what was kept."""
+
+    rows: Rows  # [n], of the films that were asked for
+    keys: Sequence[Keys]  # [n] of each view, as the files were then
+    damaged: Mapping[bytes, int]  # key and place of what is there, and damaged
 
 
 class FeatureMaps:
@@ -39,54 +50,59 @@ class FeatureMaps:
     def __init__(self, folder: Path, recipe: Mapping[str, Any], shape: tuple[int, int, int]) -> None:
         self.folder, self._shape = folder, shape
         self._size = math.prod(shape) * np.dtype(DTYPE).itemsize
-        self._slots = Slots(folder, {**recipe, "shape": list(shape)}, self._size, FEATURES)
-        self._news = self._slots.news(keys_of([]))
-        self._damaged: dict[bytes, int] = {}
+        described = {**recipe, "views": VIEWS_VERSION, "shape": list(shape)}
+        self._slots = Slots(folder, described, self._size, FEATURES)
 
     @property
     def bytes_of_film(self) -> int:
         return self._size * NUM_VIEWS
 
-    def missing(self, paths: Sequence[Path]) -> Rows:
-        """The films of which a view is not here, or no more what was kept; ``add`` takes them from now on."""
-        keys = [keys_of(paths, view) for view in range(NUM_VIEWS)]
-        gone = np.zeros(len(paths), bool)
-        for mine in keys:
-            places = self._slots.places(mine)
-            kept = self._kept(mine, places, paths)
+    def missing(self, paths: Sequence[Path]) -> Missing:
+        """What is wanted of these films; everything that is here is read, and held against its checksum."""
+        every = [keys_of(paths, view) for view in range(NUM_VIEWS)]
+        gone, damaged = np.zeros(len(paths), bool), {}
+        for keys in every:
+            places = self._slots.places(keys)
+            kept = self._kept(keys, places, paths)
             for row in np.flatnonzero(places >= 0).tolist():
                 if not kept.is_whole(row):
-                    self._damaged[mine[row]] = int(places[row])
+                    damaged[keys[row]] = int(places[row])
                     gone[row] = True
             gone |= places < 0
         rows = np.flatnonzero(gone)
-        wanted = np.concatenate([mine[rows] for mine in keys])
-        self._news = self._slots.news(wanted[self._slots.places(wanted) < 0])
-        return rows
+        return Missing(rows, [keys[rows] for keys in every], damaged)
 
-    @property
-    def num_damaged(self) -> int:
-        """Views that ``missing`` found damaged."""
-        return len(self._damaged)
+    def adding(self, missing: Missing) -> Callable[[Sequence[int], Sequence[Array]], None]:
+        """What keeps the features of some of the missing films, ``[n, D, H, W]`` of float16 in each view.
 
-    def add(self, paths: Sequence[Path], features: Sequence[Array]) -> None:
-        """Keep what films ``[N]`` look like in each view: ``[N, D, H, W]`` of float16."""
-        new: dict[bytes, Array] = {}
-        for view, arrays in enumerate(features):
-            for key, array in zip(keys_of(paths, view), arrays, strict=True):
-                if key in self._damaged:
-                    rewrite(self.folder, FEATURES, self._damaged.pop(key), key, array)
-                elif self._slots.places(np.array([key]))[0] < 0:
-                    new[key] = array
-        self._slots.append(new, self._news)
+        They are named by their places among those. What another command has kept meanwhile is not kept twice.
+        """
+        wanted = np.concatenate([*missing.keys, keys_of([])])
+        news = self._slots.news(wanted)
+
+        def add(films: Sequence[int], features: Sequence[Array]) -> None:
+            new: dict[bytes, Array] = {}
+            for keys, arrays in zip(missing.keys, features, strict=True):
+                for film, array in zip(films, arrays, strict=True):
+                    key = keys[film]
+                    if (place := missing.damaged.get(key)) is not None:
+                        rewrite(self.folder, FEATURES, place, key, array)
+                    elif self._slots.places(np.array([key]))[0] < 0:
+                        new[key] = array
+            self._slots.append(new, news)
+
+        return add
 
     def views(self, paths: Sequence[Path]) -> tuple[KeptArrays, ...]:
-        """The features of these films, which are all here, for each view."""
-        self._slots.take_news(self._news)
-        return tuple(self._kept(keys := keys_of(paths, view), self._slots.places(keys), paths)
-                     for view in range(NUM_VIEWS))  # fmt: skip
+        """The features of these films, which are all here, for each view; raises DataError where one is not."""
+        self._slots.reread()
+        every = [keys_of(paths, view) for view in range(NUM_VIEWS)]
+        places = [self._slots.places(keys) for keys in every]
+        if any((some < 0).any() for some in places):
+            raise DataError("Films changed while this command read them.", "Run it again when they stay as they are.")
+        return tuple(self._kept(keys, some, paths) for keys, some in zip(every, places, strict=True))
 
-    def _kept(self, keys: NDArray[np.bytes_], places: Rows, paths: Sequence[Path]) -> KeptArrays:
+    def _kept(self, keys: Keys, places: Rows, paths: Sequence[Path]) -> KeptArrays:
         return KeptArrays(self._slots, places, self._shape, DTYPE, keys, paths, _refuse, lambda _: None)
 
 
@@ -133,5 +149,9 @@ class KeptFeatures(Dataset[Sample]):
 
 
 def seed_of(path: Path, view: int) -> int:
-    """The seed of a view's augmentation: of the film's name and the view, wherever the film lies."""
-    return int.from_bytes(hashlib.blake2b(f"{path.name}\0{view}".encode(), digest_size=4).digest(), "big")
+    """The seed of a view's augmentation: of the view, and of the film's name and two folders, wherever they lie.
+
+    In CheXpert, every film of a kind has one name, in folders of its patient and study.
+    """
+    name = "/".join(path.parts[-3:])
+    return int.from_bytes(hashlib.blake2b(f"{name}\0{view}".encode(), digest_size=4).digest(), "big")

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +87,10 @@ class Slots:
         """For ``append``: which of these keys, that are not here, come from now on."""
         return News(self.folder / INDEX, len(self), keys)
 
+    def reread(self) -> None:
+        """Know what the folder holds by now."""
+        self._take(_read_entries(self.folder))
+
     def take_news(self, news: "News") -> None:
         """Know what has come, from whichever command."""
         if news.look() > len(self):
@@ -148,8 +151,8 @@ class News:
 
 
 def rewrite(folder: Path, store: Store, place: int, key: bytes, array: Array) -> None:
-    """Put an array that was damaged there anew, where that can be written."""
-    with suppress(OSError), FileLock(folder / LOCK):
+    """Put an array that was damaged there anew; raises OSError where that cannot be written."""
+    with FileLock(folder / LOCK):
         entry = np.array([(key, checksum(array))], ENTRY).tobytes()
         for file, size, data in ((store.file, array.nbytes, array.tobytes()), (INDEX, ENTRY.itemsize, entry)):
             with (folder / file).open("rb+") as stream:

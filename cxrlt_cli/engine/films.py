@@ -46,6 +46,11 @@ class Division:
     judged: LabelTable  # every film that is a validation film of some pair, in the order of its CSV
     frequencies: Floats  # [C], prevalences among the films that are learned from
 
+    @property
+    def learned(self) -> LabelTable:
+        """Every film that is learned from by some member."""
+        return self.judged if len(self.pairs) > 1 else self.pairs[0][0].table
+
 
 def finder(
     csv: Path, image_dir: Path | None, ids: Sequence[str], links: Literal["follow", "refuse"], progress: Progress

@@ -276,7 +276,10 @@ def _num_features(backbone: Any, name: str, image_shape: tuple[int, int]) -> int
         reason = str(error).splitlines()[0].rstrip(".")
         raise OptionError(f"--image-size {size} does not suit {name}: {reason}.") from error
     if features is None:
-        raise OptionError(f"--backbone {name} gives no feature map of {size} px that a head could look at.")
+        raise OptionError(
+            f"--backbone {name} gives no feature map of {size} px that a head could look at.",
+            "A transformer wants --image-size in multiples of its patches.",
+        )
     backbone.train()
     return features.shape[1]
 

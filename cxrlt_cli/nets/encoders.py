@@ -49,6 +49,10 @@ class Encoder:
     by_hand: str = ""
     stochastic_depth: bool = True
 
+    @property
+    def told_of_films(self) -> str:
+        return f"{', '.join(self.films)}; a score on films that it has seen is too good"
+
     def require_size(self, sides: tuple[int, int]) -> None:
         """Raise OptionError where the encoder takes no image of these sides, with the nearest that it takes."""
         for side in sides:

@@ -4,6 +4,7 @@ Letters: N films, C findings, D features, H x W map.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -37,8 +38,7 @@ class HeadOnly(Classifier):
 
     def checkpoint(self, **training: Any) -> Checkpoint:
         own = super().checkpoint(**training)
-        return Checkpoint(own.architecture, own.findings, own.preprocessing, own.mean, own.std,
-                          {**self._frozen.tensors, **own.tensors}, training)  # fmt: skip
+        return replace(own, tensors={**self._frozen.tensors, **own.tensors})
 
 
 class _Shared:

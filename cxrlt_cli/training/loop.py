@@ -78,7 +78,6 @@ def fit(
     if options.dry_run:
         rehearse_run(run, phases, num_runs)
         return None
-    run.prepare()
 
     with folder.held() if process.is_main else nullcontext():
         return _fit(run, phases, command, before, folder)
@@ -95,14 +94,13 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
     at, learned = kept or (Position(), None)
     if at.finished:
         return Fitted(run.score_of(folder), at.best, was_finished=True)
+    run.prepare()
     if process.is_main:
         folder.start(options, command, at.num_epochs)
     if learned is not None:
         reporter.note(f"Going on in phase {phases[at.phase].name}, after {counted(at.num_epochs, 'epoch')}.")
-    elif before is not None:
-        (ap,) = (
-            _ap(scores) for _, scores in run.validate({"before": run.seen.adapted(before).to(process.device)}).values()
-        )
+    elif before is not None and (known := run.seen.adapted(before)) is not None:
+        (ap,) = (_ap(scores) for _, scores in run.validate({"before": known.to(process.device)}).values())
         reporter.note(f"Validation AP of the checkpoint as it was: {ap:.3f}.")
     del before
     steps_per_epoch = math.ceil(len(run.draws) / options.accumulate)

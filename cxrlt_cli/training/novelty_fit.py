@@ -20,11 +20,13 @@ MAX_FILMS = 5000  # of the training films that are looked at
 def fit_novelty(path: Path, run: Run) -> None:
     """Write into the checkpoint at ``path`` how its features of training and validation films lie."""
     checkpoint, options, process = Checkpoint.read(path), run.options, run.process
-    model = run.seen.adapted(from_checkpoint(checkpoint, path)).to(process.device)
+    model = run.seen.adapted(from_checkpoint(checkpoint, path))
+    assert model is not None, "it is what was trained"
+    model = model.to(process.device)
     chosen = np.random.default_rng(options.seed).permutation(len(run.training.paths))[:MAX_FILMS]
 
     def features(paths: Sequence[Path], title: str) -> Tensor:
-        loader = films_in_order(run.seen.unseen(paths), options.batch_size, process)
+        loader = films_in_order(run.seen.plain(paths), options.batch_size, process)
         with run.reporter.progress(title, len(paths)) as advance:
             (outputs,) = predict([model], loader, process, advance, features=True)
         assert outputs.features is not None, "asked for"

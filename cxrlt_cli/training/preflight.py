@@ -33,7 +33,21 @@ def new_model(
     _check_head(architecture.head, options)
     torch.manual_seed(options.seed)
     findings = training.table.space.findings
-    return Classifier(architecture, findings, preprocessing, drop_path=options.drop_path, weights=weights)
+    model = Classifier(architecture, findings, preprocessing, drop_path=options.drop_path, weights=weights)
+    _check_patches(model)
+    return model
+
+
+def _check_patches(model: Classifier) -> None:
+    """Raise OptionError where patches of a transformer would leave out the last rows or columns of a film."""
+    patches = getattr(getattr(model.backbone, "patch_embed", None), "patch_size", None)
+    for side, patch in zip(model.image_shape, patches if isinstance(patches, tuple) else (), strict=False):
+        if side % patch:
+            below = side // patch * patch
+            raise OptionError(
+                f"--image-size: {side} does not suit {model.architecture.backbone}, with patches of {patch} pixels.",
+                f"Pass {' or '.join(str(size) for size in (below, below + patch) if size >= 32)}.",
+            )
 
 
 def read_once(

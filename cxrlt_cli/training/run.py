@@ -10,10 +10,9 @@ from torch.utils.data import DataLoader
 
 from cxrlt_cli import losses
 from cxrlt_cli.config import FitOptions
-from cxrlt_cli.data.feature_maps import NUM_VIEWS
 from cxrlt_cli.data.loading import Batch, EpochDraws, training_loader
 from cxrlt_cli.engine.films import LabelledFilms
-from cxrlt_cli.engine.precision import NAMES, choose_for_predicting, choose_for_training, compile_backbone, uncompiled
+from cxrlt_cli.engine.precision import NAMES, choose_for_training, compile_backbone, uncompiled
 from cxrlt_cli.engine.predict import films_in_order, predict
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
@@ -46,12 +45,12 @@ class Run:
 
     @cached_property
     def batches(self) -> "DataLoader[Batch]":
-        known = self.seen.known(self.training.paths)
+        known = self.seen.augmented(self.training.paths)
         return training_loader(known, self.draws, num_workers=self.process.num_workers, pin=self.process.pins)
 
     @cached_property
     def val_batches(self) -> "DataLoader[Batch]":
-        return films_in_order(self.seen.unseen(self.validation.paths), self.options.batch_size, self.process)
+        return films_in_order(self.seen.plain(self.validation.paths), self.options.batch_size, self.process)
 
     def prepare(self) -> None:
         """Before the first batch of either."""
@@ -154,8 +153,6 @@ def set_up(
     share = {"rank": process.rank, "num_processes": process.num_processes}
     draws = EpochDraws(method.order, options.batch_size, options.seed, **share)
     if options.frozen:
-        num_passes = NUM_VIEWS * (len(training.paths) + len(validation.paths))
-        process = choose_for_predicting(options, process, model, num_passes, reporter)
         options = options.model_copy(update={"precision": NAMES[process.dtype], "compile": False})
         seen: Seen = FrozenFeatures(model, options, process, reporter)
     else:

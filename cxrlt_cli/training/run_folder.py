@@ -161,6 +161,7 @@ def require_room_for_run(
     averages = any(phase.ema_decay for phase in phases) + (options.average_last > 1)
     moments = 2 * any(phase.trains == "all" for phase in phases)
     predictions = num_validation * ID * num_runs
-    there = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if options.resume else 0
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent != options.features]
+    there = sum(path.stat().st_size for path in files) if options.resume else 0
     needed = 2 * weights * num_runs + 2 * weights * (1 + averages + moments) + predictions
     require_room("--out", folder, needed - there, "the weights and the state of this run")

@@ -32,11 +32,11 @@ def phases_of(options: FitOptions) -> tuple[Phase, ...]:
     ICLR 2020, arXiv:1910.09217). A phase without epochs is left out. The options are resolved ones.
     """
     assert options.lr_head is not None, "options are resolved before phases are made of them"
-    assert options.lr_backbone is not None, "options are resolved before phases are made of them"
     retrains = isinstance(options, FinetuneOptions) and options.retrain_head
     if options.frozen or retrains:
         name = "retrain" if retrains else "frozen"
         return (Phase(name, options.epochs, "head", options.lr_head, 0.0, WARMUP_SHARE, True, options.ema_decay),)
+    assert options.lr_backbone is not None, "options are resolved before phases are made of them"
     warmup = Phase("head", options.warmup_epochs, "head", options.lr_warmup, 0.0, 0.0, False, 0.0)
     whole = Phase(
         "all", options.epochs, "all", options.lr_head, options.lr_backbone, WARMUP_SHARE, True, options.ema_decay

@@ -1,7 +1,7 @@
 """How films reach the model that learns: as images, or as what a frozen backbone gave for them."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -20,9 +20,11 @@ from cxrlt_cli.engine.disk_space import require_room
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted, size
 from cxrlt_cli.engine.sources import film_source
-from cxrlt_cli.errors import FilmError, WorkerError
+from cxrlt_cli.errors import FilmError, OptionError, WorkerError
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.nets.frozen import HeadOnly, features, recipe
+
+Add = Callable[[Sequence[int], Sequence[NDArray[np.float16]]], None]
 
 
 class Seen(Protocol):
@@ -35,14 +37,14 @@ class Seen(Protocol):
     def prepare(self, paths: Sequence[Path]) -> None:
         """Whatever is needed before these films are asked for."""
 
-    def known(self, paths: Sequence[Path]) -> Samples:
-        """Training films, augmented by the seed of each draw."""
+    def augmented(self, paths: Sequence[Path]) -> Samples:
+        """Films augmented, by the seed of each draw."""
 
-    def unseen(self, paths: Sequence[Path]) -> Samples:
+    def plain(self, paths: Sequence[Path]) -> Samples:
         """Films as they are."""
 
-    def adapted(self, model: Classifier) -> Classifier:
-        """Another model of the same backbone, so that it takes what the datasets give."""
+    def adapted(self, model: Classifier) -> Classifier | None:
+        """Another model of the same backbone, so that it takes what the datasets give; None where it wants more."""
 
 
 class Images:
@@ -54,10 +56,10 @@ class Images:
     def prepare(self, paths: Sequence[Path]) -> None:
         return
 
-    def known(self, paths: Sequence[Path]) -> Samples:
+    def augmented(self, paths: Sequence[Path]) -> Samples:
         return FilmDataset(self._source(paths), Augmentation())
 
-    def unseen(self, paths: Sequence[Path]) -> Samples:
+    def plain(self, paths: Sequence[Path]) -> Samples:
         return FilmDataset(self._source(paths))
 
     def adapted(self, model: Classifier) -> Classifier:
@@ -85,32 +87,33 @@ class FrozenFeatures:
         """
         process, folder = self._process, self._options.features
         assert folder is not None, "a folder was chosen before"
-        rows = process.collected(self._maps.missing(paths))[0]
-        if damaged := self._maps.num_damaged:
-            self._reporter.warn(f"--features {folder}: {counted(damaged, 'view')} of films damaged; computed again.")
-        needed = len(rows) * self._maps.bytes_of_film
-        require_room("--features", folder, needed, f"features of {counted(len(rows), 'film')}")
-        if len(rows) < len(paths):
-            known = counted(len(paths) - len(rows), "film")
-            self._reporter.note(f"--features {folder} has {known} already.")
-        if len(rows):
-            chosen = [paths[row] for row in rows]
-            with self._reporter.progress(f"Features, {NUM_VIEWS} views a film", len(rows)) as advance:
-                faults = self._encode(chosen[process.rank :: process.num_processes], advance)
+        missing = process.collected(self._maps.missing(paths) if process.is_main else None)[0]
+        assert missing is not None, "the main process looked"
+        number = len(missing.rows)
+        if missing.damaged:
+            views = counted(len(missing.damaged), "view")
+            self._reporter.warn(f"--features {folder}: {views} of films damaged; computed again.")
+        needed = number * self._maps.bytes_of_film
+        require_room("--features", folder, needed, f"features of {counted(number, 'film')}")
+        if number < len(paths):
+            self._reporter.note(f"--features {folder} has {counted(len(paths) - number, 'film')} already.")
+        if number:
+            with self._reporter.progress(f"Features, {NUM_VIEWS} views a film", number) as advance:
+                faults = self._encode([paths[row] for row in missing.rows], self._maps.adding(missing), advance)
             every = [fault for share in process.collected(faults) for fault in share]
             if every:
                 raise report_faults(every, len(paths))
             self._reporter.note(f"Kept in {folder}: {size(needed)}.")
         process.collected(None)
 
-    def known(self, paths: Sequence[Path]) -> KeptFeatures:
+    def augmented(self, paths: Sequence[Path]) -> KeptFeatures:
         return KeptFeatures(self._maps.views(paths))
 
-    def unseen(self, paths: Sequence[Path]) -> KeptFeatures:
+    def plain(self, paths: Sequence[Path]) -> KeptFeatures:
         return KeptFeatures(self._maps.views(paths)[:1])
 
-    def adapted(self, model: Classifier) -> Classifier:
-        return HeadOnly(model)
+    def adapted(self, model: Classifier) -> Classifier | None:
+        return HeadOnly(model) if model.head.averages or not self.model.head.averages else None
 
     def seconds_a_film(self, paths: Sequence[Path]) -> float:
         """How long a film takes, by one batch; nothing is kept."""
@@ -118,12 +121,19 @@ class FrozenFeatures:
         number = sum(len(mine) for mine, _, _ in islice(self._batches(paths[: self._options.batch_size]), 1))
         return (time.perf_counter() - start) / number
 
-    def _encode(self, paths: Sequence[Path], advance: Advance) -> list[FilmError]:
+    def _encode(self, paths: Sequence[Path], add: Add, advance: Advance) -> list[FilmError]:
+        """Keep the features of this process's share of the films; those that cannot be read."""
         faults: list[FilmError] = []
-        for mine, views, bad in self._batches(paths):
+        mine = range(self._process.rank, len(paths), self._process.num_processes)
+        for films, views, bad in self._batches([paths[film] for film in mine]):
             faults += bad
-            self._maps.add([paths[row] for row in mine], views)
-            advance((len(mine) + len(bad)) * self._process.num_processes)
+            try:
+                add([mine[film] for film in films], views)
+            except OSError as error:
+                raise OptionError(
+                    f"--features {self._options.features} cannot be written: {error.strerror}.", "Pass another folder."
+                ) from error
+            advance((len(films) + len(bad)) * self._process.num_processes)
         return faults
 
     def _batches(self, paths: Sequence[Path]) -> Iterator[tuple[list[int], list[NDArray[np.float16]], list[FilmError]]]:

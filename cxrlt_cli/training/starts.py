@@ -16,6 +16,7 @@ from cxrlt_cli.errors import listed
 from cxrlt_cli.labels import plain_name
 from cxrlt_cli.nets.checkpoints import Architecture, Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.nets.encoders import ENCODERS
 from cxrlt_cli.nets.normalization import Normalization
 from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.training.preflight import new_model
@@ -47,6 +48,12 @@ class Start(Protocol):
         """A model for these films, drawn from ``--seed``; torch's random generator is left where that ends."""
 
 
+def films_seen_by(checkpoint: Checkpoint) -> dict[str, str]:
+    """What the plan says of a checkpoint that started from an encoder of the registry."""
+    encoder = ENCODERS.get(str(checkpoint.training.get("options", {}).get("backbone")))
+    return {} if encoder is None else {"films seen": encoder.told_of_films}
+
+
 @dataclass(frozen=True)
 class FromBackbone:
     architecture: Architecture
@@ -73,7 +80,7 @@ class FromCheckpoint:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        return {}
+        return films_seen_by(self.checkpoint)
 
     def __call__(self, training: LabelledFilms, options: FitOptions) -> Started:
         model = new_model(self.architecture, training, self.preprocessing, options)

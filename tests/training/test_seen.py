@@ -1,5 +1,6 @@
 """``--frozen``: the head learns from features that are computed once, just as it would from the films themselves."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from cxrlt_cli.cli.options import build
 from cxrlt_cli.config import FinetuneOptions, FitOptions, InferOptions, TrainOptions
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.feature_maps import NUM_VIEWS, seed_of
@@ -45,8 +48,8 @@ class Uncached(Images):
     def __init__(self, whole: Classifier, options: FitOptions, process: Process, reporter: Reporter) -> None:
         super().__init__(whole, options, reporter)
 
-    def known(self, paths: Sequence[Path]) -> Samples:
-        return Views(super().unseen(paths), paths)
+    def augmented(self, paths: Sequence[Path]) -> Samples:
+        return Views(super().plain(paths), paths)
 
 
 class Views:
@@ -234,3 +237,30 @@ def test_a_checkpoint_can_be_frozen_too(run: Path, labels: Path, tmp_path: Path)
 def test_options_that_do_not_go_with_it(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         TrainOptions.model_validate({"csv": "labels.csv", **given})
+
+
+def test_a_checkpoint_whose_head_wants_more_than_is_kept_is_not_scored(run: Path, labels: Path, tmp_path: Path) -> None:
+    """csra looks at maps, linear at their means: of those alone csra would say something else."""
+    scored = {}
+    for head in ("csra", "linear"):
+        recorder = Recorder()
+        given = FinetuneOptions(checkpoint=run, csv=labels, out=tmp_path / head, frozen=True, retrain_head=True,
+                                head=head, epochs=1, device="cpu", workers=0, batch_size=8, track="none")  # fmt: skip
+        finetune(given, recorder)
+        scored[head] = any("Validation AP of the checkpoint" in note for note in recorder.notes)
+    assert scored == {"csra": True, "linear": False}
+
+
+def test_a_finished_run_computes_nothing_again(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(options(labels, tmp_path / "run"), Recorder())
+    shutil.rmtree(tmp_path / "run" / "features")
+    numbers, recorder = counted_encodings(monkeypatch), Recorder()
+    train(options(labels, tmp_path / "run", resume=True), recorder)
+    assert sum(numbers) == 1
+    assert any("is finished" in result for result in recorder.results)
+
+
+def test_a_backbone_without_stochastic_depth_can_be_frozen(labels: Path, tmp_path: Path) -> None:
+    train(options(labels, tmp_path / "run", backbone="densenet121", epochs=1), Recorder())
+    again = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    assert build(TrainOptions, {"out": tmp_path / "more"}, {k.replace("-", "_"): v for k, v in again.items()}).frozen

@@ -190,7 +190,7 @@ def test_pull_copy_and_train_without_a_network(
     model = load(tmp_path / "run" / "best.safetensors")
     assert (model.architecture.backbone, model.architecture.arguments) == (encoder.backbone, dict(encoder.arguments))
     assert (model.mean, model.std) == (encoder.mean, encoder.std)
-    assert model.image_size == size.get("image_size", encoder.image_size)
+    assert model.image_shape == (size.get("image_size", encoder.image_size),) * 2
     saved = (tmp_path / "run" / "run.yaml").read_text()
     assert "backbone: tiny\n" in saved
 
