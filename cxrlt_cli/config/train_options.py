@@ -184,9 +184,7 @@ class FitOptions(ComputeOptions):
         of_backbone = {"warmup_epochs", "lr_warmup", "lr_backbone", "layer_decay", "drop_path", "compile"}
         given = {name for name in changed(self) & of_backbone if getattr(self, name)}  # 0 and false are as good as none
         if self.frozen and given:
-            raise ValueError(
-                f"{flags(self, given)} and --frozen exclude each other: it trains the head alone. Leave it out"
-            )
+            raise ValueError(f"--frozen trains the head alone: leave {flags(self, given)} out")
         return self
 
     @model_validator(mode="after")

@@ -67,5 +67,5 @@ def recipe(whole: Classifier) -> dict[str, Any]:
         "mean": list(whole.mean),
         "std": list(whole.std),
         "film": whole.preprocessing.to_json(),
-        "averaged": whole.head.averages,
+        "kept": "means over the map" if whole.head.averages else "whole maps",
     }

@@ -247,7 +247,7 @@ def _figure(picture: Picture) -> str:
     images, text, heat = _image(picture.film, picture.mistake.film), _told(picture.mistake), picture.heat_map
     if heat is not None:
         images += _image(heat.film, heat.kind)
-        text += f"<br>Orange: {heat.kind}{', which is 0 everywhere' if heat.is_empty else ''}."
+        text += f"<br>Orange: {heat.kind}{'; no place speaks for it' if heat.is_empty else ''}."
     figure = f"<div class='{'pair' if heat else ''}'>{images}</div><figcaption>{text}</figcaption>"
     if picture.neighbours:
         shown = "".join(

@@ -229,8 +229,8 @@ def test_a_checkpoint_can_be_frozen_too(run: Path, labels: Path, tmp_path: Path)
     ("given", "said"),
     [
         ({"features": "f"}, "pass --frozen too"),
-        ({"frozen": True, "warmup_epochs": 3}, "--warmup-epochs and --frozen exclude"),
-        ({"frozen": True, "lr_backbone": 1e-4}, "--lr-backbone and --frozen exclude"),
+        ({"frozen": True, "warmup_epochs": 3}, "leave --warmup-epochs out"),
+        ({"frozen": True, "lr_backbone": 1e-4}, "leave --lr-backbone out"),
         ({"frozen": True, "epochs": 0}, "nothing to train"),
     ],
 )
