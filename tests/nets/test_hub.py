@@ -55,6 +55,8 @@ def test_the_catalogue_knows_the_challenges_models() -> None:
     assert names[:2] == ["whyxrayclip", "cxrlt2026-task1-convnextv2"]
     assert find("convnextv2_base").repository.startswith("timm/convnextv2_base")
     assert find("convnextv2_base").licence == "cc-by-nc-4.0"
+    assert (find("rad-dino").kind, find("rad-dino").revision) == ("encoder", "2ec9ca0")
+    assert find("convnext_tiny.dinov3_lvd1689m").kind == "backbone", "timm's own name is timm's still"
     assert find("hf-hub:org/model").repository == "org/model"
     assert len({home(source) for source in [*catalogue(), find("hf-hub:org/model")]}) == len(catalogue()) + 1
     for wrong in ("nosuch", "phantom-clip", "hf-hub:model", "hf-hub:/model", "hf-hub:a/b/../c"):
