@@ -230,9 +230,11 @@ def _preprocessing(path: Path, header: Mapping[str, Any]) -> Preprocessing:
 def _image_size(header: Mapping[str, Any]) -> int | tuple[int, int]:
     if not isinstance(header["image_size"], list):
         return whole(header, "image_size", 1, MAX_IMAGE_SIZE)
-    height, width = header["image_size"]
-    sides = {"height": height, "width": width}
-    return whole(sides, "height", 1, MAX_IMAGE_SIZE), whole(sides, "width", 1, MAX_IMAGE_SIZE)
+    if len(header["image_size"]) != 2:
+        raise ValueError(f"image_size is {str(header['image_size'])[:40]}")
+    sides = dict(zip(("image_size, height", "image_size, width"), header["image_size"], strict=True))
+    height, width = (whole(sides, side, 1, MAX_IMAGE_SIZE) for side in sides)
+    return height, width
 
 
 def _read_winner(path: Path, tensors: dict[str, Tensor]) -> Checkpoint:

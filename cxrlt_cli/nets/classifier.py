@@ -142,8 +142,9 @@ class Classifier(nn.Module):
     def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Mean and deviation that ``normalize`` takes from now on, of three channels each."""
         self.mean, self.std = (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
-        self.register_buffer("_mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("_std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        dtype = next(self.head.parameters()).dtype
+        self.register_buffer("_mean", torch.tensor(mean, dtype=dtype).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(std, dtype=dtype).view(1, 3, 1, 1), persistent=False)
 
 
 def fits(before: Architecture, after: Architecture) -> bool:

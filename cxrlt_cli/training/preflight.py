@@ -98,7 +98,8 @@ def check_batches(model: Classifier, num_films: int, options: FitOptions) -> Non
     if name is not None:
         whose = "--head " + model.architecture.head
         if name.startswith("backbone."):
-            whose = f"--backbone {model.architecture.backbone} at {model.preprocessing.told}"
+            size = "x".join(map(str, dict.fromkeys(model.image_shape)))
+            whose = f"--backbone {model.architecture.backbone} at --image-size {size}"
         hint = (
             "Raise --batch-size." if num_films > 1 else "There is one film to train on; pass another backbone or head."
         )
