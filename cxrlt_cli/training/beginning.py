@@ -44,7 +44,8 @@ def facts_of(options: TrainOptions, found: Beginning) -> dict[str, str]:
     if found.encoder is not None:
         encoder = found.encoder
         facts["encoder"] = f"{encoder.name}: {encoder.repository} at {encoder.revision[:7]}, {encoder.licence}"
-        facts["films seen"] = encoder.told_of_films
+        if found.tensors is not None:
+            facts["films seen"] = encoder.told_of_films
     typed = {name for name in ("mean", "std") if getattr(options, name) is not None}
     source = f"{flags(options, typed)}; {found.source} has {_told(found.normalization)}" if typed else found.source
     facts["normalisation"] = f"{_told(normalization_of(options, found))} ({source})"

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cxrlt_cli.config import FitOptions, changed, flags
 from cxrlt_cli.data.image import Preprocessing
@@ -39,9 +39,14 @@ def new_model(
 
 
 def _check_patches(model: Classifier) -> None:
-    """Raise OptionError where patches of a transformer would leave out the last rows or columns of a film."""
-    patches = getattr(getattr(model.backbone, "patch_embed", None), "patch_size", None)
-    for side, patch in zip(model.image_shape, patches if isinstance(patches, tuple) else (), strict=False):
+    """Raise OptionError where patches of a transformer would leave out the last rows or columns of a film.
+
+    Patches that overlap are padded, and leave out none.
+    """
+    patches = getattr(getattr(model.backbone, "patch_embed", None), "proj", None)
+    if not isinstance(patches, nn.Conv2d) or patches.stride != patches.kernel_size:
+        return
+    for side, patch in zip(model.image_shape, patches.stride, strict=True):
         if side % patch:
             below = side // patch * patch
             raise OptionError(

@@ -128,7 +128,8 @@ class FrozenFeatures:
         for films, views, bad in self._batches([paths[film] for film in mine]):
             faults += bad
             try:
-                add([mine[film] for film in films], views)
+                if films:
+                    add([mine[film] for film in films], views)
             except OSError as error:
                 raise OptionError(
                     f"--features {self._options.features} cannot be written: {error.strerror}.", "Pass another folder."

@@ -49,9 +49,10 @@ class Start(Protocol):
 
 
 def films_seen_by(checkpoint: Checkpoint) -> dict[str, str]:
-    """What the plan says of a checkpoint that started from an encoder of the registry."""
-    encoder = ENCODERS.get(str(checkpoint.training.get("options", {}).get("backbone")))
-    return {} if encoder is None else {"films seen": encoder.told_of_films}
+    """What the plan says of a checkpoint that started from the weights of an encoder of the registry."""
+    options = checkpoint.training.get("options", {})
+    encoder = ENCODERS.get(str(options.get("backbone")))
+    return {} if encoder is None or options.get("weights") == "none" else {"films seen": encoder.told_of_films}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     head = options.head or checkpoint.architecture.head
     shared = set(checkpoint.findings) & set(division.judged.space.findings)
     fresh = options.retrain_head or head != checkpoint.architecture.head or not shared
-    options = with_recipe(options, division.learned, reporter, fresh_head=fresh)
+    options = with_recipe(options, division, reporter, fresh_head=fresh)
     architecture = _architecture(checkpoint.architecture, options)
     start = FromCheckpoint(architecture, preprocessing, checkpoint, options.checkpoint, options.retrain_head)
     return carry_out(start, division, options, folder, reporter)

@@ -37,7 +37,7 @@ def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     assert options.csv is not None, "films were given, or drawn"
     folder = RunFolder.choose(options, "train")
     division = divide_films(options, options.csv, reporter)
-    options = with_recipe(options, division.learned, reporter)
+    options = with_recipe(options, division, reporter)
     options, found = with_weights(options, typed)
     architecture = Architecture(
         found.backbone,

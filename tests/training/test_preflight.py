@@ -20,5 +20,6 @@ def test_patches_fill_the_film(labels: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_convolutions_take_any_size(labels: Path, tmp_path: Path) -> None:
-    train(run_options(labels, tmp_path / "run", image_size=100, dry_run=True), Recorder())
+@pytest.mark.parametrize("backbone", ["test_convnext", "pvt_v2_b0"])
+def test_convolutions_and_patches_that_overlap_take_any_size(backbone: str, labels: Path, tmp_path: Path) -> None:
+    train(run_options(labels, tmp_path / "run", backbone=backbone, image_size=100, dry_run=True), Recorder())

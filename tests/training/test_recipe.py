@@ -9,8 +9,10 @@ import yaml
 
 from cxrlt_cli.cli.options import build
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
+from cxrlt_cli.engine.films import Division, LabelledFilms
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.training.recipe import MANY_FILMS, Look, choices, with_recipe
 from cxrlt_cli.verbs.finetune import finetune
@@ -27,7 +29,7 @@ def auto(**given: Any) -> TrainOptions:
 
 
 def look(imbalance: float = 10, num_films: int = 711) -> Look:
-    return Look(num_films, 400, ("effusion", round(3 * imbalance)), ("hernia", 3))
+    return Look(num_films, num_films, 400, ("effusion", round(3 * imbalance)), ("hernia", 3))
 
 
 def taken(
@@ -36,11 +38,14 @@ def taken(
     return {choice.option: choice.value for choice in choices(options, fresh_head, at or look())}
 
 
-def table(*targets: list[float]) -> LabelTable:
-    """Of films by row; the first finding is the normal."""
+def division(*targets: list[float], learned: float = 1) -> Division:
+    """Of films by row, the first ``learned`` of which are learned from; the first finding is the normal."""
     names = ("Normal", *(f"finding {number}" for number in range(1, len(targets[0]))))
     ids = np.array([f"film {number}" for number in range(len(targets))], object)
-    return LabelTable(ids, ids, np.array(targets, np.float32), LabelSpace(names, "Normal"))
+    table = LabelTable(ids, ids, np.array(targets, np.float32), LabelSpace(names, "Normal"))
+    films, half = LabelledFilms(table, [Path(name) for name in ids]), np.arange(len(ids)) < learned * len(ids)
+    pairs = ((films.rows(half), films.rows(~half)), (films.rows(~half), films.rows(half)))
+    return Division(pairs if learned < 1 else ((films, films),), table, prevalence(table.targets))
 
 
 def test_what_is_taken_where_nothing_is_typed() -> None:
@@ -61,17 +66,20 @@ def test_few_films_are_drawn_as_they_are() -> None:
 
 
 def test_the_look_is_at_findings_that_are_there() -> None:
-    seen = Look.at(table([1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, np.nan]))
+    seen = Look.at(division([1, 0, 0, 0], [1, 0, 0, 0], [1, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, np.nan]))
     assert (seen.most, seen.least, seen.imbalance) == (("finding 1", 2), ("finding 2", 1), 2)
     assert str(seen) == "5 films of 5 patients; 2 with finding 1, 1 with finding 2: 2 to 1"
-    assert Look.at(table([1, 0], [0, 0])).imbalance == 1
+    assert Look.at(division([1, 0], [0, 0])).imbalance == 1
 
 
 def test_the_samplers_options_are_told_as_they_are_typed() -> None:
     recorder = Recorder()
     targets = [[0.0, 1.0, 0.0]] * (MANY_FILMS - 1) + [[0.0, 0.0, 1.0]]
-    options = with_recipe(auto(), table(*targets), recorder)
+    options = with_recipe(auto(), division(*targets), recorder)
     assert (options.sampler, options.sampler_options) == ("cas", {"epoch_length": MANY_FILMS})
+    folds = with_recipe(auto(), division(*targets, *targets, learned=0.5), Recorder())
+    assert folds.sampler_options == {"epoch_length": MANY_FILMS}, "as many as a member learns from"
+    assert with_recipe(auto(), division(*targets, *targets[1:], learned=0.5), Recorder()).sampler == "uniform"
     assert any(f"--sampler-options epoch_length={MANY_FILMS}: " in note for note in recorder.notes)
     assert f"{MANY_FILMS - 1:,} to 1" in recorder.notes[0]
 
@@ -102,7 +110,7 @@ def test_the_head_of_a_checkpoint_stays_and_with_it_its_bias() -> None:
 @pytest.mark.parametrize("preset", ["challenge", "plain", "stage1", "phantom"])
 def test_other_presets_are_what_they_say(preset: str) -> None:
     options, recorder = auto(preset=preset), Recorder()
-    assert with_recipe(options, table([1, 0], [0, 1]), recorder) is options
+    assert with_recipe(options, division([1, 0], [0, 1]), recorder) is options
     assert recorder.notes == []
 
 

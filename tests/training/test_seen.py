@@ -182,6 +182,24 @@ def test_films_that_cannot_be_read_are_named_and_the_others_kept(
     assert sum(numbers) == 1 + NUM_VIEWS
 
 
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_batch_of_films_none_of_which_can_be_read_is_told(batch_size: int, tmp_path: Path) -> None:
+    labels = make_films(tmp_path / "set")
+    films = sorted((labels.parent / "images").iterdir())
+    for film in films[:16]:
+        film.write_bytes(film.read_bytes()[:100])
+    with pytest.raises(DataError, match="16 of 48 films cannot be read"):
+        train(options(labels, tmp_path / "a", batch_size=batch_size), Recorder())
+
+
+def test_two_processes_share_the_films_and_learn_the_same(labels: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        given = options(labels, tmp_path / str(number), processes=number, batch_size=8 // number, precision="fp32")
+        train(given, Recorder())
+    one, two = (Predictions.read(tmp_path / name / "val_predictions.csv").probabilities for name in ("1", "2"))
+    np.testing.assert_allclose(one, two, atol=5e-3)
+
+
 def test_features_that_float16_cannot_hold_are_an_error(
     labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
