@@ -10,7 +10,6 @@ from cxrlt_cli.config.command_options import (
     DataPhantomOptions,
     DemoOptions,
     EnsembleOptions,
-    EvaluateOptions,
     InferOptions,
     ModelsExportOptions,
     ModelsListOptions,
@@ -19,6 +18,7 @@ from cxrlt_cli.config.command_options import (
     OodOptions,
     PredictOptions,
 )
+from cxrlt_cli.config.evaluate_options import EvaluateOptions
 from cxrlt_cli.config.fields import (
     Names,
     Numbers,

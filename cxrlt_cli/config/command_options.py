@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
-from cxrlt_cli.config.fields import Films, ImageSize, Names, Numbers, Options, Pool, Threshold, changed, option
+from cxrlt_cli.config.fields import Films, ImageSize, Names, Numbers, Options, Pool, changed, option
 from cxrlt_cli.config.film_options import FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, FilmOptions, Fit
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
@@ -187,63 +187,6 @@ class OodOptions(ComputeOptions):
     )
     dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Zero-shot")
     out: Path = option(Path("submission.csv"), "CSV to write.")
-
-
-class EvaluateOptions(Options):
-    predictions: tuple[Path, ...] = option(
-        ..., "Prediction CSV; with a second one, the first is compared with it.", argument=True
-    )
-    csv: Path | None = option(
-        None, "CSV with the true labels (default: the phantoms' own, where those were predicted).", panel="Films"
-    )
-    train_csv: Path | None = option(
-        None, "Labels of the training films, for the frequency bands (default: --csv's own).", panel="Films"
-    )
-    id_column: str = option("ImageID", "Column that names the film.", panel="Films")
-    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
-    findings: Names | None = option(
-        None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
-    )
-    split: Names | None = option(
-        None,
-        "Parts to score, separated by commas, by the column Split of --csv, such as test (default: every row).",
-        panel="Films",
-    )
-    exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
-    missing: Literal["error", "leave-out"] = option(
-        "error",
-        "Films that have labels and no prediction, or a prediction in one of two files alone: an error, or left out of "
-        "the scores.",
-        panel="Films",
-    )
-    bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
-    empty: Literal["skip", "zero"] = option(
-        "skip", "A finding without a positive film is left out of the means, or counts as AP 0.", panel="Scores"
-    )
-    threshold: Threshold = option("0.5", "Where F1 cuts: at 0.5, or where it is best.", panel="Scores")
-    by: str | None = option(None, "Column of --csv whose groups are scored apart.", panel="Scores")
-    json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
-    report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
-    image_dir: Path | None = option(
-        None, "Folder of the films, for the report (default: the CSV's folder, or images/ beside it).", panel="Films"
-    )
-    checkpoint: Path | None = option(
-        None, "Model for the report: heat maps of where it looked on the films.", panel="Scores"
-    )
-    among: Path | None = option(
-        None,
-        "Embeddings of the training films, as infer --embeddings wrote them with --checkpoint: the report shows which "
-        "of them a film resembles.",
-        panel="Scores",
-    )
-
-    @model_validator(mode="after")
-    def _check_among(self) -> Self:
-        if self.among is not None and (self.report is None or self.checkpoint is None):
-            raise ValueError(
-                "--among is for the films of a report, as a model sees them: pass --report and --checkpoint"
-            )
-        return self
 
 
 class DemoOptions(Options):

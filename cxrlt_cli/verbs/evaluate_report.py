@@ -1,7 +1,6 @@
 """The report of ``cxrlt evaluate``: scores to a page, with the worst films where they are at hand."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,23 +8,13 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.report import page, worst
+from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.metrics import Scores
-from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.verbs.evaluate_report_films import pictures_of
 
 if TYPE_CHECKING:
     from cxrlt_cli.nets.checkpoints import Checkpoint
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Predictions and truth for the same films and findings, and how they agree."""
-
-    path: Path
-    predictions: Predictions
-    truth: LabelTable
-    scores: Scores
 
 
 def write_report(

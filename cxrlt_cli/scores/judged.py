@@ -1,0 +1,64 @@
+"""Predictions held against the truth: their scores as ``evaluate`` was asked for them, with intervals."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.scores import Floats
+from cxrlt_cli.scores.bootstrap import Resampled, resample
+from cxrlt_cli.scores.metrics import Scores, compare, score
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import LabelTable
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Predictions and truth for the same films and findings, and how they agree."""
+
+    path: Path
+    predictions: Predictions
+    truth: LabelTable
+    scores: Scores
+
+
+def scored(
+    predictions: Predictions,
+    truth: LabelTable,
+    options: EvaluateOptions,
+    frequencies: Floats | None,
+    has_patients: bool,
+) -> Scores:
+    return score(
+        truth.targets,
+        predictions.probabilities,
+        predictions.findings,
+        frequencies=frequencies,
+        threshold="best" if options.threshold == "best" else 0.5,
+        empty=options.empty,
+        num_patients=truth.num_patients if has_patients else None,
+    )
+
+
+def with_intervals(judged: list[Judged], options: EvaluateOptions, advance: Callable[[int], None]) -> list[Judged]:
+    """The scores with intervals, and those of the first with its comparison with the second."""
+    resampled: list[Resampled] = []
+    if options.bootstrap:
+        resampled = resample(
+            judged[0].truth.targets,
+            [one.predictions.probabilities for one in judged],
+            judged[0].truth.patients,
+            options.bootstrap,
+            seed=options.seed,
+            num_threads=num_cores(),
+            empty=options.empty,
+            advance=advance,
+        )
+        judged = [
+            replace(one, scores=one.scores.with_intervals(mine)) for one, mine in zip(judged, resampled, strict=True)
+        ]
+    if len(judged) == 2:
+        first = replace(judged[0].scores, comparison=compare(judged[0].scores, judged[1].scores, resampled))
+        judged[0] = replace(judged[0], scores=first)
+    return judged

@@ -1,0 +1,174 @@
+"""Which films and findings ``evaluate`` scores: what predictions and labels share, and what is left out."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import DataError, OptionError, listed, missing_column
+from cxrlt_cli.names import meant
+from cxrlt_cli.scores import Floats
+from cxrlt_cli.scores.metrics import prevalence
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables import parts
+from cxrlt_cli.tables.columns import judged_columns
+from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
+
+
+def with_phantom_truth(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> EvaluateOptions:
+    """Options that name the truth of the phantoms that were predicted, and their training films for the bands."""
+    from cxrlt_cli.phantom.folder import truth_csv
+
+    csv = truth_csv(predictions.ids)
+    if csv is None:
+        raise OptionError(
+            "--csv is missing.",
+            "It holds the true labels, one row a film. (Only phantoms in the cache are found without it.)",
+        )
+    reporter.note(f"These are digital phantoms; their truth stands in {csv}.")
+    train_csv = csv.with_name("train.csv") if csv.stem == "test_task1_truth" else None
+    return options.model_copy(update={"csv": csv, "train_csv": options.train_csv or train_csv})
+
+
+def shared(files: Sequence[Predictions], options: EvaluateOptions, reporter: Reporter) -> list[Predictions]:
+    """Two predictions on the films and findings that both have, in the order of the first."""
+    first, second = files
+    known = set(second.ids)
+    ids = [film for film in first.ids if film in known]
+    findings = [name for name in first.findings if name in second.findings]
+    names = " and ".join(str(path) for path in options.predictions)
+    if not ids or not findings:
+        raise DataError(f"{names} share no {'finding' if ids else 'film'}.", "Compare predictions for the same films.")
+    alone = len(first.ids) + len(second.ids) - 2 * len(ids)
+    odd = sorted(set(first.findings) ^ set(second.findings))
+    if alone:
+        lone = sorted(set(first.ids) ^ set(second.ids))
+        _leave_out(f"{counted(alone, 'film')} {_stand(alone)} in one of {names} alone", lone, options, reporter)
+    if odd:
+        reporter.warn(f"Findings of one of {names} alone are left out: {listed(odd, 40)}.")
+    return [file.select(findings).rows(ids) for file in files]
+
+
+def _leave_out(what: str, films: Sequence[str], options: EvaluateOptions, reporter: Reporter) -> None:
+    """Warn of films that cannot be scored; raises DataError where ``--missing`` does not ask for that."""
+    if options.missing == "error":
+        raise DataError(
+            f"{what}: {listed(films)}.",
+            "Predict them. Scores of the others alone are scores of other films, often too good: for those, pass "
+            "--missing leave-out.",
+        )
+    reporter.warn(f"{what}, and so are not scored: {listed(films)}.")
+
+
+def _stand(number: int) -> str:
+    return "stands" if number == 1 else "stand"
+
+
+def read_truth(
+    options: EvaluateOptions,
+    path: Path,
+    predictions: Predictions,
+    excluded: Collection[str],
+    chosen: tuple[str, ...] | None,
+) -> tuple[LabelTable, bool]:
+    """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
+    columns = read_csv(path).columns
+    if path == options.csv and options.by is not None and options.by not in columns:
+        raise missing_column(path, options.by, list(columns), "--by", options.by)
+    if "patient_column" in options.model_fields_set and options.patient_column not in columns:
+        raise missing_column(path, options.patient_column, list(columns), "--patient-column", options.patient_column)
+    wanted = options.findings or predictions.findings
+    shared = [name for name in wanted if name in columns]
+    if not shared:
+        raise DataError(
+            f"{path} has none of the findings that were predicted ({listed(wanted)}).",
+            f"Its columns are {listed(list(columns), 40)}.",
+        )
+    table = read_labels(
+        path,
+        id_column=options.id_column,
+        patient_column=options.patient_column,
+        findings=shared,
+        needs_patients=False,
+        excluded=excluded,
+        parts=chosen,
+    )
+    return table, options.patient_column in columns
+
+
+def tell_not_predicted(
+    options: EvaluateOptions, csv: Path, predictions: Predictions, excluded: Collection[str], reporter: Reporter
+) -> None:
+    """Warn of findings with labels that nobody predicted: they lower no mean."""
+    if options.findings is not None:
+        return
+    frame = parts.rows_of(read_csv(csv), csv, options.split)
+    frame = frame[~frame[options.id_column].isin(list(excluded))]
+    apart = (options.id_column, options.patient_column, options.by or "")
+    columns = judged_columns(frame, apart)
+    names = [column.name for column in columns if column.kind == "finding" and not column.why]
+    lost = [name for name in names if name not in predictions.findings]
+    if lost:
+        reporter.warn(f"Labelled in {csv}, but not predicted, so not scored: {listed(lost, 40)}.")
+
+
+def align(
+    predictions: Predictions,
+    truth: LabelTable,
+    csv: Path,
+    options: EvaluateOptions,
+    path: Path,
+    reporter: Reporter,
+) -> tuple[Predictions, LabelTable]:
+    """The films and findings that both have, in the order of the predictions; what is left out is said."""
+    not_predicted = [name for name in options.findings or () if name not in predictions.findings]
+    if not_predicted:
+        near = meant(not_predicted[0], predictions.findings)
+        raise OptionError(f"--findings: {path} has no column {listed(not_predicted)}.{near}")
+    wanted = options.findings or predictions.findings
+    findings = [name for name in wanted if name in truth.space.findings]
+    left_out = [name for name in wanted if name not in findings]
+    if left_out:
+        reporter.warn(f"Not scored, since {csv} has no such column: {listed(left_out, 40)}.")
+    decided = [
+        name
+        for name, column in zip(predictions.findings, predictions.probabilities.T, strict=True)
+        if name in findings and np.isin(column, (0, 1)).all()
+    ]
+    if decided:
+        reporter.warn(
+            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, of which AP and AUROC say little. Score "
+            "the probabilities that they were made of."
+        )
+    row = {film: index for index, film in enumerate(truth.ids)}
+    ids = [film for film in predictions.ids if film in row]
+    if not ids:
+        raise DataError(
+            f"{path} and {csv} share no film.", "Check --id-column, and whether ids end in .png in both."
+        )  # fmt: skip
+    if len(ids) < len(truth):
+        known = set(predictions.ids)
+        lost = [film for film in truth.ids if film not in known]
+        what = f"{path} has no prediction for {len(lost):,} of the {len(truth):,} films of {csv}"
+        _leave_out(what, lost, options, reporter)
+    if len(ids) < len(predictions.ids):
+        reporter.warn(
+            f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label."
+        )
+    return predictions.rows(ids).select(findings), truth.rows(np.array([row[film] for film in ids])).select(findings)
+
+
+def frequencies_of(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> Floats:
+    """Of the rows of ``--train-csv``; with ``--split``, of those that are called ``train``, where it has such."""
+    assert options.train_csv is not None
+    chosen = None
+    if options.split is not None and parts.TRAINING in parts.num_rows(options.train_csv):
+        chosen = (parts.TRAINING,)
+        reporter.note(f"Frequencies are those of the rows of {options.train_csv} whose {parts.COLUMN} is {chosen[0]}.")
+    train, _ = read_truth(options, options.train_csv, predictions, (), chosen)
+    missing = [name for name in predictions.findings if name not in train.space.findings]
+    if missing:
+        raise DataError(f"--train-csv {options.train_csv} has no column {listed(missing)}.")
+    return prevalence(train.select(predictions.findings).targets)
