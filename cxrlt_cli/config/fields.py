@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from cxrlt_cli.config.conditions import parse
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import TABLE_ENDINGS
 
@@ -88,12 +89,23 @@ def _films(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return paths
 
 
+def _condition(text: str) -> str:
+    parse(text)
+    return text
+
+
+WHERE_HELP = (
+    'Rows of --csv to take, such as "ViewPosition in (PA, AP) and PatientAge >= 18": with ==, !=, <, <=, >, >=, in, '
+    "and, or, not. What DICOM headers say needs no column."
+)
+
 Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
 ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size), AfterValidator(_sides)]
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_one_or_more), AfterValidator(_channels)]
+Where = Annotated[str, AfterValidator(_condition)]
 Threshold = Annotated[Literal["0.5", "best"], BeforeValidator(str)]
 Pool = Annotated[str, AfterValidator(_pool)]
 OptionsT = TypeVar("OptionsT", bound="Options")

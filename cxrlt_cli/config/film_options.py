@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import Names, Options, option
+from cxrlt_cli.config.fields import WHERE_HELP, Names, Options, Where, option
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -38,6 +38,7 @@ class FilmOptions(Options):
         "Parts to take, separated by commas, by the column Split of --csv, such as train (default: every row).",
         panel="Films",
     )
+    where: Where | None = option(None, WHERE_HELP, panel="Films")
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
     cache: Path | None = option(None, "Folder that keeps films as the model sees them, decoded once.", panel="Films")
     links: Literal["follow", "refuse"] = option(

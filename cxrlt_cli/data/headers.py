@@ -19,6 +19,7 @@ from cxrlt_cli.data import structure
 from cxrlt_cli.data.dicom import HEAD, is_dicom
 from cxrlt_cli.data.samples import FAULTS, NO_IMAGES
 from cxrlt_cli.private_apis import read_file_meta
+from cxrlt_cli.tables.columns import FILM_FACTS
 
 TINY = 64  # pixels of the shorter side, below which a picture is a thumbnail
 THUMBNAIL, SHARE = 160, 4  # up to so many pixels it is one where most others are so many times as large
@@ -100,6 +101,12 @@ class Header:
         if self.modality not in FILMS:
             return self.modality
         return next((modality for words, modality in CLASSES if words in f"{self.sop_class} "), self.modality)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What it says of a film, by the names of columns."""
+        cells = (self.patient, self.study, self.view, self.sex, self.age)
+        return dict(zip(FILM_FACTS, cells, strict=False))  # Path is not for a header to say
 
     @property
     def is_lateral(self) -> bool:

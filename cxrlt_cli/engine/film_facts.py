@@ -57,4 +57,4 @@ def _facts(path: Path, folder: Path, max_pixels: int) -> Sequence[str]:
     """The cells of a film, in the order of ``FILM_FACTS``; empty where its file does not say, or is no DICOM."""
     header = read_header(path, max_pixels) or Header()
     where = path.relative_to(folder).as_posix()
-    return header.patient, header.study, header.view, header.sex, header.age, where
+    return *header.facts.values(), where

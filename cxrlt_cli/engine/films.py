@@ -5,26 +5,25 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
-from pathlib import Path, PurePosixPath
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import FilmOptions, FitOptions
-from cxrlt_cli.data.finder import Finder, Found, Naming, Progress
+from cxrlt_cli.data.finder import Finder, Found, Naming
 from cxrlt_cli.data.image import find_faults, report_faults
+from cxrlt_cli.engine.chosen_rows import chosen_rows
+from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.labelled import labelled_films, labelled_folds
 from cxrlt_cli.engine.reporter import Reporter, tell_exclusions
-from cxrlt_cli.errors import DataError, FilmError, OptionError
+from cxrlt_cli.errors import DataError, FilmError
 from cxrlt_cli.machine import num_cores
-from cxrlt_cli.names import meant_path
 from cxrlt_cli.phantom.folder import RECIPE
 from cxrlt_cli.scores import Floats
 from cxrlt_cli.scores.metrics import prevalence
+from cxrlt_cli.tables.chosen import Chosen
 from cxrlt_cli.tables.label_table import LabelTable, Texts, ids_as_they_are, read_exclusions, stream_ids
-
-SOME = 256  # films that are asked for in each folder, to choose among two
 
 
 @dataclass(frozen=True)
@@ -50,36 +49,6 @@ class Division:
     def learned(self) -> LabelTable:
         """Every film that is learned from by some member."""
         return self.judged if len(self.pairs) > 1 else self.pairs[0][0].table
-
-
-def finder(
-    csv: Path, image_dir: Path | None, ids: Sequence[str], links: Literal["follow", "refuse"], progress: Progress
-) -> Finder:
-    """For the films in ``image_dir``; or in the CSV's folder or ``images/`` beside the CSV, whichever has more of them.
-
-    Some of the ids are asked for in both, as they are written; then in other ways; then all of them, by what is deeper
-    in the folders and in headers, in ``images/`` first: what else lies beside the CSV need not be read.
-    """
-    if image_dir is not None:
-        if not image_dir.is_dir():
-            raise OptionError(f"--image-dir {image_dir} is not a folder.{meant_path(image_dir)}")
-        return Finder(image_dir, links, progress, num_cores())
-    folders = [csv.parent, *([csv.parent / "images"] if (csv.parent / "images").is_dir() else [])]
-    finders = [Finder(folder, links, progress, num_cores()) for folder in folders]
-    some = [ids[place] for place in np.linspace(0, len(ids) - 1, min(len(ids), SOME)).astype(int)]
-    for number_in in (Finder.number_as_written, Finder.number_near):
-        numbers = [number_in(one, some) for one in finders]
-        if any(numbers):
-            return finders[numbers.index(max(numbers))]
-    for one in reversed(finders):
-        if one.has_any(ids):
-            return one
-    other = next((film for one in finders for film in one.listing.alike(PurePosixPath(ids[0]).name)), None)
-    ending = f"{other} differs from '{ids[0]}' in its ending alone: leave endings off the ids." if other else ""
-    raise DataError(
-        f"Of the films of {csv}, such as '{ids[0]}', none is in {csv.parent} or in {csv.parent / 'images'}.",
-        f"{finders[-1].lies_there()}\n{ending or 'Pass the folder with --image-dir.'}",
-    )
 
 
 def require_films(
@@ -118,7 +87,7 @@ class FilmList:
 
     source: Path  # the CSV that names them
     id_column: str
-    parts: tuple[str, ...] | None  # of the column Split
+    chosen: Chosen
     excluded: frozenset[str]
     folder: Path
     number: int
@@ -128,10 +97,11 @@ class FilmList:
     def of(cls, options: FilmOptions, csv: Path, reporter: Reporter) -> "FilmList":
         """Raises DataError where an id is at fault, and with all films that are missing."""
         excluded = frozenset(read_exclusions(options.exclude, options.id_column))
+        chosen = chosen_rows(options, csv, options.split, reporter)
         found: set[str] = set()
 
         def stretches() -> Iterator[list[str]]:
-            for ids in stream_ids(csv, options.id_column, parts=options.split):
+            for ids in stream_ids(csv, options.id_column, chosen=chosen):
                 found.update(film for film in ids if film in excluded)
                 if kept := [film for film in ids if film not in excluded]:
                     yield kept
@@ -144,11 +114,11 @@ class FilmList:
         films = where.find(stretches)
         tell_exclusions(reporter, excluded, found)
         require_films(films, where, options, csv)
-        return cls(csv, options.id_column, options.split, excluded, where.folder, films.number, films.naming)
+        return cls(csv, options.id_column, chosen, excluded, where.folder, films.number, films.naming)
 
     def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
         """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
-        known = ids_as_they_are(self.source, self.id_column, self.parts)
+        known = ids_as_they_are(self.source, self.id_column, self.chosen)
         ids = islice((film for film in known if film not in self.excluded), first, None)
         for size in sizes:
             stretch = list(islice(ids, size))
@@ -183,7 +153,7 @@ class FilmList:
         return {
             "csv": [*names, self.naming.prefix, self.naming.ending],
             "elsewhere": elsewhere.hexdigest(),
-            "parts": None if self.parts is None else sorted(self.parts),
+            **self.chosen.to_json(),
             "size": state.st_size,
             "time": state.st_mtime_ns,
             "number": self.number,

@@ -20,11 +20,13 @@ from cxrlt_cli.config import FilmOptions
 from cxrlt_cli.data.finder import Finder, Naming
 from cxrlt_cli.data.headers import SHARE, SMALL, THUMBNAIL, TINY, Reason, picture_shape, read_header, why_no_chest_film
 from cxrlt_cli.data.listing import Listing, ending_of
+from cxrlt_cli.engine.chosen_rows import chosen_films
 from cxrlt_cli.engine.films import FilmList, require_films
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id, meant_path
+from cxrlt_cli.tables.chosen import EVERY
 from cxrlt_cli.tables.label_table import Texts, read_exclusions
 from cxrlt_cli.tables.values import is_float
 
@@ -122,13 +124,14 @@ def films_below(options: FilmOptions, given: Sequence[Path], reporter: Reporter)
         raise DataError(f"There is no chest film in {contents.folder}. It holds {others}.", hint)
     if not kept:
         raise DataError(f"--exclude leaves no film of {contents.folder}.")
+    kept = chosen_films(options, contents.folder, kept, reporter)
     where = Finder(contents.folder, options.links, reporter.progress, num_cores())
     found = where.find(lambda: [kept])
     require_films(found, where, options.model_copy(update={"image_dir": contents.folder}), None)
     ids = np.array(kept, object)
     source = given[0] if len(given) == 1 else contents.folder
     naming = Naming(contents.folder)
-    return FolderFilms(source, options.id_column, None, excluded, contents.folder, len(ids), naming, ids=ids)
+    return FolderFilms(source, options.id_column, EVERY, excluded, contents.folder, len(ids), naming, ids=ids)
 
 
 def tell_contents(contents: Contents, excluded: frozenset[str], reporter: Reporter) -> None:

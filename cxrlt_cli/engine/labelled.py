@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import FitOptions
+from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.tables import parts
+from cxrlt_cli.tables.chosen import Chosen
 from cxrlt_cli.tables.columns import warnings_about_ignored
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_ids, read_labels
 
@@ -86,12 +88,14 @@ def _tables(
     excluded = read_exclusions(options.exclude, options.id_column)
     scored = scored_by(options, csv, reporter)
     if options.folds is not None and scored is not None:
-        _refuse_own(scored, options, excluded)
+        _refuse_own(scored, options, excluded, reporter)
         scored = None
-    table = _read_table(options, csv, options.findings, excluded, options.split, needs_patients=scored is None)
+    chosen = chosen_rows(options, csv, options.split, reporter)
+    table = _read_table(options, csv, options.findings, excluded, chosen, needs_patients=scored is None)
     validation = None
     if scored is not None:
-        validation = _read_table(options, scored.csv, table.space.findings, excluded, scored.parts)
+        chosen = chosen_rows(options, scored.csv, scored.parts, reporter)
+        validation = _read_table(options, scored.csv, table.space.findings, excluded, chosen)
     left_out = () if validation is None else validation.left_out
     tell_exclusions(reporter, excluded, {*table.left_out, *left_out})
     if options.split is None and len(table.num_of_part) > 1:
@@ -111,9 +115,10 @@ def _tables(
     return table, validation, scored
 
 
-def _refuse_own(scored: "Scored", options: FitOptions, excluded: Collection[str]) -> None:
+def _refuse_own(scored: "Scored", options: FitOptions, excluded: Collection[str], reporter: Reporter) -> None:
     """Raise OptionError where validation films stand beside those that --folds shares out; excluded ones do not."""
-    rows = [film for film in read_ids(scored.csv, options.id_column, scored.parts) if film not in excluded]
+    chosen = chosen_rows(options, scored.csv, scored.parts, reporter)
+    rows = [film for film in read_ids(scored.csv, options.id_column, chosen) if film not in excluded]
     if rows:
         raise OptionError(
             f"--folds judges the films of --split out of fold, and the {counted(len(rows), 'row')} of {scored} would "
@@ -177,7 +182,7 @@ def _read_table(
     csv: Path,
     findings: tuple[str, ...] | None,
     excluded: Collection[str],
-    chosen: tuple[str, ...] | None,
+    chosen: Chosen,
     *,
     needs_patients: bool = False,
 ) -> LabelTable:
@@ -188,7 +193,7 @@ def _read_table(
         findings=findings,
         needs_patients=needs_patients,
         excluded=excluded,
-        parts=chosen,
+        chosen=chosen,
     )
 
 

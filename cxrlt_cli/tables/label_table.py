@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
+from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
 from cxrlt_cli.tables.fold_shares import share_out
 from cxrlt_cli.tables.known_headers import naming_import
-from cxrlt_cli.tables.parts import COLUMN, rows_of, stream
+from cxrlt_cli.tables.parts import COLUMN
 from cxrlt_cli.tables.patients import LOST, read_patients
 from cxrlt_cli.tables.provenance import read_policy
 from cxrlt_cli.tables.rows import read_rows, require_single
@@ -132,11 +133,11 @@ def read_labels(
     findings: Sequence[str] | None = None,
     needs_patients: bool = True,
     excluded: Collection[str] = (),
-    parts: Sequence[str] | None = None,
+    chosen: Chosen = EVERY,
 ) -> LabelTable:
     """The label table of a CSV, without the films that are ``excluded``, whose rows are not looked at.
 
-    ``parts``: of its column ``Split``, whose rows alone are looked at; None takes all.
+    ``chosen``: the rows that are looked at.
 
     ``findings``: the columns to read; None takes those that ``tables.columns`` finds. What a cell means is told in
     ``tables.values``; a film without a label is NaN. Without a ``patient_column``, where ``needs_patients`` is False,
@@ -149,7 +150,7 @@ def read_labels(
     whole = read_csv(path)
     with naming_import(path, list(whole.columns)):
         num_of_part = Counter(whole[COLUMN]) if COLUMN in whole.columns else Counter[str]()
-        frame = rows_of(whole, path, parts)
+        frame = chosen.rows_of(whole, path)
         out = _column(frame, path, id_column)
         mask = np.array([film in excluded for film in out], bool)
         frame, out = frame[~mask], out[mask]
@@ -179,11 +180,11 @@ def read_labels(
         )
 
 
-def read_ids(path: Path, id_column: str = "ImageID", parts: Sequence[str] | None = None) -> Texts:
-    """The ids of a CSV, ``[N]``, in its order, of these ``parts`` alone; checked like those of ``read_labels``."""
+def read_ids(path: Path, id_column: str = "ImageID", chosen: Chosen = EVERY) -> Texts:
+    """The ids of a CSV, ``[N]``, in its order, of the ``chosen`` rows; checked like those of ``read_labels``."""
     whole = read_csv(path)
     with naming_import(path, list(whole.columns)):
-        return _ids(rows_of(whole, path, parts), path, id_column)
+        return _ids(chosen.rows_of(whole, path), path, id_column)
 
 
 def read_exclusions(paths: Iterable[Path], id_column: str = "ImageID") -> set[str]:
@@ -228,9 +229,7 @@ def read_header(path: Path) -> list[str]:
     return next(read_rows(path))[1]
 
 
-def stream_ids(
-    path: Path, id_column: str, size: int = 2**16, parts: Sequence[str] | None = None
-) -> Iterator[list[str]]:
+def stream_ids(path: Path, id_column: str, size: int = 2**16, chosen: Chosen = EVERY) -> Iterator[list[str]]:
     """The ids of a CSV, ``size`` at a time, checked like those of ``read_ids``; a doubled one is told at the end.
 
     What is kept of those before is a number of 8 bytes each, by which a second one of the same name is found.
@@ -241,7 +240,7 @@ def stream_ids(
         with naming_import(path, header):
             raise missing_column(path, id_column, header)
     column = header.index(id_column)
-    rows = stream(rows, header, path, parts)
+    rows = chosen.stream(rows, header, path)
     hashes: list[NDArray[np.uint64]] = []
     while chunk := list(islice(rows, size)):
         ids = [row[column] for _, row in chunk]
@@ -254,23 +253,23 @@ def stream_ids(
         raise DataError(f"{path} has a header but no row.", "It needs one row a film.")
     known, times = np.unique(np.concatenate(hashes), return_counts=True)
     if (times > 1).any():
-        _tell_doubled(path, column, set(known[times > 1].tolist()), parts)
+        _tell_doubled(path, column, set(known[times > 1].tolist()), chosen)
 
 
-def ids_as_they_are(path: Path, id_column: str, parts: Sequence[str] | None = None) -> Iterator[str]:
+def ids_as_they_are(path: Path, id_column: str, chosen: Chosen = EVERY) -> Iterator[str]:
     """The ids of a CSV that ``stream_ids`` went through already."""
     rows = read_rows(path)
     _, header = next(rows)
     column = header.index(id_column)
-    return (row[column] for _, row in stream(rows, header, path, parts))
+    return (row[column] for _, row in chosen.stream(rows, header, path))
 
 
-def _tell_doubled(path: Path, column: int, suspects: set[int], parts: Sequence[str] | None) -> None:
+def _tell_doubled(path: Path, column: int, suspects: set[int], chosen: Chosen) -> None:
     """Raise DataError with the first two rows of one name, of those whose hashes are doubled."""
     seen: dict[str, int] = {}
     rows = read_rows(path)
     _, header = next(rows)
-    for number, row in stream(rows, header, path, parts):
+    for number, row in chosen.stream(rows, header, path):
         film = row[column]
         digest = int.from_bytes(hashlib.blake2b(film.encode(), digest_size=8).digest(), sys.byteorder)
         if digest in suspects:

@@ -15,7 +15,8 @@ from cxrlt_cli.config import DataCheckOptions
 from cxrlt_cli.data.film_checks import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.finder import Finder, Found
 from cxrlt_cli.data.listing import ending_of
-from cxrlt_cli.engine.films import finder
+from cxrlt_cli.engine.chosen_rows import chosen_rows
+from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.folder_films import look_through, may_be_dicom, others_among, takes_folder, told_reasons
 from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
@@ -23,7 +24,6 @@ from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
-from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import Column, judged_columns
 from cxrlt_cli.tables.known_headers import naming_import
 from cxrlt_cli.tables.label_table import read_csv, read_exclusions
@@ -73,7 +73,7 @@ def _check(options: DataCheckOptions, reporter: Reporter) -> None:
 
 def _check_rows(whole: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -> None:
     assert options.csv is not None, "it was read"
-    frame = parts.rows_of(whole, options.csv, options.split)
+    frame = chosen_rows(options, options.csv, options.split, reporter).rows_of(whole, options.csv)
     if options.id_column not in frame.columns:
         raise missing_column(options.csv, options.id_column, list(frame.columns))
     excluded = read_exclusions(options.exclude, options.id_column)

@@ -8,6 +8,7 @@ from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.blending import MemberOutputs, Members
+from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list
@@ -192,7 +193,7 @@ def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tu
         return ids, films
     if members.csv is None:
         return _without_excluded(members.files[0].ids, "the members", options, reporter), None
-    ids = read_ids(members.csv, options.id_column, options.split)
+    ids = read_ids(members.csv, options.id_column, chosen_rows(options, members.csv, options.split, reporter))
     return _without_excluded(ids, str(members.csv), options, reporter), None
 
 

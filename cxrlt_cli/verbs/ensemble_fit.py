@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.blending import MemberOutputs
-from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.chosen_rows import chosen_rows
+from cxrlt_cli.engine.reporter import Reporter, Silent
 from cxrlt_cli.engine.several import members_in, out_of_fold
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
@@ -46,7 +47,7 @@ def labels_to_fit(
         findings=findings,
         needs_patients=False,
         excluded=read_exclusions(options.exclude, options.id_column),
-        parts=options.split,
+        chosen=chosen_rows(options, csv, options.split, Silent()),
     )
     if truth.counts.sum() == 0:
         raise DataError(f"{csv} has no positive label, so --fit has nothing to choose by.")

@@ -11,12 +11,13 @@ from torch import Tensor
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.loading import FilmDataset, on_device
 from cxrlt_cli.engine.blending import learned_from
+from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import films_in_order, predict, read_checkpoint, rehearse
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.engine.sources import film_source, keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file
@@ -112,7 +113,7 @@ def _films_to_judge(options: EnsembleOptions, csv: Path, checkpoints: Sequence[C
         findings=checkpoints[0].findings,
         needs_patients=False,
         excluded=read_exclusions(options.exclude, options.id_column),
-        parts=options.split,
+        chosen=chosen_rows(options, csv, options.split, Silent()),
     )
     for path, checkpoint in zip(options.members, checkpoints, strict=True):
         if learned_from(path, checkpoint, csv, options.split):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.reporter import Reporter, tell_exclusions
 from cxrlt_cli.errors import OptionError, listed
@@ -59,13 +60,14 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         files = shared(files, options, reporter)
     model = None if options.checkpoint is None else _read_model(options.checkpoint, options.among, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
-    truth, has_patients = read_truth(options, csv, files[0], excluded, options.split)
+    chosen = chosen_rows(options, csv, options.split, reporter)
+    truth, has_patients = read_truth(options, csv, files[0], excluded, chosen)
     tell_exclusions(reporter, excluded, truth.left_out)
     policies = {"csv": truth.policy, "checkpoint": None if model is None else model.policy}
     for name, path in (("csv", csv), ("checkpoint", options.checkpoint)):
         if policies[name]:
             reporter.note(f"Labels of {path}: {policies[name]}.")
-    tell_not_predicted(options, csv, files[0], excluded, reporter)
+    tell_not_predicted(options, csv, files[0], excluded, chosen, reporter)
     aligned = [
         align(file, truth, csv, options, path, reporter) for file, path in zip(files, options.predictions, strict=True)
     ]
@@ -82,7 +84,7 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     _tell_what_is_not_scored(judged[0].scores, options, reporter)
     for one in judged:
         reporter.scores(f"{one.path} on {csv}", one.scores)
-    groups = {} if options.by is None else scores_of_groups(judged[0], csv, options, reporter)
+    groups = {} if options.by is None else scores_of_groups(judged[0], csv, chosen, options, reporter)
     if options.by is not None:
         reporter.groups(f"{judged[0].path} by {options.by}", groups)
     if judged[0].scores.comparison is not None:

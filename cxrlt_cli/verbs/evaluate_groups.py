@@ -10,16 +10,18 @@ from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.errors import listed
 from cxrlt_cli.scores.judged import Judged, scored, with_intervals
 from cxrlt_cli.scores.metrics import Scores
-from cxrlt_cli.tables import parts
+from cxrlt_cli.tables.chosen import Chosen
 from cxrlt_cli.tables.label_table import read_csv
 
 MIN_GROUP = 10  # films, below which a group is not scored apart
 
 
-def scores_of_groups(judged: Judged, csv: Path, options: EvaluateOptions, reporter: Reporter) -> dict[str, Scores]:
+def scores_of_groups(
+    judged: Judged, csv: Path, chosen: Chosen, options: EvaluateOptions, reporter: Reporter
+) -> dict[str, Scores]:
     """Scores of the films of each value of the column ``--by``, in the order of their names."""
     assert options.by is not None
-    frame = parts.rows_of(read_csv(csv), csv, options.split)
+    frame = chosen.rows_of(read_csv(csv), csv)
     value = dict(zip(frame[options.id_column], frame[options.by], strict=True))
     values: NDArray[np.object_] = np.array([value[film] or "(empty)" for film in judged.truth.ids], object)
     frequencies = np.array([finding.frequency for finding in judged.scores.findings])

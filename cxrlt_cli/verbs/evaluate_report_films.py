@@ -14,7 +14,7 @@ from cxrlt_cli.data.finder import Found
 from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
-from cxrlt_cli.engine.films import finder
+from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import DataError, FilmError
 from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture

@@ -13,6 +13,7 @@ from cxrlt_cli.scores import Floats
 from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables import parts
+from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.columns import judged_columns
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
 
@@ -71,7 +72,7 @@ def read_truth(
     path: Path,
     predictions: Predictions,
     excluded: Collection[str],
-    chosen: tuple[str, ...] | None,
+    chosen: Chosen,
 ) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
@@ -93,18 +94,23 @@ def read_truth(
         findings=shared,
         needs_patients=False,
         excluded=excluded,
-        parts=chosen,
+        chosen=chosen,
     )
     return table, options.patient_column in columns
 
 
 def tell_not_predicted(
-    options: EvaluateOptions, csv: Path, predictions: Predictions, excluded: Collection[str], reporter: Reporter
+    options: EvaluateOptions,
+    csv: Path,
+    predictions: Predictions,
+    excluded: Collection[str],
+    chosen: Chosen,
+    reporter: Reporter,
 ) -> None:
     """Warn of findings with labels that nobody predicted: they lower no mean."""
     if options.findings is not None:
         return
-    frame = parts.rows_of(read_csv(csv), csv, options.split)
+    frame = chosen.rows_of(read_csv(csv), csv)
     frame = frame[~frame[options.id_column].isin(list(excluded))]
     apart = (options.id_column, options.patient_column, options.by or "")
     columns = judged_columns(frame, apart)
@@ -163,10 +169,11 @@ def align(
 def frequencies_of(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> Floats:
     """Of the rows of ``--train-csv``; with ``--split``, of those that are called ``train``, where it has such."""
     assert options.train_csv is not None
-    chosen = None
+    chosen = EVERY
     if options.split is not None and parts.TRAINING in parts.num_rows(options.train_csv):
-        chosen = (parts.TRAINING,)
-        reporter.note(f"Frequencies are those of the rows of {options.train_csv} whose {parts.COLUMN} is {chosen[0]}.")
+        chosen = Chosen((parts.TRAINING,))
+        which = f"rows of {options.train_csv} whose {parts.COLUMN} is {parts.TRAINING}"
+        reporter.note(f"Frequencies are those of the {which}.")
     train, _ = read_truth(options, options.train_csv, predictions, (), chosen)
     missing = [name for name in predictions.findings if name not in train.space.findings]
     if missing:

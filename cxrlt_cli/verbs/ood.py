@@ -187,9 +187,15 @@ def _truth(
     named = [name for name in findings if name in columns]
     if not named:
         return None
-    names = {"id_column": options.id_column, "patient_column": options.patient_column}
     try:
-        table = read_labels(films.source, **names, findings=named, needs_patients=False, parts=films.parts)
+        table = read_labels(
+            films.source,
+            id_column=options.id_column,
+            patient_column=options.patient_column,
+            findings=named,
+            needs_patients=False,
+            chosen=films.chosen,
+        )
     except DataError as error:
         if options.report is not None:
             raise

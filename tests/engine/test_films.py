@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cxrlt_cli.config import ComputeOptions, DataCheckOptions, TrainOptions
-from cxrlt_cli.engine.films import FilmList, check_films, find_films, finder
+from cxrlt_cli.engine.film_folder import finder
+from cxrlt_cli.engine.films import FilmList, check_films, find_films
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.verbs.data_check import check
 from tests.helpers import Recorder, make_films, write_csv

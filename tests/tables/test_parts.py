@@ -6,6 +6,7 @@ import pytest
 
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.tables import parts
+from cxrlt_cli.tables.chosen import Chosen
 from cxrlt_cli.tables.columns import WRITTEN, judged
 from cxrlt_cli.tables.label_table import ids_as_they_are, read_csv, read_ids, read_labels, stream_ids
 from tests.helpers import write_csv
@@ -21,24 +22,24 @@ def labels(tmp_path: Path) -> Path:
 
 
 def test_rows_are_taken_by_their_part(labels: Path) -> None:
-    assert read_ids(labels, parts=("train",)).tolist() == ["0.png", "1.png", "4.png"]
-    assert read_ids(labels, parts=("test", "val")).tolist() == ["2.png", "3.png"], "in the order of the CSV"
-    assert read_labels(labels, parts=("val",), findings=["Mass"]).ids.tolist() == ["2.png"]
+    assert read_ids(labels, chosen=Chosen(("train",))).tolist() == ["0.png", "1.png", "4.png"]
+    assert read_ids(labels, chosen=Chosen(("test", "val"))).tolist() == ["2.png", "3.png"], "in the order of the CSV"
+    assert read_labels(labels, chosen=Chosen(("val",)), findings=["Mass"]).ids.tolist() == ["2.png"]
     assert len(read_ids(labels)) == len(SPLITS)
 
 
 def test_a_stream_takes_the_same_rows(labels: Path) -> None:
     for size in (1, 2, 100):
-        streamed = [film for ids in stream_ids(labels, "ImageID", size, ("train", "val")) for film in ids]
-        assert streamed == list(ids_as_they_are(labels, "ImageID", ("train", "val")))
-        assert streamed == read_ids(labels, parts=("train", "val")).tolist()
+        streamed = [film for ids in stream_ids(labels, "ImageID", size, Chosen(("train", "val"))) for film in ids]
+        assert streamed == list(ids_as_they_are(labels, "ImageID", Chosen(("train", "val"))))
+        assert streamed == read_ids(labels, chosen=Chosen(("train", "val"))).tolist()
 
 
 def test_what_is_wrong_in_another_part_is_not_looked_at(tmp_path: Path) -> None:
     rows = [("a", "1", "train", 1), ("a", "", "test", 7), ("b", "2", "train", 0)]
     path = write_csv(tmp_path / "labels.csv", ("ImageID", "PatientID", "Split", "Mass"), rows)
-    assert read_labels(path, parts=("train",)).targets.tolist() == [[1], [0]]
-    assert list(stream_ids(path, "ImageID", parts=("train",))) == [["a", "b"]]
+    assert read_labels(path, chosen=Chosen(("train",))).targets.tolist() == [[1], [0]]
+    assert list(stream_ids(path, "ImageID", chosen=Chosen(("train",)))) == [["a", "b"]]
     with pytest.raises(DataError, match="as row 2 does"):
         list(stream_ids(path, "ImageID"))
 
@@ -47,9 +48,9 @@ def test_what_is_wrong_in_another_part_is_not_looked_at(tmp_path: Path) -> None:
 def test_a_part_that_is_not_there_is_told_with_those_that_are(labels: Path, read: str) -> None:
     with pytest.raises(DataError) as error:
         if read == "frame":
-            read_ids(labels, parts=("train", "valid"))
+            read_ids(labels, chosen=Chosen(("train", "valid")))
         else:
-            list(stream_ids(labels, "ImageID", parts=("train", "valid")))
+            list(stream_ids(labels, "ImageID", chosen=Chosen(("train", "valid"))))
     assert "has 'valid' in the column 'Split' (it has train 3, val 1, test 1, (empty) 1)" in error.value.message
     assert error.value.hint == "Meant: val?"
 
@@ -59,9 +60,9 @@ def test_a_table_without_parts_is_told_with_the_way_out(tmp_path: Path, read: st
     path = write_csv(tmp_path / "labels.csv", ("ImageID", "split"), [("a", "train")])
     with pytest.raises(DataError, match="has no column 'Split'") as error:
         if read == "frame":
-            read_ids(path, parts=("train",))
+            read_ids(path, chosen=Chosen(("train",)))
         else:
-            list(stream_ids(path, "ImageID", parts=("train",)))
+            list(stream_ids(path, "ImageID", chosen=Chosen(("train",))))
     assert "Call the column 'split' Split." in error.value.hint
 
 
