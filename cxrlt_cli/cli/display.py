@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from cxrlt_cli.engine.reporter import Advance, EpochSummary, counted, duration
+from cxrlt_cli.engine.reporter import PLURALS, Advance, EpochSummary, counted, duration
 from cxrlt_cli.errors import CxrltError
 from cxrlt_cli.labels import Band
 from cxrlt_cli.names import visible
@@ -214,7 +214,7 @@ def _markup(text: str) -> str:
 
 
 def _score_table(title: str, scores: "Scores", wide: bool) -> Table:
-    films = counted(scores.num_films, "film")
+    films = counted(scores.num_films, scores.unit, PLURALS[scores.unit])
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
     table = Table(title=f"{_markup(title)} ({films})", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)

@@ -28,6 +28,7 @@ PANELS = (
     "Schedule",
     "Cross-validation",
     "Prediction",
+    "Studies",
     "Zero-shot",
     "Scores",
     "Compute",

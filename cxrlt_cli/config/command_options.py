@@ -8,6 +8,7 @@ from pydantic import model_validator
 from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
 from cxrlt_cli.config.fields import Films, ImageSize, Names, Numbers, Options, Pool, changed, option
 from cxrlt_cli.config.film_options import FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, FilmOptions, Fit
+from cxrlt_cli.config.study_options import StudyOptions
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
 DICOM_COLUMNS_HELP = (
@@ -15,7 +16,7 @@ DICOM_COLUMNS_HELP = (
 )
 
 
-class PredictOptions(ComputeOptions):
+class PredictOptions(ComputeOptions, StudyOptions):
     """What infer and ensemble share."""
 
     tta: Views = option(
@@ -55,6 +56,10 @@ class PredictOptions(ComputeOptions):
 
     @model_validator(mode="after")
     def _check_decisions(self) -> Self:
+        if self.per_study is not None:
+            for name in ("decisions", "dicom_columns"):
+                if getattr(self, name):
+                    raise ValueError(f"--{name.replace('_', '-')} is for films: leave it out with --per-study")
         if "decide" in self.model_fields_set and self.decisions is None:
             raise ValueError("--decide says where --decisions cuts: pass that too, a CSV to write")
         return self

@@ -5,10 +5,11 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import WHERE_HELP, Names, Options, Threshold, Where, option
+from cxrlt_cli.config.fields import WHERE_HELP, Names, Threshold, Where, option
+from cxrlt_cli.config.study_options import StudyOptions
 
 
-class EvaluateOptions(Options):
+class EvaluateOptions(StudyOptions):
     predictions: tuple[Path, ...] = option(
         ..., "Prediction CSV; with a second one, the first is compared with it.", argument=True
     )
@@ -56,6 +57,14 @@ class EvaluateOptions(Options):
         "of them a film resembles.",
         panel="Scores",
     )
+
+    @model_validator(mode="after")
+    def _check_films(self) -> Self:
+        if self.per_study is not None:
+            for name in ("by", "checkpoint", "image_dir"):
+                if getattr(self, name):
+                    raise ValueError(f"--{name.replace('_', '-')} is for films: leave it out with --per-study")
+        return self
 
     @model_validator(mode="after")
     def _check_among(self) -> Self:

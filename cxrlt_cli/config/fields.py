@@ -102,6 +102,7 @@ WHERE_HELP = (
 Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
 ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size), AfterValidator(_sides)]
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
+Weights = Annotated[dict[str, float], BeforeValidator(_settings)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_one_or_more), AfterValidator(_channels)]

@@ -20,6 +20,7 @@ from cxrlt_cli.data.dicom import HEAD, is_dicom
 from cxrlt_cli.data.samples import FAULTS, NO_IMAGES
 from cxrlt_cli.private_apis import read_file_meta
 from cxrlt_cli.tables.columns import FILM_FACTS
+from cxrlt_cli.tables.views import view_of
 
 TINY = 64  # pixels of the shorter side, below which a picture is a thumbnail
 THUMBNAIL, SHARE = 160, 4  # up to so many pixels it is one where most others are so many times as large
@@ -64,10 +65,6 @@ _THORACIC = re.compile(r"THORACIC(?!.*(SPINE|VERTEBRA))")
 _UNSAID = frozenset(
     ("", "NONE", "NA", "N/A", "UNKNOWN", "UNSPECIFIED", "OTHER", "DEFAULT", "BODY", "TRUNK", "PORTABLE")
 )
-_AP = re.compile(r"\bA-?P\b|\bANTERO-?\s?POSTERIOR\b")
-_PA = re.compile(r"\bP-?A\b|\bPOSTERO-?\s?ANTERIOR\b")
-_LATERAL = re.compile(r"\b(L|LL|RL|LAT|LATERAL|LATERO-?LATERAL|X?TABLE LATERAL|PERFIL|SEITLICH)\b")
-_LYING = re.compile(r"DECUB|\bL[LR]D\b|\bRLD\b")  # a frontal film of a patient on one side
 _AGE = re.compile(r"0*(\d+)([DWMY]?)")
 _PER_YEAR = {"D": 365, "W": 52, "M": 12, "Y": 1, "": 1}
 
@@ -237,23 +234,11 @@ def _view(dataset: Dataset) -> str:
     """PA, AP, L or other; by the view, its code, the axes of the patient, or the words that describe the series."""
     for words in (_text(dataset, "ViewPosition"), _code(dataset, "ViewCodeSequence")):
         if words:
-            return _view_of(words) or "other"
+            return view_of(words) or "other"
     across = _text(dataset, "PatientOrientation").upper().split("\\")[0]
     if across[:1] in ("A", "P"):  # from front to back
         return "L"
-    return _view_of(_text(dataset, "SeriesDescription"))
-
-
-def _view_of(words: str) -> str:
-    """Empty where the words name no view, or several."""
-    words = re.sub(r"[_&/,.;]+", " ", words.upper())
-    lying = _LYING.search(words)
-    named = [
-        view
-        for view, form in (("PA", _PA), ("AP", _AP), ("L", _LATERAL))
-        if form.search(words) and not (view == "L" and lying)
-    ]
-    return named[0] if len(named) == 1 else ""
+    return view_of(_text(dataset, "SeriesDescription"))
 
 
 def _may_be_chest(body_part: str) -> bool:

@@ -21,6 +21,8 @@ from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.scores.predictions import Predictions, require_same
+from cxrlt_cli.scores.selection import ViewWeights
+from cxrlt_cli.scores.studies import PerStudy, Studies
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.rows import is_table
 from cxrlt_cli.tta import merge
@@ -107,19 +109,32 @@ class MemberOutputs:
     findings: tuple[tuple[str, ...], ...]
     needed: tuple[str, ...]  # the findings that are written or gate the others
     facts: FilmFacts | None  # None where no film was read
+    studies: Studies | None = None  # None: films are predicted one by one
+    per_study: PerStudy = "mean"
 
-    def merged(self, mode: str) -> list[Predictions]:
-        """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``."""
+    @property
+    def units(self) -> Texts:
+        """What is predicted: films, or studies."""
+        return self.ids if self.studies is None else self.studies.names
+
+    def merged(self, mode: str, view_weights: ViewWeights = None) -> list[Predictions]:
+        """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``.
+
+        Then the films of a study, where those are predicted, by ``per_study`` and ``view_weights``.
+        """
         of_views = "mean" if mode == "rank" else mode
         predicted = {
             index: Predictions(self.ids, self.findings[index], merge(logits, of_views).numpy())
             for index, logits in self.logits.items()
         }
         everything = {**predicted, **self.files}
-        return [
+        films = [
             everything[index].select([name for name in self.needed if name in self.findings[index]])
             for index in range(len(everything))
         ]
+        if self.studies is None:
+            return films
+        return [self.studies.predictions(one, self.per_study, view_weights) for one in films]
 
 
 def learned_from(path: Path, checkpoint: Checkpoint, csv: Path, parts: Sequence[str] | None) -> bool:

@@ -131,6 +131,9 @@ def tell_needless(reporter: Reporter, options: Options, names: Iterable[str], wh
         reporter.note(f"{flags(options, given)} {verb} nothing here: {why}.")
 
 
+PLURALS = {"film": "films", "study": "studies"}
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """``1 epoch``, ``1,200 films``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

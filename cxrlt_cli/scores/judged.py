@@ -38,6 +38,7 @@ def scored(
         threshold="best" if options.threshold == "best" else 0.5,
         empty=options.empty,
         num_patients=truth.num_patients if has_patients else None,
+        unit="film" if options.per_study is None else "study",
     )
 
 

@@ -17,6 +17,8 @@ from cxrlt_cli.labels import BANDS, Band, band
 from cxrlt_cli.scores import Floats
 from cxrlt_cli.scores.bootstrap import Interval, Resampled, interval
 
+Unit = Literal["film", "study"]
+
 NUM_CALIBRATION_BINS = 15
 MIN_POSITIVES = 5  # patients who have a finding, from which its scores have an interval
 
@@ -57,6 +59,7 @@ class Scores:
     num_patients: int | None
     ece_flattened: float | None
     empty: Literal["skip", "zero"] = "skip"
+    unit: Unit = "film"  # what is scored, and counted by ``num_films``
     ap_ci: Interval | None = None  # of the macro mean
     auroc_ci: Interval | None = None
     comparison: Comparison | None = None
@@ -82,6 +85,7 @@ class Scores:
         means = self.band_means()
         content = {
             "num_films": self.num_films,
+            **({} if self.unit == "film" else {"unit": self.unit}),
             "num_patients": self.num_patients,
             "macro": {
                 **self.macro(),
@@ -149,6 +153,7 @@ def score(
     threshold: float | Literal["best"] = 0.5,
     empty: Literal["skip", "zero"] = "skip",
     num_patients: int | None = None,
+    unit: Unit = "film",
 ) -> Scores:
     """Scores of ``probabilities [N, C]`` against ``targets [N, C]`` (1, 0, NaN).
 
@@ -182,6 +187,7 @@ def score(
         num_patients=num_patients,
         ece_flattened=expected_calibration_error(targets[labelled], probabilities[labelled]),
         empty=empty,
+        unit=unit,
     )
 
 

@@ -6,7 +6,8 @@ more for each fold of patients, on all others, and judged by how that blends the
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ ALPHAS = (0.25, 0.5, 1.0)
 MAX_DRAWS = 20  # of members, with replacement: weights are multiples of one over their number
 SIGNED = (-1.0, 1.0)
 
-Merged = Callable[[str], Sequence[Predictions]]  # the members, as a merge makes them of their views
+ViewWeights = Mapping[str, float] | None
+Merged = Callable[[str, ViewWeights], Sequence[Predictions]]  # the members, by how views and films of a study merge
 Mask = NDArray[np.bool_]
 
 
@@ -49,6 +51,7 @@ class Recipe:
     weights: tuple[float, ...]
     merge: str
     gating: Gating | None = None  # None: there was none to choose
+    view_weights: ViewWeights = None  # of films in the mean of a study
 
     @property
     def alpha(self) -> float:
@@ -56,7 +59,7 @@ class Recipe:
         return self.gating.alpha if self.gating is not None and self.gating.helps else 0.0
 
     def blend(self, merged: Merged, normal: str | None) -> Predictions:
-        blended = blend(merged(self.merge), self.weights, self.merge)
+        blended = blend(merged(self.merge, self.view_weights), self.weights, self.merge)
         return normal_gating(blended, self.alpha, normal) if self.alpha and normal is not None else blended
 
 
@@ -90,6 +93,7 @@ def choose(
     num_resamples: int,
     seed: int,
     num_threads: int,
+    view_weights: Sequence[ViewWeights] = (None,),
     advance: Callable[[int], None] = lambda _: None,
 ) -> Choice:
     """The ensemble with the best macro AP of ``findings`` on ``targets [N, C]`` (1, 0, NaN; in their order).
@@ -97,7 +101,7 @@ def choose(
     Weights by greedy selection with replacement (Caruana et al., ICML 2004) for each merge. Gating by ``normal`` is
     only taken where the 95 % interval of what it adds, from resampled patients, lies above 0, since it is known to
     hurt; ranks are never gated. ``fold [N]``, from 0: a patient is in one alone, and each leaves positives to the
-    others; None judges the choice on the films it was made on.
+    others; None judges the choice on the films it was made on. ``view_weights``: to choose among, of studies.
     """
     num_folds = 0 if fold is None else int(fold.max()) + 1
     folds = np.full(len(targets), -1) if fold is None else fold
@@ -111,10 +115,11 @@ def choose(
         return _gating(plain, gated, targets[part], patients[part], **rest)
 
     recipes = []
-    for recipe, part in zip(_weighted(merged, targets, findings, parts, num_threads, advance), parts, strict=True):
+    weighted = _weighted(merged, view_weights, targets, findings, parts, num_threads, advance)
+    for recipe, part in zip(weighted, parts, strict=True):
         gates = normal is not None and recipe.merge != "rank"
         judged = gating(recipe.blend(merged, None), part) if gates else None
-        recipes.append(Recipe(recipe.weights, recipe.merge, judged))
+        recipes.append(replace(recipe, gating=judged))
     final = recipes[0].blend(merged, normal).select(findings)
     values = final.probabilities.copy()
     calibration = None if recipes[0].merge == "rank" else Calibration.fit(final, targets)
@@ -124,7 +129,7 @@ def choose(
         values[folds == one] = on_scale(own.probabilities, final.probabilities)[folds == one]
         for method, held_out in _calibrated(own, targets, parts[one + 1], folds == one).items() if calibrated else ():
             calibrated[method][folds == one] = held_out
-    plain = blend(merged("mean"), None, "mean").select(findings).probabilities
+    plain = blend(merged("mean", None), None, "mean").select(findings).probabilities
     pair = [plain, values]
     resampled = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
     (plain_macro, macro), (plain_ap, ap) = [one.macro_ap() for one in resampled], [_ap(one, targets) for one in pair]
@@ -154,20 +159,21 @@ def on_scale(values: Doubles, scale: Doubles) -> Doubles:
 
 def _weighted(
     merged: Merged,
+    view_weights: Sequence[ViewWeights],
     targets: NDArray[Any],
     findings: Sequence[str],
     parts: Sequence[Mask],
     num_threads: int,
     advance: Callable[[int], None],
 ) -> list[Recipe]:
-    """The best weights and merge on each of ``parts`` of the films."""
+    """The best weights, merge and weights of views on each of ``parts`` of the films."""
     best: list[tuple[float, Recipe]] = [(-1.0, Recipe((), "mean"))] * len(parts)
     with ThreadPoolExecutor(num_threads) as pool:
-        for mode in CHOSEN_AMONG:
-            layers = [MERGES[mode].of_probabilities(member.select(findings).probabilities) for member in merged(mode)]
-            stack = np.stack(layers)
+        for mode, of_views in product(CHOSEN_AMONG, view_weights):
+            members = [member.select(findings).probabilities for member in merged(mode, of_views)]
+            stack = np.stack([MERGES[mode].of_probabilities(member) for member in members])
             found = pool.map(lambda part, stack=stack: _greedy(stack[:, part], targets[part]), parts)
-            mine = [(ap, Recipe(weights, mode)) for ap, weights in found]
+            mine = [(ap, Recipe(weights, mode, None, of_views)) for ap, weights in found]
             best = [max(pair, key=lambda one: one[0]) for pair in zip(best, mine, strict=True)]
             advance(1)
     return [recipe for _, recipe in best]

@@ -10,6 +10,7 @@ from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.blending import MemberOutputs, Members
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.film_facts import FilmFacts
+from cxrlt_cli.engine.film_studies import of_studies
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
@@ -78,20 +79,27 @@ def _ensemble(
     if outputs is None:
         return None
     decided = None
+    if options.per_study is not None:
+        outputs = of_studies(outputs, members.csv, options)
     if truth is not None:
         blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
     else:
-        blended = blend_known(outputs.merged(options.merge), needed, options.weights, options.merge)
+        blended = blend_known(
+            outputs.merged(options.merge, options.view_weights), needed, options.weights, options.merge
+        )
         blended = normal_gating(blended, options.alpha, normal) if normal is not None else blended
         blended, decided = finished(blended.select(findings), calibration, options)
-    if outputs.facts is not None:
+    if outputs.facts is not None and options.per_study is None:
         blended = outputs.facts.added(blended, reporter)
         decided = decided and outputs.facts.added(decided, reporter)
     for path, table in ((options.out, blended), (options.decisions, decided)):
         if path is not None and table is not None:
             replaced = path.is_file()
-            table.write(path, options.id_column)
-            reporter.result(told_of_written(path, replaced, len(table.ids), counted(len(table.findings), "finding")))
+            table.write(path, options.id_column if options.per_study is None else options.study_column)
+            what = counted(len(table.findings), "finding")
+            if outputs.studies is not None:
+                what += f" of {counted(len(table.ids), 'study', 'studies')}"
+            reporter.result(told_of_written(path, replaced, len(outputs.ids), what))
     return blended
 
 

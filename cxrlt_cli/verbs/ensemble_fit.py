@@ -13,8 +13,9 @@ from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.blending import MemberOutputs
 from cxrlt_cli.engine.chosen_rows import chosen_rows
-from cxrlt_cli.engine.reporter import Reporter, Silent
+from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.engine.several import members_in, out_of_fold
+from cxrlt_cli.engine.study_labels import labels_of_studies
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
@@ -24,12 +25,14 @@ from cxrlt_cli.nets.tensors import BEST
 from cxrlt_cli.scores.bootstrap import Interval
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions
-from cxrlt_cli.scores.selection import CHOSEN_AMONG, Choice, Gating, choose
+from cxrlt_cli.scores.selection import CHOSEN_AMONG, Choice, Gating, ViewWeights, choose
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
 from cxrlt_cli.tables.rows import is_table
+from cxrlt_cli.tables.views import FRONTAL, LATERAL, OTHER, kind_of
 
 NUM_FOLDS = 5
 NUM_RESAMPLES = 500
+FRONTAL_SHARES = (9, 7, 3)  # of ten; 7 is CheXFusion's
 
 
 def labels_to_fit(
@@ -78,6 +81,8 @@ def _blend_of(members: Sequence[Path], values: Mapping[str, Any]) -> dict[str, A
         "merge": values["merge"],
         "alpha": values["alpha"] if gated else 0.0,
         "normal": values["normal"] if gated else None,
+        "per_study": values.get("per_study"),
+        "view_weights": values.get("view_weights"),
     }
 
 
@@ -146,6 +151,8 @@ def fitted(
     """The labelled films, each blended as was chosen without its fold; what was chosen on all goes to a YAML file."""
     row = {film: index for index, film in enumerate(truth.ids)}
     truth = truth.rows(np.array([row[film] for film in outputs.ids]))
+    if outputs.studies is not None:
+        truth = labels_of_studies(outputs.studies, truth, reporter)
     with reporter.progress("Choosing weights", len(CHOSEN_AMONG), "merges") as advance:
         choice = choose(
             outputs.merged,
@@ -157,12 +164,17 @@ def fitted(
             num_resamples=NUM_RESAMPLES,
             seed=options.seed,
             num_threads=num_cores(),
+            view_weights=_view_weights(outputs, options),
             advance=advance,
         )
     recipe = choice.recipe
     chosen: dict[str, Any] = {"weights": list(recipe.weights), "merge": recipe.merge}
     if recipe.alpha:
         chosen |= {"postprocess": "normal_gating", "alpha": recipe.alpha, "normal": normal}
+    if options.per_study is not None:
+        chosen["per_study"] = options.per_study
+    if recipe.view_weights is not None:
+        chosen["view_weights"] = dict(recipe.view_weights)
     content = {"members": [str(member.resolve()) for member in options.members], "tta": options.tta, **chosen}
     if choice.calibration is not None:
         kept = kept_beside(path)
@@ -176,7 +188,7 @@ def fitted(
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     head = f"# The same again: cxrlt ensemble --config {path}, with --csv and what it needs; weights go with members."
     write_text(path, f"{head}\n{text}")
-    for line in _told(choice, truth):
+    for line in _told(choice, truth, options.per_study):
         reporter.result(line)
     what = "members, weights, merge, gating and views, for --config"
     if choice.calibration is not None:
@@ -190,14 +202,29 @@ def fitted(
     return choice.blended
 
 
+def _view_weights(outputs: MemberOutputs, options: EnsembleOptions) -> Sequence[ViewWeights]:
+    """To choose among: as typed; of studies with frontal and lateral films, several; else all films alike."""
+    if options.view_weights is not None or outputs.studies is None or options.per_study != "mean":
+        return [options.view_weights]
+    kinds = {kind_of(view) for view in outputs.studies.views}
+    if not {FRONTAL, LATERAL} <= kinds:
+        return [None]
+    return [None, *({FRONTAL: float(share), LATERAL: 10.0 - share, OTHER: 5.0} for share in FRONTAL_SHARES)]
+
+
 def _runs(options: EnsembleOptions) -> str:
     if not any(map(out_of_fold, options.members)):
         return ""
     return " Of a run with folds, all members then predict, and share its weight."
 
 
-def _told(choice: Choice, truth: LabelTable) -> list[str]:
+def _told(choice: Choice, truth: LabelTable, per_study: str | None) -> list[str]:
     recipe = choice.recipe
+    number = counted(len(truth), "film") if per_study is None else counted(len(truth), "study", "studies")
+    shares = (
+        ", ".join(f"{view} {weight:g}" for view, weight in (recipe.view_weights or {}).items()) or "all films alike"
+    )
+    views = f"{per_study} of a study{f', {shares}' if per_study == 'mean' else ''}; " if per_study else ""
     weights = ", ".join(f"{weight:.2f}" for weight in recipe.weights)
     unit = "film, as there are no patients" if np.array_equal(truth.patients, truth.ids) else "patient"
     gain = f"{choice.gain:+.3f}{_held(choice.gain_ci, '+')} against the mean of all alike"
@@ -206,7 +233,7 @@ def _told(choice: Choice, truth: LabelTable) -> list[str]:
     else:
         how, end = "", "; on the films it was chosen on, so it is too good: too few patients to choose without some."
     lines = [
-        f"Chosen on all {len(truth):,} films: weights {weights}; {recipe.merge}; {_told_gating(recipe.gating)}.",
+        f"Chosen on all {number}: weights {weights}; {recipe.merge}; {views}{_told_gating(recipe.gating)}.",
         f"Macro AP {choice.ap:.3f}{_held(choice.ap_ci, '')}, {gain}{how}{end}",
     ]
     if choice.ece:

@@ -12,10 +12,10 @@ from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.scores.judged import Judged, scored, with_intervals
 from cxrlt_cli.scores.metrics import Scores
-from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import read_exclusions
 from cxrlt_cli.verbs.evaluate_groups import scores_of_groups
 from cxrlt_cli.verbs.evaluate_report import write_report
+from cxrlt_cli.verbs.evaluate_studies import read_files, to_studies, truth_of_studies
 from cxrlt_cli.verbs.evaluate_truth import (
     align,
     frequencies_of,
@@ -49,7 +49,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
 
 
 def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
-    files = [Predictions.read(path, options.id_column) for path in options.predictions]
+    files, of_studies = read_files(options)
     if options.report is None and (options.checkpoint or options.image_dir):
         raise OptionError("--checkpoint and --image-dir are for the report.", "Pass --report page.html too.")
     if options.csv is None:
@@ -63,6 +63,8 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     chosen = chosen_rows(options, csv, options.split, reporter)
     truth, has_patients = read_truth(options, csv, files[0], excluded, chosen)
     tell_exclusions(reporter, excluded, truth.left_out)
+    if of_studies:
+        truth = truth_of_studies(truth, csv, options, reporter)
     policies = {"csv": truth.policy, "checkpoint": None if model is None else model.policy}
     for name, path in (("csv", csv), ("checkpoint", options.checkpoint)):
         if policies[name]:
@@ -71,6 +73,8 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     aligned = [
         align(file, truth, csv, options, path, reporter) for file, path in zip(files, options.predictions, strict=True)
     ]
+    if options.per_study is not None and not of_studies:
+        aligned = to_studies(aligned, csv, options, reporter)
     truth = aligned[0][1]
     frequencies = None if options.train_csv is None else frequencies_of(options, aligned[0][0], reporter)
     judged = [

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlt_cli.config import EvaluateOptions
-from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.engine.reporter import PLURALS, Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.report import page, worst
 from cxrlt_cli.scores.judged import Judged
@@ -29,7 +29,7 @@ def write_report(
     """Write the page; films are shown where ``--image-dir`` or the CSV's folder has them."""
     assert options.report is not None, "asked for"
     mistakes = worst(judged.predictions, judged.truth.targets)
-    pictures = pictures_of(mistakes, csv, judged.truth, model, options, reporter)
+    pictures = [] if options.per_study else pictures_of(mistakes, csv, judged.truth, model, options, reporter)
     html = page(
         f"{judged.path.name} on {csv.name}",
         _facts(judged.scores, second),
@@ -48,7 +48,7 @@ def write_report(
 
 def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     means = scores.macro()
-    facts = [("films", f"{scores.num_films:,}")]
+    facts = [(PLURALS[scores.unit], f"{scores.num_films:,}")]
     if scores.num_patients:
         facts.append(("patients", f"{scores.num_patients:,}"))
     number = len(scores.findings) - (len(scores.skipped) if scores.empty == "skip" else 0)

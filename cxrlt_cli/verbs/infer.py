@@ -1,6 +1,7 @@
 """A checkpoint and films to predictions."""
 
 import json
+from functools import partial
 from itertools import combinations
 
 from torch.utils.data import DataLoader
@@ -11,10 +12,11 @@ from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.disk_space import require_room_for_table
 from cxrlt_cli.engine.feature_files import FeatureFiles
 from cxrlt_cli.engine.film_facts import FilmFacts
+from cxrlt_cli.engine.film_studies import all_studies, finish_studies
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
-from cxrlt_cli.engine.partial import table, write_predictions
+from cxrlt_cli.engine.partial import Output, table, write_predictions
 from cxrlt_cli.engine.postprocess import Postprocess, plan_of_views
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_checkpoint, rehearse, stretches
@@ -24,6 +26,7 @@ from cxrlt_cli.engine.sources import film_sources, keep_films
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.scores.studies import Studies
 from cxrlt_cli.tables.embeddings import require_embeddings
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.outputs import require_table
@@ -50,7 +53,9 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
     for (flag, path), (other, same) in combinations(reversed(outputs), 2):
         if path is not None and same is not None and real(path) == real(same):
             raise OptionError(f"{flag} and {other} are both {same}.", "Give each a file of its own.")
-    tell_needless(reporter, options, ["patient_column"], "predicting looks at no patient")
+    if options.per_study is None:
+        needless = ["patient_column", "study_column", "view_column"]
+        tell_needless(reporter, options, needless, "predicting films looks at no patient or study")
     with lock_outputs_once(options, *outputs):
         _infer(options, reporter)
 
@@ -60,6 +65,7 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     csv = None if takes_folder(options, options.films) else films_csv(options.csv, [checkpoint], reporter)
     films = film_list(options, options.films, csv, reporter)
     facts = FilmFacts.of(options, films, options.dicom_columns)
+    studies = all_studies(films, options)
     model = from_checkpoint(checkpoint, options.checkpoint)
     post = Postprocess.of(options, checkpoint)
     kept = FeatureFiles.of(options, model.num_features)
@@ -67,7 +73,7 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
         require_room_for_table("--out", options.out, films.number, len(post.findings))
         kept.require_room(films.number)
         keep_films(films.path_stretches(), films.number, [model.preprocessing], options, reporter)
-    launch(_predict, options, reporter, model, films, facts, post, kept)
+    launch(_predict, options, reporter, model, films, facts, post, kept, studies)
 
 
 def _predict(
@@ -78,6 +84,7 @@ def _predict(
     facts: FilmFacts,
     post: Postprocess,
     kept: FeatureFiles,
+    studies: Studies | None,
 ) -> None:
     options, views = post.options, VIEWS[post.options.tta]
     reporter.plan(
@@ -116,8 +123,11 @@ def _predict(
     if options.dry_run:
         rehearse([model], batches(next(films.stretches(sizes))), views, films.number, process, reporter)
         return
-    paths, what = (options.out, options.decisions), counted(len(post.findings), "finding")
-    files = [table(path, what, options.id_column) for path in paths if path is not None]
+    what = counted(len(post.findings), "finding")
+    files = [table(path, what, options.id_column) for path in (options.out, options.decisions) if path is not None]
+    if studies is not None:
+        finish = partial(finish_studies, studies=studies, options=options)
+        files = [Output(options.out, f"{what} of {counted(len(studies), 'study', 'studies')}", finish)]
     key = _key(options, films, kept, process)
     write_predictions([*files, *kept.outputs()], key, films, sizes, predicted, rows, process, reporter)
     if process.is_main:

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.metrics import expected_calibration_error
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
-from cxrlt_cli.scores.selection import Choice, choose, on_scale
+from cxrlt_cli.scores.selection import Choice, Merged, choose, on_scale
 
 NUM_FILMS = 300
 RNG = np.random.default_rng(0)
@@ -26,8 +25,8 @@ def member(share: float, seed: int) -> Predictions:
     return Predictions(IDS, FINDINGS, share * TARGETS + (1 - share) * noise)
 
 
-def always(members: list[Predictions]) -> Callable[[str], list[Predictions]]:
-    return lambda _: members
+def always(members: list[Predictions]) -> Merged:
+    return lambda _mode, _of_views: members
 
 
 def macro(predictions: Predictions, targets: Doubles = TARGETS) -> float:

@@ -1,0 +1,73 @@
+"""Which study each film belongs to, and how it was taken: by the columns of a CSV, or else by DICOM headers."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxrlt_cli.config import EnsembleOptions, PredictOptions
+from cxrlt_cli.data.headers import Header, read_header
+from cxrlt_cli.engine.blending import MemberOutputs
+from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.folder_films import FolderFilms
+from cxrlt_cli.engine.study_labels import studies_at, studies_of
+from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.scores.studies import Studies
+from cxrlt_cli.tables.label_table import Texts
+from cxrlt_cli.tables.label_table import read_header as read_columns
+from cxrlt_cli.tables.study_columns import Place
+
+
+def studies_of_films(ids: Texts, films: FilmList, options: PredictOptions) -> Studies:
+    """As ``studies_of``; of films of a folder, or of a CSV without such a column, by their DICOM headers."""
+    if not isinstance(films, FolderFilms) and options.study_column in read_columns(films.source):
+        return studies_of(ids, films.source, options)
+    with ThreadPoolExecutor(num_cores()) as pool:
+        look = partial(read_header, max_pixels=options.max_pixels)
+        headers = [header or Header() for header in pool.map(look, films.paths(ids))]
+    if lost := [film for film, header in zip(ids, headers, strict=True) if not header.study]:
+        raise DataError(
+            f"--per-study: no header says which study {listed(lost)} belongs to.",
+            f"Pass a CSV with a column '{options.study_column}' (--study-column).",
+        )
+    return studies_at([Place(header.patient, header.study, header.view) for header in headers])
+
+
+def all_studies(films: FilmList, options: PredictOptions) -> Studies | None:
+    """The studies of all films, where they are asked for."""
+    if options.per_study is None:
+        return None
+    (ids,) = films.stretches([films.number])
+    studies = studies_of_films(ids, films, options)
+    studies.shares(options.view_weights)
+    return studies
+
+
+def of_studies(outputs: MemberOutputs, csv: Path | None, options: EnsembleOptions) -> MemberOutputs:
+    """What members say of films, to be merged to studies as ``--per-study`` says."""
+    assert options.per_study is not None, "asked for"
+    if outputs.facts is not None:
+        studies = studies_of_films(outputs.ids, outputs.facts.films, options)
+    elif csv is not None:
+        studies = studies_of(outputs.ids, csv, options)
+    else:
+        raise OptionError(
+            "--per-study: prediction CSVs do not say which films make a study.",
+            f"Pass a CSV with a column '{options.study_column}' with --csv.",
+        )
+    return replace(outputs, studies=studies, per_study=options.per_study)
+
+
+def finish_studies(rows: Path, path: Path, studies: Studies, options: PredictOptions) -> None:
+    """Turn a CSV of films that grew into predictions of their studies at ``path``; it is gone then."""
+    assert options.per_study is not None, "asked for"
+    frame = pd.read_csv(rows, dtype=str, keep_default_na=False)
+    ids = frame.pop(options.id_column).to_numpy(object)
+    predictions = Predictions(ids, tuple(frame.columns), frame.to_numpy(object).astype(np.float64))
+    studies.predictions(predictions, options.per_study, options.view_weights).write(path, options.study_column)
+    rows.unlink()
