@@ -127,6 +127,12 @@ class EnsembleOptions(PredictOptions):
         "JSON that --fit wrote beside its YAML, which names it: for --calibration and --decisions.",
         panel="Prediction",
     )
+    by_view: tuple[str, ...] = option(
+        (),
+        "A member for each view, by --view-column or DICOM header: --by-view frontal=A lateral=B; PA, AP and others by "
+        "name too.",
+        panel="Prediction",
+    )
     union: bool = option(
         False, "Write the findings of all members, each blended of those that know it.", panel="Prediction"
     )

@@ -11,7 +11,6 @@ from torch import Tensor
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.default_films import films_csv
-from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.folder_films import takes_folder
 from cxrlt_cli.engine.predict import read_checkpoint
 from cxrlt_cli.engine.reporter import Reporter, tell_needless
@@ -68,6 +67,15 @@ class Members:
                 _warn_if_seen(options.members[index], checkpoint, csv, options, reporter)
         return cls(options.members, models, files, csv)
 
+    def only(self, places: Sequence[int]) -> "Members":
+        """Those at some places."""
+        return Members(
+            tuple(self.paths[place] for place in places),
+            {number: self.models[place] for number, place in enumerate(places) if place in self.models},
+            {number: self.files[place] for number, place in enumerate(places) if place in self.files},
+            self.csv,
+        )
+
     def known(self, index: int) -> tuple[str, ...]:
         """The findings of a member."""
         return self.models[index].findings if index in self.models else self.files[index].findings
@@ -108,14 +116,8 @@ class MemberOutputs:
     ids: Texts
     findings: tuple[tuple[str, ...], ...]
     needed: tuple[str, ...]  # the findings that are written or gate the others
-    facts: FilmFacts | None  # None where no film was read
     studies: Studies | None = None  # None: films are predicted one by one
     per_study: PerStudy = "mean"
-
-    @property
-    def units(self) -> Texts:
-        """What is predicted: films, or studies."""
-        return self.ids if self.studies is None else self.studies.names
 
     def merged(self, mode: str, view_weights: ViewWeights = None) -> list[Predictions]:
         """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``.

@@ -1,7 +1,6 @@
 """Which study each film belongs to, and how it was taken: by the columns of a CSV, or else by DICOM headers."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pandas as pd
 
 from cxrlt_cli.config import EnsembleOptions, PredictOptions
 from cxrlt_cli.data.headers import Header, read_header
-from cxrlt_cli.engine.blending import MemberOutputs
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import FolderFilms
 from cxrlt_cli.engine.study_labels import studies_at, studies_of
@@ -48,19 +46,16 @@ def all_studies(films: FilmList, options: PredictOptions) -> Studies | None:
     return studies
 
 
-def of_studies(outputs: MemberOutputs, csv: Path | None, options: EnsembleOptions) -> MemberOutputs:
-    """What members say of films, to be merged to studies as ``--per-study`` says."""
-    assert options.per_study is not None, "asked for"
-    if outputs.facts is not None:
-        studies = studies_of_films(outputs.ids, outputs.facts.films, options)
-    elif csv is not None:
-        studies = studies_of(outputs.ids, csv, options)
-    else:
+def studies_to_predict(ids: Texts, films: FilmList | None, csv: Path | None, options: EnsembleOptions) -> Studies:
+    """The studies of films that members predict; of prediction CSVs alone, by ``--csv``."""
+    if films is not None:
+        return studies_of_films(ids, films, options)
+    if csv is None:
         raise OptionError(
             "--per-study: prediction CSVs do not say which films make a study.",
             f"Pass a CSV with a column '{options.study_column}' with --csv.",
         )
-    return replace(outputs, studies=studies, per_study=options.per_study)
+    return studies_of(ids, csv, options)
 
 
 def finish_studies(rows: Path, path: Path, studies: Studies, options: PredictOptions) -> None:

@@ -41,6 +41,16 @@ def read_places(
     return places
 
 
+def read_cells(path: Path, ids: Collection[str], id_column: str, column: str) -> dict[str, str]:
+    """The cell of each of these films in a column that the table has."""
+    rows = read_rows(path)
+    _, header = next(rows)
+    if id_column not in header:
+        raise missing_column(path, id_column, header)
+    film, place, wanted = header.index(id_column), header.index(column), set(ids)
+    return {row[film]: row[place] for _, row in rows if row[film] in wanted}
+
+
 def named_apart(places: Sequence[Place]) -> list[str]:
     """What each film's study is called: with its patient in front where two patients have one of that name."""
     patients: dict[str, set[str]] = {}

@@ -1,8 +1,12 @@
 """Several members, checkpoints and prediction CSVs, to one prediction."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.listing import ending_of
@@ -10,7 +14,7 @@ from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.blending import MemberOutputs, Members
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.film_facts import FilmFacts
-from cxrlt_cli.engine.film_studies import of_studies
+from cxrlt_cli.engine.film_studies import studies_to_predict
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
@@ -19,6 +23,7 @@ from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, told_of_written
+from cxrlt_cli.engine.routing import Route, shares, views_of_films, with_routes
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sources import film_source, keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -40,6 +45,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
     Process.of(options)
+    options, routes = with_routes(options)
     given, options = options, with_members(options)
     if options.soup is not None:
         make_soup(options, reporter)
@@ -59,11 +65,15 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     outputs = [("--out", options.out), ("--decisions", options.decisions)]
     outputs += [("--out", fitted_path), ("--out", kept_beside(fitted_path))] if options.fit else []
     with lock_outputs_once(options, *outputs):
-        return _ensemble(options, fitted_path, calibration, reporter)
+        return _ensemble(options, routes, fitted_path, calibration, reporter)
 
 
 def _ensemble(
-    options: EnsembleOptions, fitted_path: Path, calibration: Calibration | None, reporter: Reporter
+    options: EnsembleOptions,
+    routes: Sequence[Route],
+    fitted_path: Path,
+    calibration: Calibration | None,
+    reporter: Reporter,
 ) -> Predictions | None:
     process = Process.of(options)
     members = Members.read(options, reporter)
@@ -75,32 +85,72 @@ def _ensemble(
     gate = options.normal or LabelSpace.of(known).normal
     truth = labels_to_fit(options, members.csv, findings, known) if options.fit else None
     needed = tuple(dict.fromkeys([*findings, *([gate] if gate and (normal or options.fit) else [])]))
-    outputs = _predict(members, options, process, normal, needed, reporter)
-    if outputs is None:
-        return None
-    decided = None
-    if options.per_study is not None:
-        outputs = of_studies(outputs, members.csv, options)
-    if truth is not None:
-        blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
+    ids, films = _films(members, options, reporter)
+    facts = None if films is None else FilmFacts.of(options, films, options.dicom_columns)
+    studies = None if options.per_study is None else studies_to_predict(ids, films, members.csv, options)
+    if routes:
+        blended = _by_view(members, routes, ids, films, options, process, normal, needed, reporter)
+        if blended is None:
+            return None
+        if studies is not None and options.per_study is not None:
+            blended = studies.predictions(blended, options.per_study, options.view_weights)
     else:
-        blended = blend_known(
-            outputs.merged(options.merge, options.view_weights), needed, options.weights, options.merge
-        )
-        blended = normal_gating(blended, options.alpha, normal) if normal is not None else blended
-        blended, decided = finished(blended.select(findings), calibration, options)
-    if outputs.facts is not None and options.per_study is None:
-        blended = outputs.facts.added(blended, reporter)
-        decided = decided and outputs.facts.added(decided, reporter)
+        outputs = _predict(members, options, process, normal, needed, ids, films, reporter)
+        if outputs is None:
+            return None
+        outputs = replace(outputs, studies=studies, per_study=options.per_study or "mean")
+        if truth is not None:
+            blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
+        else:
+            blended = _blended(outputs, needed, normal, options)
+    blended, decided = finished(blended.select(findings), calibration, options)
+    if facts is not None:
+        blended = facts.added(blended, reporter)
+        decided = decided and facts.added(decided, reporter)
+    what = counted(len(findings), "finding")
+    if studies is not None:
+        what += f" of {counted(len(studies), 'study', 'studies')}"
     for path, table in ((options.out, blended), (options.decisions, decided)):
         if path is not None and table is not None:
             replaced = path.is_file()
-            table.write(path, options.id_column if options.per_study is None else options.study_column)
-            what = counted(len(table.findings), "finding")
-            if outputs.studies is not None:
-                what += f" of {counted(len(table.ids), 'study', 'studies')}"
-            reporter.result(told_of_written(path, replaced, len(outputs.ids), what))
+            table.write(path, options.id_column if studies is None else options.study_column)
+            reporter.result(told_of_written(path, replaced, len(ids), what))
     return blended
+
+
+def _blended(
+    outputs: MemberOutputs, needed: tuple[str, ...], normal: str | None, options: EnsembleOptions
+) -> Predictions:
+    merged = outputs.merged(options.merge, options.view_weights)
+    blended = blend_known(merged, needed, options.weights, options.merge)
+    return blended if normal is None else normal_gating(blended, options.alpha, normal)
+
+
+def _by_view(
+    members: Members,
+    routes: Sequence[Route],
+    ids: Texts,
+    films: FilmList | None,
+    options: EnsembleOptions,
+    process: Process,
+    normal: str | None,
+    needed: tuple[str, ...],
+    reporter: Reporter,
+) -> Predictions | None:
+    """Each film as the members for its view predict it; None after a dry run."""
+    views = views_of_films(ids, members.csv, films, options)
+    blended: list[Predictions] = []
+    for route, mine in zip(routes, shares(ids, views, routes), strict=True):
+        reporter.note(f"{route.view}: {counted(len(mine), 'film')}.")
+        if not len(mine):
+            continue
+        some = members.only(route.members)
+        outputs = _predict(some, options, process, normal, needed, mine, films, reporter)
+        if outputs is None:
+            return None
+        blended.append(_blended(outputs, needed, normal, options))
+    together = np.concatenate([one.probabilities for one in blended])
+    return Predictions(np.concatenate([one.ids for one in blended]), needed, together).rows(list(ids))
 
 
 def _check(options: EnsembleOptions) -> None:
@@ -134,9 +184,11 @@ def _predict(
     process: Process,
     normal: str | None,
     needed: tuple[str, ...],
+    ids: Texts,
+    films: FilmList | None,
     reporter: Reporter,
 ) -> MemberOutputs | None:
-    """What every member says of the films of ``--csv`` in its order, or of a folder; None after a dry run."""
+    """What every member says of these films; None after a dry run."""
     weights = options.weights or (1.0,) * len(members.paths)
     plan = {
         f"member {index + 1}": str(path) + (members.judged_by(index) if options.fit else f" (weight {weight:g})")
@@ -144,7 +196,6 @@ def _predict(
     }
     plan |= {**plan_of_views(options, normal), "merge": "chosen" if options.fit else options.merge}
     plan |= {"out": str(options.out)}
-    ids, films = _films(members, options, reporter)
     source = members.csv if films is None else films.source
     names = [str(path) for path in members.paths]
     files = {}
@@ -166,16 +217,16 @@ def _predict(
         if options.dry_run:
             reporter.result("Dry run: all members were read. Nothing was written.")
             return None
-        return MemberOutputs({}, files, ids, findings, needed, None)
+        return MemberOutputs({}, files, ids, findings, needed)
     assert films is not None, "there are models"
-    facts, paths = FilmFacts.of(options, films, options.dicom_columns), films.paths(ids)
+    paths = films.paths(ids)
     if not options.dry_run:
         keep_films([paths], len(paths), preprocessings(models), options, reporter)
     outputs = launch(_predict_all, options, reporter, models, paths, options)
     if outputs is None:
         return None
     logits = {index: one.logits for index, one in zip(members.models, outputs, strict=True)}
-    return MemberOutputs(logits, files, ids, findings, needed, facts)
+    return MemberOutputs(logits, files, ids, findings, needed)
 
 
 def _predict_all(

@@ -1,0 +1,84 @@
+"""``ensemble --by-view``: which members predict which films."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cxrlt_cli.config import EnsembleOptions, changed, flags
+from cxrlt_cli.data.headers import Header, read_header
+from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.several import with_members
+from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.tables.label_table import Texts
+from cxrlt_cli.tables.label_table import read_header as read_columns
+from cxrlt_cli.tables.study_columns import read_cells
+from cxrlt_cli.tables.views import kind_of
+
+
+@dataclass(frozen=True)
+class Route:
+    """``view``: as a column has it, or ``frontal``, ``lateral`` or ``other``; ``members``: by their places."""
+
+    view: str
+    members: tuple[int, ...]
+
+
+def with_routes(options: EnsembleOptions) -> tuple[EnsembleOptions, tuple[Route, ...]]:
+    """Options whose members are paths alone, runs being all of theirs, and the routes; none without ``--by-view``.
+
+    Raises OptionError where a member has no view, or an option does not go with views.
+    """
+    if not options.by_view:
+        return options, ()
+    if kept := changed(options) & {"fit", "soup", "weights", "union", "calibration", "decisions", "fitted"}:
+        raise OptionError(
+            f"{flags(options, kept)} does not go with --by-view.", "Make the ensemble of each view by itself first."
+        )
+    places: dict[str, list[int]] = {}
+    paths: list[Path] = []
+    for text in (*options.by_view, *map(str, options.members)):
+        view, _, path = text.partition("=")
+        if not (view and path):
+            raise OptionError(
+                f"--by-view: the member {text} has no view.", "Give each one: --by-view frontal=runs/a lateral=runs/b."
+            )
+        members = with_members(options.model_copy(update={"members": (Path(path),)})).members
+        places.setdefault(view, []).extend(range(len(paths), len(paths) + len(members)))
+        paths += members
+    routes = tuple(Route(view, tuple(mine)) for view, mine in places.items())
+    return options.model_copy(update={"members": tuple(paths)}), routes
+
+
+def views_of_films(ids: Texts, csv: Path | None, films: FilmList | None, options: EnsembleOptions) -> Texts:
+    """How each film was taken: by the column of the CSV, or else by its DICOM header; empty where nothing is said."""
+    if csv is not None and options.view_column in read_columns(csv):
+        cells = read_cells(csv, ids, options.id_column, options.view_column)
+        return np.array([cells.get(film, "") for film in ids], object)
+    if films is None:
+        raise OptionError(
+            "--by-view: nothing says how the films of prediction CSVs were taken.",
+            f"Pass a CSV with a column '{options.view_column}' with --csv (--view-column).",
+        )
+    with ThreadPoolExecutor(num_cores()) as pool:
+        headers = pool.map(partial(read_header, max_pixels=options.max_pixels), films.paths(ids))
+        return np.array([(header or Header()).view for header in headers], object)
+
+
+def shares(ids: Texts, views: Texts, routes: Sequence[Route]) -> list[Texts]:
+    """The films of each route. Raises DataError with the films of a view that no member is for."""
+    place = {route.view: number for number, route in enumerate(routes)}
+    route_of = {view: place.get(view, place.get(kind_of(view), -1)) for view in dict.fromkeys(views)}
+    found = np.array([route_of[view] for view in views])
+    if (bare := found < 0).any():
+        names = [view or "(empty)" for view in dict.fromkeys(views[bare])]
+        raise DataError(
+            f"--by-view: no member is for the view {listed(names)}, of {int(bare.sum()):,} films such as "
+            f"{listed(list(ids[bare]), 2)}.",
+            "Name a member for it, such as other=runs/a; or leave such films out with --where.",
+        )
+    return [ids[found == number] for number in range(len(routes))]
