@@ -7,6 +7,8 @@ from pydantic import model_validator
 
 from cxrlt_cli.config.fields import Options, Weights, option
 
+VIEW_COLUMN_HELP = "Column that says how a film was taken."
+
 
 class StudyOptions(Options):
     per_study: Literal["mean", "max", "noisy-or"] | None = option(
@@ -24,7 +26,7 @@ class StudyOptions(Options):
         panel="Studies",
     )
     study_column: str = option("StudyID", "Column that says which study a film belongs to.", panel="Studies")
-    view_column: str = option("ViewPosition", "Column that says how a film was taken.", panel="Studies")
+    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Studies")
 
     @model_validator(mode="after")
     def _check_studies(self) -> Self:

@@ -19,6 +19,7 @@ from cxrlt_cli.config.choices import (
 from cxrlt_cli.config.fields import Channels, ImageSize, OptionsT, Settings, changed, flags, option
 from cxrlt_cli.config.film_options import FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, Fit
 from cxrlt_cli.config.presets import PRESET_HELP, Preset, values_of
+from cxrlt_cli.config.study_options import VIEW_COLUMN_HELP
 
 BY_PRESET = "by --preset"
 WEIGHTS = ("pretrained", "imagenet", "none")  # words, whatever a folder is called; ./imagenet is a folder
@@ -41,6 +42,7 @@ class FitOptions(ComputeOptions):
         panel="Films",
     )
     val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
+    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films")
 
     folds: int | None = option(
         None,

@@ -1,7 +1,7 @@
 """The members of an ensemble: what was named, what they know, and what they say of the same films."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.nets.view_classifier import ViewClassifier
 from cxrlt_cli.scores.predictions import Predictions, require_same
 from cxrlt_cli.scores.selection import ViewWeights
 from cxrlt_cli.scores.studies import PerStudy, Studies
@@ -35,6 +36,7 @@ class Members:
     models: dict[int, Classifier]
     files: dict[int, Predictions]
     csv: Path | None  # of the films; None where a folder has them, or all members are predictions and none was given
+    view_classifiers: dict[int, ViewClassifier] = field(default_factory=dict)  # of those that learned views
 
     @classmethod
     def read(cls, options: EnsembleOptions, reporter: Reporter) -> "Members":
@@ -65,7 +67,9 @@ class Members:
         if options.fit and csv is not None:
             for index, checkpoint in checkpoints.items():
                 _warn_if_seen(options.members[index], checkpoint, csv, options, reporter)
-        return cls(options.members, models, files, csv)
+        tellers = {index: ViewClassifier.of(checkpoint) for index, checkpoint in checkpoints.items()}
+        known = {index: teller for index, teller in tellers.items() if teller is not None}
+        return cls(options.members, models, files, csv, known)
 
     def only(self, places: Sequence[int]) -> "Members":
         """Those at some places."""

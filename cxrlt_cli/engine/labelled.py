@@ -190,6 +190,7 @@ def _read_table(
         csv,
         id_column=options.id_column,
         patient_column=options.patient_column,
+        view_column=options.view_column,
         findings=findings,
         needs_patients=needs_patients,
         excluded=excluded,

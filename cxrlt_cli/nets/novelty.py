@@ -47,10 +47,10 @@ class Novelty:
         groups = [group for group in groups if group.any()]
         means = torch.stack([x[group].mean(dim=0) for group in groups])
         within = torch.cat([x[group] - mean for group, mean in zip(groups, means, strict=True)])
-        mean, ridge = x.mean(dim=0), _ridge(within)
+        mean, ridge = x.mean(dim=0), ridge_of(within)
         chosen = torch.randperm(len(x), generator=generator)[:NUM_REFERENCE]
         reference = normalize(x[chosen], dim=1)
-        whitening, background = _whitening(within, ridge), _whitening(x - mean, ridge)
+        whitening, background = whitening_of(within, ridge), whitening_of(x - mean, ridge)
         unscaled = cls(means, mean, whitening, background, reference, torch.empty(0))
         return cls.of({**unscaled.tensors(), f"{NOVELTY}held_out": unscaled.distances(held_out)})
 
@@ -88,7 +88,7 @@ class Novelty:
         return torch.stack([_share(mine, own) for mine, own in zip(distances, usual, strict=True)]).max(dim=0).values
 
 
-def _whitening(centred: Tensor, ridge: Tensor) -> Tensor:
+def whitening_of(centred: Tensor, ridge: Tensor) -> Tensor:
     """A matrix ``[D, D]`` that makes the squared length of a row of ``centred [N, D]`` its Mahalanobis distance.
 
     Of its covariance with ``ridge`` added to the diagonal.
@@ -97,7 +97,7 @@ def _whitening(centred: Tensor, ridge: Tensor) -> Tensor:
     return torch.div(vectors, (values.clamp(min=0) + ridge).sqrt())
 
 
-def _ridge(centred: Tensor) -> Tensor:
+def ridge_of(centred: Tensor) -> Tensor:
     """What to add to the covariance of ``[N, D]`` so that it is, but for its scale, Ledoit and Wolf's estimate.
 
     J. Multivariate Analysis 88, 2004: a mixture of the covariance and a multiple of the identity.

@@ -91,7 +91,8 @@ class Studies:
 
     def table(self, films: LabelTable) -> LabelTable:
         """The labels of studies; each is of the patient of its films."""
-        return replace(films, ids=self.names, patients=self.firsts(films.patients), targets=self.targets(films.targets))
+        patients, targets = self.firsts(films.patients), self.targets(films.targets)
+        return replace(films, ids=self.names, patients=patients, targets=targets, views=None)
 
     def unlike(self, films: NDArray[np.float32]) -> NDArray[np.bool_]:
         """``[S]``: whether labels ``[N, C]`` of films of a study contradict each other, in some finding."""

@@ -50,6 +50,7 @@ class LabelTable:
     left_out: tuple[str, ...] = ()  # ids that were excluded
     policy: str | None = None  # by which rules the labels were made, where data import wrote that down
     num_of_part: Mapping[str, int] = field(default_factory=Counter)  # rows of the whole CSV, by their column Split
+    views: Texts | None = None  # [N], how each was taken; None where no column says
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -70,7 +71,8 @@ class LabelTable:
 
     def rows(self, keep: NDArray[Any]) -> "LabelTable":
         """The films that a mask ``[N]`` or an array of indices names."""
-        return replace(self, ids=self.ids[keep], patients=self.patients[keep], targets=self.targets[keep])
+        views = None if self.views is None else self.views[keep]
+        return replace(self, ids=self.ids[keep], patients=self.patients[keep], targets=self.targets[keep], views=views)
 
     def without(self, ids: Iterable[str]) -> "LabelTable":
         """The films that are not among ``ids``."""
@@ -130,6 +132,7 @@ def read_labels(
     *,
     id_column: str = "ImageID",
     patient_column: str = "PatientID",
+    view_column: str = "ViewPosition",
     findings: Sequence[str] | None = None,
     needs_patients: bool = True,
     excluded: Collection[str] = (),
@@ -175,8 +178,9 @@ def read_labels(
         targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
         doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
         policy = read_policy(path)
+        views = frame[view_column].to_numpy(object) if view_column in frame.columns else None
         return LabelTable(
-            ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy, num_of_part
+            ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy, num_of_part, views
         )
 
 

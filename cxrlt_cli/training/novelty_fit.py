@@ -1,6 +1,6 @@
-"""Fits to the training films what ``infer --ood-score`` tells other films from them by, and adds it to a checkpoint."""
+"""Fits to the training films what tells other films, and views, from them, and adds that to a checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from cxrlt_cli.engine.predict import films_in_order, predict
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import from_checkpoint
 from cxrlt_cli.nets.novelty import Novelty
+from cxrlt_cli.nets.view_classifier import ViewClassifier
 from cxrlt_cli.training.run import Run
 
 MAX_FILMS = 5000  # of the training films that are looked at
@@ -36,6 +37,11 @@ def fit_novelty(path: Path, run: Run) -> None:
     seen = features([run.training.paths[index] for index in chosen], "training films")
     held_out = features(run.validation.paths, "validation films")
     novelty = Novelty.fit(seen, targets, held_out, torch.Generator().manual_seed(options.seed))
-    tensors: Mapping[str, Tensor] = novelty.tensors()
+    tensors, training = novelty.tensors(), dict(checkpoint.training)
+    views, val_views = run.training.table.views, run.validation.table.views
+    told = None if views is None else ViewClassifier.fit(seen, views[chosen].tolist())
+    if told is not None and val_views is not None:
+        tensors |= told.tensors()
+        training["views"] = told.judged(held_out, val_views.tolist()).to_json()
     if process.is_main:
-        replace(checkpoint, novelty=tensors).write(path)
+        replace(checkpoint, novelty=tensors, training=training).write(path)

@@ -23,7 +23,7 @@ from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, preprocessings, rehearse
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, told_of_written
-from cxrlt_cli.engine.routing import Route, shares, views_of_films, with_routes
+from cxrlt_cli.engine.routing import Route, shares, with_routes
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sources import film_source, keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -37,6 +37,7 @@ from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
 from cxrlt_cli.verbs.ensemble_fit import finished, fitted, kept_beside, labels_to_fit, read_fit
 from cxrlt_cli.verbs.ensemble_soup import make_soup
+from cxrlt_cli.verbs.ensemble_views import known_views
 
 
 def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
@@ -138,7 +139,7 @@ def _by_view(
     reporter: Reporter,
 ) -> Predictions | None:
     """Each film as the members for its view predict it; None after a dry run."""
-    views = views_of_films(ids, members.csv, films, options)
+    views = known_views(ids, members, films, options, reporter)
     blended: list[Predictions] = []
     for route, mine in zip(routes, shares(ids, views, routes), strict=True):
         reporter.note(f"{route.view}: {counted(len(mine), 'film')}.")

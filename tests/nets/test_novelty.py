@@ -5,7 +5,7 @@ from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import roc_auc_score
 
 from cxrlt_cli.errors import CheckpointError
-from cxrlt_cli.nets.novelty import NUM_NEIGHBOURS, Novelty, _ridge, _share, _whitening
+from cxrlt_cli.nets.novelty import NUM_NEIGHBOURS, Novelty, _share, ridge_of, whitening_of
 
 
 def made_up(number: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,7 +28,7 @@ def test_the_ridge_is_ledoit_and_wolfs() -> None:
     covariance, shrinkage = ledoit_wolf(x, assume_centered=True)
     assert 0.01 < shrinkage < 0.9
     films = torch.from_numpy(x)
-    ours = _whitening(films, _ridge(films))
+    ours = whitening_of(films, ridge_of(films))
     np.testing.assert_allclose((ours @ ours.T).numpy(), (1 - shrinkage) * np.linalg.inv(covariance), rtol=1e-6)
 
 
@@ -40,7 +40,7 @@ def test_distances_are_those_of_a_naive_loop() -> None:
     x, y = features.double().numpy(), targets.numpy()
     groups = [x[y[:, 0] == 1], x[y[:, 1] == 1], x[(y == 0).all(axis=1)]]
     within = np.concatenate([group - group.mean(axis=0) for group in groups])
-    ridge = float(_ridge(torch.from_numpy(within)))
+    ridge = float(ridge_of(torch.from_numpy(within)))
     precision, background = (
         np.linalg.inv(rows.T @ rows / len(rows) + ridge * np.eye(6)) for rows in (within, x - x.mean(axis=0))
     )
