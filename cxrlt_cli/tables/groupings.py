@@ -67,6 +67,11 @@ def read_by(texts: Sequence[str], path: Path, columns: Sequence[str]) -> list[By
 def _read_one(text: str, path: Path, columns: Sequence[str]) -> By:
     if text in columns:
         return By(text)
+    several = text.split(",")
+    if len(several) > 1 and set(several) <= set(columns):
+        raise OptionError(
+            f"--by {text}: it takes one column.", f"Repeat it: {' '.join(f'--by {one}' for one in several)}"
+        )
     column, colon, number = text.rpartition(":")
     if not colon or column not in columns:
         name = column if colon and number.isdecimal() else text

@@ -36,6 +36,9 @@ def test_what_is_no_column_and_no_number_is_told() -> None:
     for text in ("PatientAge:1", "PatientAge:21", "PatientAge:x", "PatientAge:"):
         with pytest.raises(OptionError, match=f"--by {text}: "):
             read_by([text], CSV, columns)
+    with pytest.raises(OptionError, match="it takes one column") as told:
+        read_by(["PatientSex,PatientAge"], CSV, columns)
+    assert told.value.hint == "Repeat it: --by PatientSex --by PatientAge"
     with pytest.raises(OptionError, match="names a column twice"):
         read_by(["PatientAge", "PatientAge:4"], CSV, columns)
 

@@ -94,3 +94,14 @@ def test_bands_and_missing_films_are_as_for_probabilities(files: Path) -> None:
     assert [finding.band for finding in scores.findings] == ["tail", "head"]
     only, _ = run(files, findings="Mass")
     assert [finding.name for finding in only.findings] == ["Mass"]
+
+
+def test_decisions_on_studies_are_scored_by_study_and_those_on_films_are_not_made_so(files: Path) -> None:
+    rows = [(f"{row}.png", row // 2, f"s{row // 2}", label) for row, label in enumerate(TRUTH)]
+    write_csv(files / "truth.csv", ["ImageID", "PatientID", "StudyID", "Effusion"], rows)
+    with pytest.raises(OptionError, match="--per-study is for probabilities"):
+        run(files, per_study="mean")
+    write_csv(files / "d.csv", ["StudyID", "Effusion"], [(f"s{study}", int(study < 10)) for study in range(50)])
+    scores, recorder = run(files, per_study="mean")
+    assert (scores.num_films, scores.unit, scores.findings[0].positives) == (50, "study", 14)
+    assert recorder.texts[0][1][2] == "71 (45-88)", "10 of 14"
