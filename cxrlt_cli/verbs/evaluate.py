@@ -189,6 +189,9 @@ def _reference(csv: Path, predictions: Predictions, options: EvaluateOptions, re
     if len(options.predictions) == 1 and not set(labels.ids) & set(predictions.ids):
         reporter.note(f"{path} predicts no film of {csv}, so scores are not compared. Pass a second file that does.")
         return Reference(csv, labels, None)
+    if len(options.predictions) == 1:  # films of neither CSV were told of with those of --csv
+        known = set(labels.ids)
+        predictions = predictions.rows([film for film in predictions.ids if film in known])
     aligned, labels = align(predictions, labels, csv, options, path, reporter)
     judged = Judged(path, aligned, labels, scored(aligned, labels, options, None, has_patients))
     with reporter.progress("Resampling patients", options.bootstrap, "resamples") as advance:

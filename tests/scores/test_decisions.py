@@ -74,6 +74,12 @@ def test_films_of_a_patient_that_are_copies_count_once() -> None:
     assert independent[1] - independent[0] < 0.5 * (single[1] - single[0])
 
 
+def test_films_of_a_patient_never_count_for_more_than_they_are() -> None:
+    """One hit and one miss of each of ten patients: 20 films are no more than 20, though these do not vary."""
+    worth = 20 * (1.959964 / 2.262157) ** 2  # Student's t with 9 degrees of freedom
+    assert share_of(np.arange(20) % 2 == 0, np.arange(20) // 2).ci == pytest.approx(wilson(0.5, worth), abs=1e-5)
+
+
 def test_where_all_are_hits_each_patient_counts_once() -> None:
     assert share_of(np.ones(30, bool), np.arange(30) // 3).ci == pytest.approx(wilson(1, 10))
     assert share_of(np.arange(4) < 2, np.zeros(4)).ci == pytest.approx(wilson(0.5, 1)), "of a single patient"

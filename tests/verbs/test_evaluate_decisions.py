@@ -7,8 +7,10 @@ import pytest
 
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.scores.decisions import Share
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.verbs.evaluate import evaluate
+from cxrlt_cli.verbs.evaluate_decisions import told_share
 from tests.helpers import Recorder, write_csv
 
 TRUTH = [1] * 28 + [0] * 72
@@ -94,6 +96,11 @@ def test_bands_and_missing_films_are_as_for_probabilities(files: Path) -> None:
     assert [finding.band for finding in scores.findings] == ["tail", "head"]
     only, _ = run(files, findings="Mass")
     assert [finding.name for finding in only.findings] == ["Mass"]
+
+
+def test_only_nothing_is_0_and_only_all_is_100() -> None:
+    shown = [told_share(Share(value, (0.0, 1.0), 9)) for value in (0, 0.0002, 0.0449, 0.5, 0.991, 0.9998, 1)]
+    assert shown == [f"{text} (0-100)" for text in ("0", "0.1", "4.5", "50", "99.1", "99.9", "100")]
 
 
 def test_decisions_on_studies_are_scored_by_study_and_those_on_films_are_not_made_so(files: Path) -> None:
