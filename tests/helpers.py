@@ -107,9 +107,6 @@ class Recorder:
     def scores(self, title: str, scores: Scores) -> None:
         self.tables.append(scores)
 
-    def groups(self, title: str, groups: Mapping[str, Scores]) -> None:
-        self.tables.extend(groups.values())
-
     def comparison(self, first: str, second: str, comparison: Comparison) -> None:
         self.comparisons.append(comparison)
 

@@ -121,19 +121,6 @@ class RichReporter:
             auroc = f", AUROC {_range(scores.auroc_ci)}" if scores.auroc_ci else ""
             self.result(f"95 % of resampled patients: macro AP {_range(scores.ap_ci)}{auroc}.\n")
 
-    def groups(self, title: str, groups: "Mapping[str, Scores]") -> None:
-        table = Table(title=_markup(title), box=box.SIMPLE_HEAD, pad_edge=False)
-        table.title_justify, table.title_style = "left", "bold"
-        table.add_column("group", max_width=30)
-        for name in ("films", "findings", "AP", "95 %", "AUROC", "95 %"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for name, scores in groups.items():
-            means = scores.macro()
-            number = len(scores.findings) - len(scores.skipped)
-            ap, auroc = (_number(means["ap"]), _range(scores.ap_ci)), (_number(means["auroc"]), _range(scores.auroc_ci))
-            table.add_row(_markup(name), f"{scores.num_films:,}", str(number), *ap, *auroc)
-        self._out.print(table)
-
     def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
         certainty = ""
         if comparison.ci is not None:
@@ -257,7 +244,7 @@ def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:
 
 
 def _is_number(text: str) -> bool:
-    return text == "–" or text.lstrip("+-").replace(".", "", 1).replace(",", "").isdigit()
+    return text in ("–", "") or text.removesuffix(" %").lstrip("+-").replace(".", "", 1).replace(",", "").isdigit()
 
 
 def _number(value: float | None) -> str:

@@ -5,16 +5,25 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import WHERE_HELP, Names, Threshold, Where, option
+from cxrlt_cli.config.fields import WHERE_HELP, Columns, Names, Threshold, Where, option
 from cxrlt_cli.config.study_options import StudyOptions
 
 
 class EvaluateOptions(StudyOptions):
     predictions: tuple[Path, ...] = option(
-        ..., "Prediction CSV; with a second one, the first is compared with it.", argument=True
+        ...,
+        "Prediction CSV, or decisions of 0 and 1; with a second one, the first is compared with it, or with --against, "
+        "the second is of those films.",
+        argument=True,
     )
     csv: Path | None = option(
         None, "CSV with the true labels (default: the phantoms' own, where those were predicted).", panel="Films"
+    )
+    against: Path | None = option(
+        None,
+        "Labels of other films, such as those of your own hospital: what differs, and how much of a change in AP is "
+        "prevalence.",
+        panel="Films",
     )
     train_csv: Path | None = option(
         None, "Labels of the training films, for the frequency bands (default: --csv's own).", panel="Films"
@@ -42,11 +51,20 @@ class EvaluateOptions(StudyOptions):
         "skip", "A finding without a positive film is left out of the means, or counts as AP 0.", panel="Scores"
     )
     threshold: Threshold = option("0.5", "Where F1 cuts: at 0.5, or where it is best.", panel="Scores")
-    by: str | None = option(None, "Column of --csv whose groups are scored apart.", panel="Scores")
+    by: Columns = option(
+        (),
+        "Column of --csv whose groups are compared, ages by decades; PatientAge:4 makes four groups of its numbers. "
+        "Several are crossed: repeat it.",
+        panel="Scores",
+    )
+    by_finding: bool = option(False, "With --by: show each finding that all groups have, too.", panel="Scores")
     json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
     report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
     image_dir: Path | None = option(
-        None, "Folder of the films, for the report (default: the CSV's folder, or images/ beside it).", panel="Films"
+        None,
+        "Folder of the films, for the report (default: the CSV's folder, or images/ beside it); with --against, their "
+        "sharpness and bit depth are compared.",
+        panel="Films",
     )
     checkpoint: Path | None = option(
         None, "Model for the report: heat maps of where it looked on the films.", panel="Scores"
@@ -61,9 +79,17 @@ class EvaluateOptions(StudyOptions):
     @model_validator(mode="after")
     def _check_films(self) -> Self:
         if self.per_study is not None:
-            for name in ("by", "checkpoint", "image_dir"):
+            for name in ("by", "against", "checkpoint", "image_dir"):
                 if getattr(self, name):
                     raise ValueError(f"--{name.replace('_', '-')} is for films: leave it out with --per-study")
+        return self
+
+    @model_validator(mode="after")
+    def _check_groups(self) -> Self:
+        if self.by_finding and not self.by:
+            raise ValueError("--by-finding is for groups: pass --by too, such as --by ViewPosition")
+        if self.by and self.against is not None:
+            raise ValueError("--by and --against compare different things: pass one of them")
         return self
 
     @model_validator(mode="after")

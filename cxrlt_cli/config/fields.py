@@ -82,6 +82,10 @@ def _sides(size: int | tuple[int, int]) -> int | tuple[int, int]:
     return size
 
 
+def _one_or_several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 def _films(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in paths:
         if path.suffix.lower() in TABLE_ENDINGS:
@@ -104,6 +108,7 @@ ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size), After
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
 Weights = Annotated[dict[str, float], BeforeValidator(_settings)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split), AfterValidator(_unique)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_one_or_more), AfterValidator(_channels)]
 Where = Annotated[str, AfterValidator(_condition)]

@@ -22,6 +22,7 @@ SMALL = 224  # pixels of the shorter side, below which signs are lost
 LONG = 2.0  # ratio of the sides
 SATURATED = 0.25  # share of the film at its highest level
 FLAT = 0.995  # share of the film at one level
+COMMON = 512  # pixels, at which sharpness is compared
 GRID = 16  # of the fingerprint: 256 bits
 NEAR = 10  # bits by which fingerprints of one picture may differ
 CROWD = 300  # films that share a part of their fingerprints, from which on it says nothing, as that of a black border
@@ -39,6 +40,7 @@ class Look:
     saturated: bool
     inverted: bool
     rotated: bool
+    sharpness: float  # see ``sharpness_of``
 
     @property
     def small(self) -> bool:
@@ -78,6 +80,7 @@ def _look(path: Path, max_pixels: int) -> Look | FilmError:
         saturated=not constant and bool(levels[np.flatnonzero(levels)[-1]] > SATURATED * film.size),
         inverted=not constant and is_inverted(small),
         rotated=not constant and is_rotated(small),
+        sharpness=sharpness_of(film),
     )
 
 
@@ -93,6 +96,20 @@ def is_rotated(film: NDArray[np.float32]) -> bool:
     """Whether the film looks turned by a quarter: above and below mirror each other far better than left and right."""
     across, down = (_correlation(film, np.flip(film, axis)) for axis in (1, 0))
     return bool(down > across + 0.5)
+
+
+def sharpness_of(film: Film) -> float:
+    """How much fine detail a film has at a size that models see; 0 of one level.
+
+    The standard deviation of the Laplacian over that of the levels, at ``COMMON`` x ``COMMON`` pixels: noise raises it,
+    blur, strong compression and few pixels lower it, brightness and contrast do not change it. Of 200 films of NIH
+    ChestX-ray14 at 448 px, nine tenths have 0.07 to 0.21.
+    """
+    shrinks = min(film.shape) > COMMON
+    common = cv2.resize(film, (COMMON, COMMON), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    common = common.astype(np.float32)
+    spread = float(common.std())
+    return float(cv2.Laplacian(common, cv2.CV_32F).std()) / spread if spread else 0.0
 
 
 def near_pairs(fingerprints: NDArray[np.uint8]) -> list[tuple[int, int]]:

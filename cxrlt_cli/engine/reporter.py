@@ -59,9 +59,6 @@ class Reporter(Protocol):
     def scores(self, title: str, scores: "Scores") -> None:
         """A table of scores: a result."""
 
-    def groups(self, title: str, groups: "Mapping[str, Scores]") -> None:
-        """A line of scores for each group of films: a result."""
-
     def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
         """How much better the first is than the second: a result."""
 
@@ -98,9 +95,6 @@ class Silent:
         pass
 
     def scores(self, title: str, scores: "Scores") -> None:
-        pass
-
-    def groups(self, title: str, groups: "Mapping[str, Scores]") -> None:
         pass
 
     def comparison(self, first: str, second: str, comparison: "Comparison") -> None:

@@ -3,7 +3,7 @@
 What comes from a CSV or a file name, names and ids, is escaped; the page may load nothing and send nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cxrlt_cli import __version__
 from cxrlt_cli.labels import BANDS
 from cxrlt_cli.report import charts
+from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.metrics import FindingScore, Scores
 from cxrlt_cli.scores.predictions import Predictions
@@ -70,19 +71,20 @@ def page(
     *,
     frequencies_of: str = "training films",
     notes: Sequence[str] = (),
-    groups: Mapping[str, Scores] | None = None,
+    tables: Sequence[Table] = (),
     mistakes: Sequence[Mistake] = (),
     pictures: Sequence[Picture] = (),
 ) -> str:
     """The page of ``scores`` of ``predictions`` against ``targets [N, C]``, as HTML. ``facts``: name and value.
 
     ``frequencies_of``: which films the frequencies of the findings are of. ``notes``: what was left out or tuned.
+    ``tables``: of groups, or of two places.
     """
     long_tail, together = charts.long_tail(scores.findings), charts.co_occurrence(predictions.findings, targets)
     sections = [
         section("The long tail at a glance", wide(long_tail), LONG_TAIL.format(frequencies_of)),
         section("Findings", _table(scores), "Click a heading to sort. " + " ".join(map(escape, notes))),
-        section("Groups", _groups(groups or {}), "Each is scored by itself."),
+        *(section(escape(table.title), table.html(), escape(table.note)) for table in tables),
         section("Curves", _cards(scores, predictions, targets), CURVES),
         section("Findings that occur together", wide(together), TOGETHER),
         section("Worst films", _films(mistakes, pictures), WORST),
@@ -185,26 +187,6 @@ def _table_row(finding: FindingScore) -> str:
         _cell(finding.ece),
     ]
     return f"<tr>{''.join(cells)}</tr>"
-
-
-def _groups(groups: Mapping[str, Scores]) -> str:
-    if not groups:
-        return ""
-    heads = "".join(
-        f'<th scope="col"><button type="button">{name}</button></th>'
-        for name in ("group", "films", "findings", "AP", "AP 95 %", "AUROC", "AUROC 95 %")
-    )
-    rows = []
-    for name, scores in groups.items():
-        means = scores.macro()
-        number = len(scores.findings) - len(scores.skipped)
-        rows.append(
-            f"<tr><td data-value='{escape(name, quote=True)}'>{escape(name)}</td>"
-            f"<td data-value='{scores.num_films}'>{scores.num_films:,}</td><td>{number}</td>"
-            f"{_cell(means['ap'])}{_range(scores.ap_ci)}{_cell(means['auroc'])}{_range(scores.auroc_ci)}</tr>"
-        )
-    table = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
-    return f'<div class="scroll">{table}</div>'
 
 
 def _cell(value: float | None) -> str:

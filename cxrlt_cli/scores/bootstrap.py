@@ -43,9 +43,21 @@ class Ranking:
 
     Gives AP (step-wise, ties grouped) and AUROC as scikit-learn has them with ``sample_weight``, in one pass over the
     films. ``targets [N]`` (NaN: left out), ``probabilities [N]``, ``patients [N]``: numbers from 0 to P - 1.
+
+    ``prevalence``: AP is then what it would be if that share of the films were positive. Precision at each threshold
+    follows from sensitivity and false-positive rate, which do not depend on how many films are positive:
+    ``P = q TPR / (q TPR + (1 - q) FPR)`` with q the prevalence; the same as AP of films of which each positive weighs
+    ``q / positives`` and each negative ``(1 - q) / negatives``. It wants a negative film.
     """
 
-    def __init__(self, targets: NDArray[Any], probabilities: NDArray[Any], patients: NDArray[np.int64]) -> None:
+    def __init__(
+        self,
+        targets: NDArray[Any],
+        probabilities: NDArray[Any],
+        patients: NDArray[np.int64],
+        prevalence: float | None = None,
+    ) -> None:
+        self._prevalence = prevalence
         films = np.flatnonzero(~np.isnan(targets))
         films = films[np.argsort(-probabilities[films], kind="stable")]
         values = probabilities[films]
@@ -74,10 +86,15 @@ class Ranking:
         gained = np.diff(hits, prepend=0.0)
         reached = through[self._ends - 1].astype(np.float64)
         before = np.where(self._starts > 0, through[self._starts - 1], 0).astype(np.float64)
-        ap = float((gained * hits / np.maximum(reached, 1e-300)).sum() / positive)
+        wrong, wrong_before = reached - hits, before - (hits - gained)
+        worth = 1.0  # of a negative film, where a positive one is worth 1
+        if self._prevalence is not None:
+            if total == positive:
+                return float("nan"), float("nan")
+            worth = (1 - self._prevalence) / self._prevalence * positive / (total - positive)
+        ap = float((gained * hits / np.maximum(hits + worth * wrong, 1e-300)).sum() / positive)
         if total == positive:
             return ap, float("nan")
-        wrong, wrong_before = reached - hits, before - (hits - gained)
         below = (total - positive) - 0.5 * (wrong + wrong_before)  # negatives of lower probability, ties by half
         return ap, float((gained * below).sum() / (positive * (total - positive)))
 
@@ -98,24 +115,56 @@ def resample(
     ``targets [N, C]``: 1, 0, NaN; ``patients [N]``: whose film it is. Same seed, same resamples, on any number of
     threads.
     """
-    names, numbers = np.unique(np.asarray(patients).astype(str), return_inverse=True)
+    numbers = numbered(patients)
     rankings = [[Ranking(targets[:, c], member[:, c], numbers) for c in range(targets.shape[1])] for member in members]
-    scores = np.full((2, len(members), num_resamples, targets.shape[1]), np.nan)
+    scores = resample_rankings(
+        rankings, numbers.max() + 1, num_resamples, seed=seed, num_threads=num_threads, advance=advance
+    )
+    having = patients_with(targets == 1, numbers)
+    return [Resampled(ap, auroc, int(numbers.max()) + 1, having, empty) for ap, auroc in zip(*scores, strict=True)]
+
+
+def resample_rankings(
+    rankings: Sequence[Sequence[Ranking]],
+    num_patients: int,
+    num_resamples: int,
+    *,
+    seed: int = 0,
+    num_threads: int = 1,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Doubles:
+    """AP and AUROC ``[2, M, R, C]`` of M rows of C rankings of the same patients, all on the same resamples."""
+    num_findings = len(rankings[0])
+    scores = np.full((2, len(rankings), num_resamples, num_findings), np.nan)
 
     def judge(place: tuple[int, int]) -> None:
         member, finding = place
         for row, counts in enumerate(chunk):
             scores[:, member, first + row, finding] = rankings[member][finding](counts)
 
-    places = [(m, c) for m in range(len(members)) for c in range(targets.shape[1])]
+    places = [(m, c) for m in range(len(rankings)) for c in range(num_findings)]
     with ThreadPoolExecutor(num_threads) as pool:
         first = 0
-        for chunk in _weights(len(names), num_resamples, seed):
+        for chunk in _weights(num_patients, num_resamples, seed):
             list(pool.map(judge, places))
             first += len(chunk)
             advance(len(chunk))
-    having = np.array([len(set(numbers[targets[:, c] == 1])) for c in range(targets.shape[1])], np.int64)
-    return [Resampled(scores[0, m], scores[1, m], len(names), having, empty) for m in range(len(members))]
+    return scores
+
+
+def numbered(patients: NDArray[Any]) -> NDArray[np.int64]:
+    """Each film's patient as a number from 0, ``[N]``."""
+    return np.unique(np.asarray(patients).astype(str), return_inverse=True)[1].astype(np.int64)
+
+
+def patients_with(films: NDArray[np.bool_], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many patients have one of the films that a column marks, ``[N, C] -> [C]``."""
+    return np.array([len(set(numbers[films[:, c]])) for c in range(films.shape[1])], np.int64)
+
+
+def fewest_patients(targets: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many patients have a finding, or have it not: the fewer of both, ``[N, C] -> [C]``."""
+    return np.minimum(patients_with(targets == 1, numbers), patients_with(targets == 0, numbers))
 
 
 def interval(values: Doubles, estimate: float, limits: Interval = (0.0, 1.0)) -> Interval | None:

@@ -57,24 +57,11 @@ class Predictions:
         row, also of an id or a finding that ``names`` refuses.
         """
         path = Path(path)
-        frame = read_csv(path)
-        if id_column not in frame.columns:
-            raise missing_column(path, id_column, list(frame.columns))
-        ids = frame.pop(id_column).to_numpy(object)
-        frame = frame.drop(columns=[OOD_SCORE, *FILM_FACTS], errors="ignore")
-        if frame.shape[1] == 0:
-            raise DataError(
-                f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
-            )
-        if unnamed := [name for name in frame.columns if is_nameless(name)]:
-            raise DataError(
-                f"{path} has a column without a name, {listed(unnamed)}, which holds "
-                f"{shown(frame[unnamed[0]].iloc[0])}, ...",
-                "Remove it, or give it a finding's name. (Of pandas, to_csv writes an index unless index=False.)",
-            )
-        check_findings(frame.columns, path)
-        for row, film in zip(frame.index, ids, strict=True):
-            check_id(film, path, row, id_column)
+        return cls.of_cells(path, *read_cells(path, id_column))
+
+    @classmethod
+    def of_cells(cls, path: Path, ids: Texts, frame: pd.DataFrame) -> "Predictions":
+        """Those of a table whose cells were read; raises DataError as ``read`` does."""
         numbers = numbers_of(frame)
         strange = np.argwhere(np.isnan(numbers))
         if len(strange):
@@ -128,6 +115,29 @@ class Predictions:
         position = {film: row for row, film in enumerate(self.ids)}
         keep = [position[film] for film in ids]
         return Predictions(self.ids[keep], self.findings, self.probabilities[keep])
+
+
+def read_cells(path: Path, id_column: str = "ImageID") -> tuple[Texts, pd.DataFrame]:
+    """The ids ``[N]`` of a table of predictions and its columns of findings, as text, checked as ``read`` does."""
+    frame = read_csv(path)
+    if id_column not in frame.columns:
+        raise missing_column(path, id_column, list(frame.columns))
+    ids = frame.pop(id_column).to_numpy(object)
+    frame = frame.drop(columns=[OOD_SCORE, *FILM_FACTS], errors="ignore")
+    if frame.shape[1] == 0:
+        raise DataError(
+            f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
+        )
+    if unnamed := [name for name in frame.columns if is_nameless(name)]:
+        raise DataError(
+            f"{path} has a column without a name, {listed(unnamed)}, which holds "
+            f"{shown(frame[unnamed[0]].iloc[0])}, ...",
+            "Remove it, or give it a finding's name. (Of pandas, to_csv writes an index unless index=False.)",
+        )
+    check_findings(frame.columns, path)
+    for row, film in zip(frame.index, ids, strict=True):
+        check_id(film, path, row, id_column)
+    return ids, frame
 
 
 def numbers_of(cells: pd.DataFrame) -> NDArray[np.float64]:

@@ -18,12 +18,13 @@ from cxrlt_cli.scores.metrics import Scores, score
 from cxrlt_cli.scores.pooled import on_one_scale
 from cxrlt_cli.scores.predictions import Predictions, blend
 from cxrlt_cli.scores.spread import Spread, spread_over_seeds
-from cxrlt_cli.tables.label_table import LabelTable
+from cxrlt_cli.tables.label_table import LabelTable, read_csv
 from cxrlt_cli.training.loop import Fitted
 from cxrlt_cli.training.members import Member
 from cxrlt_cli.training.run_folder import RunFolder
 
 NUM_RESAMPLES = 1000
+VIEW = "ViewPosition"  # column
 FEW = 30  # positives, below which the score of a finding says little
 
 
@@ -152,9 +153,17 @@ def _tell(
     if spread is not None:
         reporter.result(f"Over {counted(len(spread.seeds), 'seed')}, each alone: {spread}.")
     warn_of_few(scores, options, reporter)
-    path = folder.path
+    path, csv = folder.path, options.val_csv or options.csv
+    assert csv is not None, "phantoms have one too"
     reporter.result(
         f"Wrote {path}: {name}, metrics.json, and {counted(num_members, 'member')}, with all of which cxrlt ensemble "
-        f"{path} predicts. A page of these scores: cxrlt evaluate {path / name} --csv {options.val_csv or options.csv} "
-        "--report page.html."
+        f"{path} predicts. A page of these scores: {page_of(path / name, csv)}."
     )
+
+
+def page_of(predictions: Path, csv: Path) -> str:
+    """The command for a page of scores, by view where the CSV says that films are of several."""
+    frame = read_csv(csv)
+    has_views = VIEW in frame.columns and len(set(frame[VIEW]) - {""}) > 1
+    by = f" --by {VIEW}" if has_views else ""
+    return f"cxrlt evaluate {predictions} --csv {csv}{by} --report page.html"

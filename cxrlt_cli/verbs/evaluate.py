@@ -1,20 +1,29 @@
 """Predictions and true labels to scores. Imports no torch."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
-from cxrlt_cli.engine.reporter import Reporter, tell_exclusions
+from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, tell_needless
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
+from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.scores.decisions import Decisions, as_scores, score_decisions
 from cxrlt_cli.scores.judged import Judged, scored, with_intervals
-from cxrlt_cli.scores.metrics import Scores
-from cxrlt_cli.tables.label_table import read_exclusions
-from cxrlt_cli.verbs.evaluate_groups import scores_of_groups
-from cxrlt_cli.verbs.evaluate_report import write_report
+from cxrlt_cli.scores.metrics import Scores, Unit
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.chosen import EVERY, Chosen
+from cxrlt_cli.tables.groupings import read_by
+from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids
+from cxrlt_cli.verbs.evaluate_decisions import NEEDLESS, require_alone, table_of, to_json
+from cxrlt_cli.verbs.evaluate_groups import compared_groups, tables_of
+from cxrlt_cli.verbs.evaluate_places import Reference, held_against
+from cxrlt_cli.verbs.evaluate_report import write_report, write_tables
 from cxrlt_cli.verbs.evaluate_studies import read_files, to_studies, truth_of_studies
 from cxrlt_cli.verbs.evaluate_truth import (
     align,
@@ -29,15 +38,36 @@ if TYPE_CHECKING:
     from cxrlt_cli.nets.checkpoints import Checkpoint
 
 
+@dataclass(frozen=True)
+class _Truth:
+    """The rows of ``--csv`` that are scored, and by which rules their labels, and those of the model, were made."""
+
+    csv: Path
+    chosen: Chosen
+    labels: LabelTable
+    has_patients: bool
+    of_studies: bool
+    policies: dict[str, str | None]
+
+
+@dataclass
+class _Shown:
+    """What is shown beside the scores: tables, and what ``--json`` holds of them."""
+
+    tables: list[Table] = field(default_factory=list)
+    content: dict[str, Any] = field(default_factory=dict)
+
+
 def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     """Score a prediction CSV on the films and findings that it shares with ``--csv``, by name.
 
-    A second one is scored on the same films, and the first is compared with it, on the same resampled patients.
+    A second one is scored on the same films, and the first is compared with it, on the same resampled patients; with
+    ``--against``, it is of the films of that CSV.
     """
     if len(options.predictions) > 2:
         raise OptionError(f"{len(options.predictions)} prediction files were given.", "Give one, or two to compare.")
     models = (options.checkpoint, options.among)
-    inputs = (*options.predictions, options.csv, options.train_csv, *models, *options.exclude)
+    inputs = (*options.predictions, options.csv, options.against, options.train_csv, *models, *options.exclude)
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.report is not None:
@@ -49,64 +79,155 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
 
 
 def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
-    files, of_studies = read_files(options)
-    if options.report is None and (options.checkpoint or options.image_dir):
+    read, of_studies = read_files(options)
+    decided = [path for path, one in zip(options.predictions, read, strict=True) if isinstance(one, Decisions)]
+    if decided:
+        require_alone(options, decided[0], of_studies)
+    if options.report is None and (options.checkpoint or (options.image_dir and options.against is None)):
         raise OptionError("--checkpoint and --image-dir are for the report.", "Pass --report page.html too.")
     if options.csv is None:
-        options = with_phantom_truth(options, files[0], reporter)
+        options = with_phantom_truth(options, read[0], reporter)
     csv = options.csv
     assert csv is not None, "given, or found"
-    if len(files) == 2:
-        files = shared(files, options, reporter)
+    read_by(options.by, csv, read_header(csv))
+    files = _to_score([one for one in read if isinstance(one, Predictions)], csv, options, reporter)
     model = None if options.checkpoint is None else _read_model(options.checkpoint, options.among, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
     chosen = chosen_rows(options, csv, options.split, reporter)
-    truth, has_patients = read_truth(options, csv, files[0], excluded, chosen)
-    tell_exclusions(reporter, excluded, truth.left_out)
+    first = files[0] if files else read[0]
+    labels, has_patients = read_truth(options, csv, first, excluded, chosen)
+    tell_exclusions(reporter, excluded, labels.left_out)
     if of_studies:
-        truth = truth_of_studies(truth, csv, options, reporter)
-    policies = {"csv": truth.policy, "checkpoint": None if model is None else model.policy}
+        labels = truth_of_studies(labels, csv, options, reporter)
+    policies = {"csv": labels.policy, "checkpoint": None if model is None else model.policy}
     for name, path in (("csv", csv), ("checkpoint", options.checkpoint)):
         if policies[name]:
             reporter.note(f"Labels of {path}: {policies[name]}.")
-    tell_not_predicted(options, csv, files[0], excluded, chosen, reporter)
+    tell_not_predicted(options, csv, first, excluded, chosen, reporter)
+    truth = _Truth(csv, chosen, labels, has_patients, of_studies, policies)
+    if isinstance(first, Decisions):
+        return _evaluate_decisions(first, truth, options, reporter)
+    judged = _judged(files, truth, options, reporter)
+    shown = _compared(judged, read[-1], truth, options, reporter)
+    if options.json_path is not None:
+        _write_json(options.json_path, {**judged[0].scores.to_json(), **shown.content}, truth, reporter)
+    if options.report is not None:
+        second = judged[1] if len(judged) > 1 else None
+        write_report(judged[0], second, shown.tables, csv, model, options, reporter)
+    return judged[0].scores
+
+
+def _to_score(
+    files: Sequence[Predictions], csv: Path, options: EvaluateOptions, reporter: Reporter
+) -> list[Predictions]:
+    """The predictions of the films of ``--csv``: of two files the same films, or without the films of ``--against``."""
+    if options.against is not None and len(files) == 1:
+        theirs = set(read_ids(options.against, options.id_column)) - set(read_ids(csv, options.id_column))
+        kept = [film for film in files[0].ids if film not in theirs]
+        return [files[0].rows(kept)] if kept else list(files)
+    if options.against is not None:
+        return list(files[:1])
+    return shared(files, options, reporter) if len(files) == 2 else list(files)
+
+
+def _judged(files: Sequence[Predictions], truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> list[Judged]:
+    """The scores of each file, shown; of two, on the same films."""
+    paths = options.predictions[: len(files)]
     aligned = [
-        align(file, truth, csv, options, path, reporter) for file, path in zip(files, options.predictions, strict=True)
+        align(file, truth.labels, truth.csv, options, path, reporter) for file, path in zip(files, paths, strict=True)
     ]
-    if options.per_study is not None and not of_studies:
-        aligned = to_studies(aligned, csv, options, reporter)
-    truth = aligned[0][1]
+    if options.per_study is not None and not truth.of_studies:
+        aligned = to_studies(aligned, truth.csv, options, reporter)
+    labels = aligned[0][1]
     frequencies = None if options.train_csv is None else frequencies_of(options, aligned[0][0], reporter)
     judged = [
-        Judged(path, predictions, truth, scored(predictions, truth, options, frequencies, has_patients))
-        for path, (predictions, _) in zip(options.predictions, aligned, strict=True)
+        Judged(path, predictions, labels, scored(predictions, labels, options, frequencies, truth.has_patients))
+        for path, (predictions, _) in zip(paths, aligned, strict=True)
     ]
-    if options.bootstrap and not has_patients:
+    if options.bootstrap and not truth.has_patients:
         reporter.note("The labels do not say whose films they are: for the intervals, each is of another patient.")
     with reporter.progress("Resampling patients", options.bootstrap, "resamples") as advance:
         judged = with_intervals(judged, options, advance)
     _tell_what_is_not_scored(judged[0].scores, options, reporter)
     for one in judged:
-        reporter.scores(f"{one.path} on {csv}", one.scores)
-    groups = {} if options.by is None else scores_of_groups(judged[0], csv, chosen, options, reporter)
-    if options.by is not None:
-        reporter.groups(f"{judged[0].path} by {options.by}", groups)
+        reporter.scores(f"{one.path} on {truth.csv}", one.scores)
+    return judged
+
+
+def _compared(
+    judged: Sequence[Judged],
+    last: Predictions | Decisions,
+    truth: _Truth,
+    options: EvaluateOptions,
+    reporter: Reporter,
+) -> _Shown:
+    """The first file by groups, against another place (``last``: what was predicted there) or against the second."""
+    shown = _Shown()
+    if len(judged) > 1:
+        shown.content["second"] = judged[1].scores.to_json()
+    if options.by:
+        comparison, groups = compared_groups(judged[0], truth.csv, truth.chosen, options, reporter)
+        shown.content["groups"] = {name: group.to_json() for name, group in groups.items()}
+        shown.content["group_comparison"] = comparison.to_json()
+        shown.tables = tables_of(comparison, judged[0].path, options)
+    if options.against is not None:
+        assert isinstance(last, Predictions), "decisions were refused"
+        reference = _reference(options.against, last, options, reporter)
+        content, shown.tables = held_against(judged[0], reference, truth.csv, truth.chosen, options, reporter)
+        shown.content["against"] = content
+    for table in shown.tables:
+        _show(table, reporter)
     if judged[0].scores.comparison is not None:
         reporter.comparison(str(judged[0].path), str(judged[1].path), judged[0].scores.comparison)
-    scores = judged[0].scores
+    return shown
+
+
+def _reference(csv: Path, predictions: Predictions, options: EvaluateOptions, reporter: Reporter) -> Reference:
+    """The films of ``--against``, scored where they are predicted, by a file of their own or by that of ``--csv``."""
+    path = options.predictions[-1]
+    labels, has_patients = read_truth(options, csv, predictions, (), EVERY)
+    if len(options.predictions) == 1 and not set(labels.ids) & set(predictions.ids):
+        reporter.note(f"{path} predicts no film of {csv}, so scores are not compared. Pass a second file that does.")
+        return Reference(csv, labels, None)
+    if len(options.predictions) == 1:  # films of neither CSV were told of with those of --csv
+        known = set(labels.ids)
+        predictions = predictions.rows([film for film in predictions.ids if film in known])
+    aligned, labels = align(predictions, labels, csv, options, path, reporter)
+    judged = Judged(path, aligned, labels, scored(aligned, labels, options, None, has_patients))
+    with reporter.progress("Resampling patients", options.bootstrap, "resamples") as advance:
+        (judged,) = with_intervals([judged], options, advance)
+    reporter.scores(f"{path} on {csv}", judged.scores)
+    return Reference(csv, labels, judged)
+
+
+def _evaluate_decisions(decisions: Decisions, truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> Scores:
+    path = options.predictions[0]
+    tell_needless(reporter, options, NEEDLESS, f"{path} holds decisions")
+    decisions, labels = align(decisions, truth.labels, truth.csv, options, path, reporter)
+    frequencies = None if options.train_csv is None else frequencies_of(options, decisions, reporter)
+    own = score_decisions(labels.targets, decisions.values, labels.patients, decisions.findings)
+    unit: Unit = "study" if truth.of_studies else "film"
+    scores = as_scores(own, labels.targets, frequencies, labels.num_patients if truth.has_patients else None, unit)
+    table = table_of(own, labels, scores, path, truth.csv)
+    _show(table, reporter)
     if options.json_path is not None:
-        content = scores.to_json()
-        if any(policies.values()):
-            content["labels"] = policies
-        if len(judged) > 1:
-            content["second"] = judged[1].scores.to_json()
-        if groups:
-            content["groups"] = {name: group.to_json() for name, group in groups.items()}
-        write_text(options.json_path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-        reporter.note(f"Wrote {options.json_path}.")
+        _write_json(options.json_path, {**scores.to_json(), "decisions": to_json(own, labels)}, truth, reporter)
     if options.report is not None:
-        write_report(judged[0], judged[1] if len(judged) > 1 else None, groups, csv, model, options, reporter)
+        write_tables(options.report, f"{path.name} on {truth.csv.name}", scores, [table], reporter)
     return scores
+
+
+def _show(table: Table, reporter: Reporter) -> None:
+    reporter.table(table.title, table.columns, table.rows)
+    if table.note:
+        reporter.result(f"{table.note}\n")
+
+
+def _write_json(path: Path, content: dict[str, Any], truth: _Truth, reporter: Reporter) -> None:
+    if any(truth.policies.values()):
+        content["labels"] = truth.policies
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    reporter.note(f"Wrote {path}.")
 
 
 def _read_model(path: Path, among: Path | None, reporter: Reporter) -> "Checkpoint":

@@ -1,40 +1,134 @@
-"""Scores of groups of films, by a column of their CSV."""
+"""Groups of films, by columns of their CSV: compared on what all of them have, and each by itself for ``--json``."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxrlt_cli.config import EvaluateOptions
-from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import listed
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.scores.differences import MIN_EACH, told_difference, told_p
+from cxrlt_cli.scores.groups import MIN_GROUP, GroupComparison, Standing, compare_groups, large_enough
 from cxrlt_cli.scores.judged import Judged, scored, with_intervals
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.tables.chosen import Chosen
+from cxrlt_cli.tables.groupings import crossed, grouped, read_by
 from cxrlt_cli.tables.label_table import read_csv
 
-MIN_GROUP = 10  # films, below which a group is not scored apart
+HINT_ON_NUMBERS = "Numbers go into groups with a colon, such as --by {}:4."
 
 
-def scores_of_groups(
+def compared_groups(
     judged: Judged, csv: Path, chosen: Chosen, options: EvaluateOptions, reporter: Reporter
-) -> dict[str, Scores]:
-    """Scores of the films of each value of the column ``--by``, in the order of their names."""
-    assert options.by is not None
-    frame = chosen.rows_of(read_csv(csv), csv)
-    value = dict(zip(frame[options.id_column], frame[options.by], strict=True))
-    values: NDArray[np.object_] = np.array([value[film] or "(empty)" for film in judged.truth.ids], object)
-    frequencies = np.array([finding.frequency for finding in judged.scores.findings])
-    groups, small = {}, []
-    for name in sorted(set(values)):
-        rows = np.flatnonzero(values == name)
-        if len(rows) < MIN_GROUP:
-            small.append(f"{name} ({len(rows)})")
-            continue
-        predictions, truth = judged.predictions.rows(list(judged.truth.ids[rows])), judged.truth.rows(rows)
-        scores = scored(predictions, truth, options, frequencies, judged.scores.num_patients is not None)
-        (group,) = with_intervals([Judged(judged.path, predictions, truth, scores)], options, lambda _: None)
-        groups[str(name)] = group.scores
+) -> tuple[GroupComparison, dict[str, Scores]]:
+    """The comparison of the groups of ``--by``, and the scores of each by itself where ``--json`` wants them."""
+    frame = chosen.rows_of(read_csv(csv), csv).set_index(options.id_column, drop=False)
+    frame = frame.loc[list(judged.truth.ids)]
+    columns = read_by(options.by, csv, list(frame.columns))
+    groupings = [grouped(one, frame[one.column].to_numpy(object), csv) for one in columns]
+    names = [one.column for one in columns]
+    if len(names) > 1:
+        is_typed = [one.text for one in columns] == list(options.by)
+        why = "" if is_typed else ", how films were taken before whose they are"
+        reporter.note(f"Groups are by {' and '.join(names)}{why}; those that are compared differ in {names[-1]} alone.")
+    groups, small = large_enough(crossed(groupings), judged.truth.patients)
     if small:
-        reporter.note(f"Groups of fewer than {MIN_GROUP} films, not scored apart: {listed(small, 10)}.")
-    return groups
+        fewer = [f"{name} ({number})" for name, number in small]
+        hint = ""
+        if len(names) == 1 and len(small) > len(groups) and columns[0].num_quantiles is None and _numeric(small):
+            hint = f" {HINT_ON_NUMBERS.format(names[0])}"
+        reporter.note(f"Groups of fewer than {MIN_GROUP} patients, not scored: {listed(fewer, 10)}.{hint}")
+    if not groups:
+        reporter.warn(f"No group of --by has {MIN_GROUP} patients, so nothing is compared.")
+    with reporter.progress("Resampling patients of groups", options.bootstrap, "resamples") as advance:
+        comparison = compare_groups(
+            names,
+            groups,
+            small,
+            judged.predictions.findings,
+            judged.truth.targets,
+            judged.predictions.probabilities,
+            judged.truth.patients,
+            options.bootstrap,
+            seed=options.seed,
+            num_threads=num_cores(),
+            advance=advance,
+        )
+    if options.json_path is None:
+        return comparison, {}
+    frequencies = np.array([finding.frequency for finding in judged.scores.findings])
+    scores = {}
+    for group in groups:
+        predictions = judged.predictions.rows(list(judged.truth.ids[group.rows]))
+        truth = judged.truth.rows(group.rows)
+        own = scored(predictions, truth, options, frequencies, judged.scores.num_patients is not None)
+        (one,) = with_intervals([Judged(judged.path, predictions, truth, own)], options, lambda _: None)
+        scores[group.name] = one.scores
+    return comparison, scores
+
+
+def _numeric(small: Sequence[tuple[str, int]]) -> bool:
+    return all(name.replace(".", "", 1).isdecimal() for name, _ in small)
+
+
+def tables_of(comparison: GroupComparison, path: Path, options: EvaluateOptions) -> list[Table]:
+    """The means of each group, and with ``--by-finding`` each finding."""
+    if not comparison.groups:
+        return []
+    what = f"{path} by {' and '.join(comparison.columns)}"
+    number = len(comparison.findings)
+    means = f": means of {counted(number, 'finding')}" if number else ""
+    columns = ("group", "films", "patients", "score", "value", "difference (95 %)", "p (Holm)")
+    tables = [Table(f"{what}{means}", columns, list(_rows(comparison)), _explained(comparison))]
+    if options.by_finding and number:
+        columns = ("finding", "freq.", "group", "score", "value", "difference (95 %)", "p (Holm)")
+        tables.append(Table(f"{what}, by finding", columns, list(_rows_by_finding(comparison))))
+    return tables
+
+
+def _explained(comparison: GroupComparison) -> str:
+    """What is compared, and what was left out."""
+    if not comparison.findings:
+        return (
+            f"No finding is present in {MIN_EACH} patients and absent in {MIN_EACH} of every group, so nothing can be "
+            "compared."
+        )
+    text = (
+        f"Of {listed(comparison.findings, 40)}: those that {MIN_EACH} patients or more of every group have, and as "
+        "many have not. AP is as if each finding were as frequent in every group as in all films. "
+    )
+    if len(comparison.groups) == 1:
+        return f"{text}There is no second group to compare."
+    number = 2 * sum(group.reference is not None for group in comparison.groups)
+    return f"{text}Differences are from the reference; p counts {number} comparisons."
+
+
+def _rows(comparison: GroupComparison) -> Iterator[tuple[str, ...]]:
+    references = {group.reference for group in comparison.groups}
+    for group in comparison.groups:
+        head = (group.name, f"{group.num_films:,}", f"{group.num_patients:,}")
+        if group.macro is None:
+            yield (*head, "–", "–", "", "")
+        else:
+            yield from _pair(head, group.macro, group.name in references)
+
+
+def _rows_by_finding(comparison: GroupComparison) -> Iterator[tuple[str, ...]]:
+    references = {group.reference for group in comparison.groups}
+    for place, (name, share) in enumerate(zip(comparison.findings, comparison.prevalences, strict=True)):
+        for number, group in enumerate(comparison.groups):
+            head = ("", "", group.name) if number else (name, f"{100 * share:.1f} %", group.name)
+            yield from _pair(head, group.findings[place], group.name in references)
+
+
+def _pair(head: Sequence[str], standing: Standing, is_reference: bool) -> Iterator[tuple[str, ...]]:
+    """A line of AP and one of AUROC."""
+    both = (("AP", standing.ap, standing.ap_difference), ("AUROC", standing.auroc, standing.auroc_difference))
+    for number, (score, value, difference) in enumerate(both):
+        shown = ("reference" if is_reference else "", "")
+        if difference is not None:
+            shown = (told_difference(difference), told_p(difference))
+        yield (*(head if number == 0 else ("",) * len(head)), score, f"{value:.3f}", *shown)

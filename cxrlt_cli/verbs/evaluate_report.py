@@ -1,13 +1,15 @@
 """The report of ``cxrlt evaluate``: scores to a page, with the worst films where they are at hand."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.reporter import PLURALS, Reporter, counted
 from cxrlt_cli.files import write_text
-from cxrlt_cli.report import page, worst
+from cxrlt_cli.report import document, page, section, worst
+from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.tables.label_table import LabelTable
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 def write_report(
     judged: Judged,
     second: Judged | None,
-    groups: Mapping[str, Scores],
+    tables: Sequence[Table],
     csv: Path,
     model: "Checkpoint | None",
     options: EvaluateOptions,
@@ -38,7 +40,7 @@ def write_report(
         judged.truth.targets,
         frequencies_of="training films" if options.train_csv else "films that are scored",
         notes=[*_policies(judged.truth, csv, model, options), *_notes(judged.scores, options)],
-        groups=groups,
+        tables=tables,
         mistakes=mistakes,
         pictures=pictures,
     )
@@ -46,11 +48,21 @@ def write_report(
     reporter.result(f"Wrote {options.report}: open it in a browser.")
 
 
+def write_tables(path: Path, title: str, scores: Scores, tables: Sequence[Table], reporter: Reporter) -> None:
+    """Write a page of tables alone."""
+    sections = [section(escape(table.title), table.html(), escape(table.note)) for table in tables]
+    write_text(path, document(title, _sizes(scores), sections))
+    reporter.result(f"Wrote {path}: open it in a browser.")
+
+
+def _sizes(scores: Scores) -> list[tuple[str, str]]:
+    patients = [("patients", f"{scores.num_patients:,}")] if scores.num_patients else []
+    return [(PLURALS[scores.unit], f"{scores.num_films:,}"), *patients]
+
+
 def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     means = scores.macro()
-    facts = [(PLURALS[scores.unit], f"{scores.num_films:,}")]
-    if scores.num_patients:
-        facts.append(("patients", f"{scores.num_patients:,}"))
+    facts = _sizes(scores)
     number = len(scores.findings) - (len(scores.skipped) if scores.empty == "skip" else 0)
     for name, label, bounds in (("ap", "macro AP", scores.ap_ci), ("auroc", "macro AUROC", scores.auroc_ci)):
         value = means[name]

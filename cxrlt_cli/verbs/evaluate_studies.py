@@ -7,14 +7,15 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.study_labels import labels_of_studies, studies_of
 from cxrlt_cli.errors import OptionError
+from cxrlt_cli.scores.decisions import Decisions, read_predicted
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable, read_header
 
 Pair = tuple[Predictions, LabelTable]
 
 
-def read_files(options: EvaluateOptions) -> tuple[list[Predictions], bool]:
-    """The predictions to score, and whether they are of studies: their ids stand in ``--study-column`` then."""
+def read_files(options: EvaluateOptions) -> tuple[list[Predictions | Decisions], bool]:
+    """What is to be scored, and whether it is of studies: their ids stand in ``--study-column`` then."""
     columns = [read_header(path) for path in options.predictions]
     of_studies = [
         options.per_study is not None and options.id_column not in one and options.study_column in one
@@ -26,7 +27,7 @@ def read_files(options: EvaluateOptions) -> tuple[list[Predictions], bool]:
             f"{one} and {other}: one has predictions of films, the other of studies.", "Compare two of one kind."
         )
     column = options.study_column if of_studies[0] else options.id_column
-    return [Predictions.read(path, column) for path in options.predictions], of_studies[0]
+    return [read_predicted(path, column) for path in options.predictions], of_studies[0]
 
 
 def truth_of_studies(films: LabelTable, csv: Path, options: EvaluateOptions, reporter: Reporter) -> LabelTable:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -10,15 +11,20 @@ from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import DataError, OptionError, listed, missing_column
 from cxrlt_cli.names import meant
 from cxrlt_cli.scores import Floats
+from cxrlt_cli.scores.decisions import Decisions
 from cxrlt_cli.scores.metrics import prevalence
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.columns import judged_columns
+from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
 
+Predicted: TypeAlias = Predictions | Decisions
+PredictedT = TypeVar("PredictedT", Predictions, Decisions)
 
-def with_phantom_truth(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> EvaluateOptions:
+
+def with_phantom_truth(options: EvaluateOptions, predictions: Predicted, reporter: Reporter) -> EvaluateOptions:
     """Options that name the truth of the phantoms that were predicted, and their training films for the bands."""
     from cxrlt_cli.phantom.folder import truth_csv
 
@@ -70,14 +76,12 @@ def _stand(number: int) -> str:
 def read_truth(
     options: EvaluateOptions,
     path: Path,
-    predictions: Predictions,
+    predictions: Predicted,
     excluded: Collection[str],
     chosen: Chosen,
 ) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
-    if path == options.csv and options.by is not None and options.by not in columns:
-        raise missing_column(path, options.by, list(columns), "--by", options.by)
     if "patient_column" in options.model_fields_set and options.patient_column not in columns:
         raise missing_column(path, options.patient_column, list(columns), "--patient-column", options.patient_column)
     wanted = options.findings or predictions.findings
@@ -102,7 +106,7 @@ def read_truth(
 def tell_not_predicted(
     options: EvaluateOptions,
     csv: Path,
-    predictions: Predictions,
+    predictions: Predicted,
     excluded: Collection[str],
     chosen: Chosen,
     reporter: Reporter,
@@ -112,8 +116,8 @@ def tell_not_predicted(
         return
     frame = chosen.rows_of(read_csv(csv), csv)
     frame = frame[~frame[options.id_column].isin(list(excluded))]
-    apart = (options.id_column, options.patient_column, options.by or "")
-    columns = judged_columns(frame, apart)
+    apart = {by.column for by in read_by(options.by, csv, list(frame.columns))}
+    columns = judged_columns(frame, {options.id_column, options.patient_column, *apart})
     names = [column.name for column in columns if column.kind == "finding" and not column.why]
     lost = [name for name in names if name not in predictions.findings]
     if lost:
@@ -121,13 +125,13 @@ def tell_not_predicted(
 
 
 def align(
-    predictions: Predictions,
+    predictions: PredictedT,
     truth: LabelTable,
     csv: Path,
     options: EvaluateOptions,
     path: Path,
     reporter: Reporter,
-) -> tuple[Predictions, LabelTable]:
+) -> tuple[PredictedT, LabelTable]:
     """The films and findings that both have, in the order of the predictions; what is left out is said."""
     not_predicted = [name for name in options.findings or () if name not in predictions.findings]
     if not_predicted:
@@ -138,16 +142,8 @@ def align(
     left_out = [name for name in wanted if name not in findings]
     if left_out:
         reporter.warn(f"Not scored, since {csv} has no such column: {listed(left_out, 40)}.")
-    decided = [
-        name
-        for name, column in zip(predictions.findings, predictions.probabilities.T, strict=True)
-        if name in findings and np.isin(column, (0, 1)).all()
-    ]
-    if decided:
-        reporter.warn(
-            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, of which AP and AUROC say little. Score "
-            "the probabilities that they were made of."
-        )
+    if isinstance(predictions, Predictions):
+        _tell_decided(predictions.select(findings), path, reporter)
     row = {film: index for index, film in enumerate(truth.ids)}
     ids = [film for film in predictions.ids if film in row]
     if not ids:
@@ -166,7 +162,18 @@ def align(
     return predictions.rows(ids).select(findings), truth.rows(np.array([row[film] for film in ids])).select(findings)
 
 
-def frequencies_of(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> Floats:
+def _tell_decided(predictions: Predictions, path: Path, reporter: Reporter) -> None:
+    """Warn of columns of 0 and 1 beside probabilities."""
+    columns = zip(predictions.findings, predictions.probabilities.T, strict=True)
+    decided = [name for name, column in columns if np.isin(column, (0, 1)).all()]
+    if decided:
+        reporter.warn(
+            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, of which AP and AUROC say little. Score "
+            "the probabilities that they were made of."
+        )
+
+
+def frequencies_of(options: EvaluateOptions, predictions: Predicted, reporter: Reporter) -> Floats:
     """Of the rows of ``--train-csv``; with ``--split``, of those that are called ``train``, where it has such."""
     assert options.train_csv is not None
     chosen = EVERY

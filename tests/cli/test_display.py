@@ -53,6 +53,15 @@ def test_the_table_is_sorted_by_frequency_in_bands_and_fits() -> None:
     assert "macro mean of 29 findings" in lines[-2] + lines[-1]
 
 
+def test_numbers_stand_under_each_other_and_words_do_not() -> None:
+    out, _, talker = reporter(terminal=True)
+    talker.table("x", ["name", "share", "word"], [["a", "9.5 %", "b"], ["", "100.0 %", ""], ["c", "–", "1 of 2"]])
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    shares = [line.index(cell) + len(cell) for line, cell in zip(lines[4:], ("9.5 %", "100.0 %", "–"), strict=False)]
+    assert len(set(shares)) == 1
+    assert lines[4].index("b", shares[0]) == lines[6].index("1 of 2")
+
+
 def test_an_epoch_is_a_row_in_a_terminal_and_a_line_elsewhere() -> None:
     _, err, talker = reporter(terminal=True)
     talker.epoch(SUMMARY)
@@ -122,7 +131,6 @@ def test_nothing_that_comes_from_a_file_steers_the_terminal(terminal: bool) -> N
         lambda talker: talker.table("x", [HOSTILE], [["y"]]),
         lambda talker: talker.table("x", ["x"], [[HOSTILE]]),
         lambda talker: talker.comparison(HOSTILE, "x", Comparison(0.1, None, None)),
-        lambda talker: talker.groups(HOSTILE, {"x": scored}),
         lambda talker: talker.scores(HOSTILE, scored),
         lambda talker: show_error(talker._err, DataError(HOSTILE, "x")),
         lambda talker: show_error(talker._err, DataError("x", HOSTILE)),

@@ -64,3 +64,18 @@ def test_near_pairs_are_those_of_a_loop() -> None:
     assert near_pairs(np.packbits(bits, axis=1)) == expected
     assert {(3, 50), (5, 52)} <= set(expected)
     assert (4, 51) not in expected
+
+
+def test_blur_and_few_pixels_make_a_film_less_sharp_and_contrast_does_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    film = cv2.resize(rng.random((300, 300)).astype(np.float32), (800, 800), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    plain = (200 * film + 20).astype(np.uint8)
+    sharp = look(plain, tmp_path).sharpness
+    assert sharp > 0.05
+    assert look(np.asarray(cv2.GaussianBlur(plain, (0, 0), 4), np.uint8), tmp_path).sharpness < 0.5 * sharp
+    assert (
+        look(np.asarray(cv2.resize(plain, (100, 100), interpolation=cv2.INTER_AREA), np.uint8), tmp_path).sharpness
+        < 0.5 * sharp
+    )
+    assert look((plain // 2 + 60).astype(np.uint8), tmp_path).sharpness == pytest.approx(sharp, rel=0.05)
+    assert look(np.full((64, 64), 90, np.uint8), tmp_path).sharpness == 0

@@ -140,7 +140,7 @@ def test_what_does_not_go_together_is_told(csv: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="none negative and not all 0"):
         InferOptions(checkpoint=csv, per_study="mean", view_weights={"PA": 0.0})
     with pytest.raises(ValueError, match="--by is for films"):
-        EvaluateOptions(predictions=(csv,), per_study="mean", by="PatientSex")
+        EvaluateOptions(predictions=(csv,), per_study="mean", by=("PatientSex",))
     Predictions(np.array(["a"], object), ("nodule",), np.array([[0.5]])).write(tmp_path / "p.csv")
     with pytest.raises(OptionError, match="prediction CSVs do not say which films make a study"):
         ensemble(EnsembleOptions(members=(tmp_path / "p.csv",), per_study="mean"), Recorder())

@@ -11,6 +11,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture, charts, page, worst
+from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.scores.bootstrap import resample
 from cxrlt_cli.scores.metrics import Scores, score
 from cxrlt_cli.scores.predictions import Predictions
@@ -139,10 +140,10 @@ def test_co_occurrence_is_the_share_of_the_films_that_are_labelled_for_both() ->
     assert "a (1 films): 100 % have c" in svg
 
 
-def test_groups_notes_and_whose_frequencies_stand_on_the_page() -> None:
+def test_tables_notes_and_whose_frequencies_stand_on_the_page() -> None:
     scores, predictions, targets = judged()
-    groups = {EVIL: scores}
-    html = page("x", [], scores, predictions, targets, groups=groups, notes=[EVIL], frequencies_of="films at hand")
+    tables = [Table(EVIL, ("group", EVIL), [(EVIL, EVIL)], EVIL)]
+    html = page("x", [], scores, predictions, targets, tables=tables, notes=[EVIL], frequencies_of="films at hand")
     assert "of the films at hand have the finding" in html
     assert html.count("<table") == 2
     assert "alert('x')</script>" not in html

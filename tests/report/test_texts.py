@@ -9,6 +9,7 @@ import yaml
 
 from cxrlt_cli.config import EvaluateOptions, to_yaml
 from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture, page, worst
+from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.prompt_page import prompt_page
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.metrics import score
@@ -42,11 +43,11 @@ def test_the_report_of_hostile_names_is_harmless() -> None:
     mistakes = worst(predictions, targets)
     near = [Neighbour(HOSTILE, 0.5, "data:z"), Neighbour(HOSTILE, 0.5, None)]
     pictures = [Picture(Mistake(HOSTILE, HOSTILE, True, 0.5, 0.5), "data:x", HeatMap("data:y", "attention"), near)]
-    groups = {HOSTILE: scores, f"{HOSTILE} 2": scores}
+    tables = [Table(HOSTILE, (HOSTILE,), [(HOSTILE,)], HOSTILE)]
     for shown in ([], pictures):
         facts = [(HOSTILE, HOSTILE)]
         assert_harmless(
-            page(HOSTILE, facts, scores, predictions, targets, notes=[HOSTILE], groups=groups, mistakes=mistakes,
+            page(HOSTILE, facts, scores, predictions, targets, notes=[HOSTILE], tables=tables, mistakes=mistakes,
                  pictures=shown)
         )  # fmt: skip
 
@@ -61,5 +62,5 @@ def test_yaml_and_json_of_hostile_values_have_no_controls() -> None:
     options = EvaluateOptions.model_validate({"predictions": [Path("p.csv")], "by": HOSTILE, "csv": "t.csv"})
     text = yaml.safe_dump(to_yaml(options), sort_keys=False, allow_unicode=True)
     assert not set(text) & set("\x1b\x07\x9b")
-    assert yaml.safe_load(text)["by"] == HOSTILE
+    assert yaml.safe_load(text)["by"] == [HOSTILE]
     assert not set(json.dumps({"a": HOSTILE})) & set("\x1b\x07\x9b\u202e")

@@ -33,6 +33,50 @@ def test_weighted_scores_are_scikit_learns(seed: int) -> None:
         assert np.isnan(auroc)
 
 
+def naive_ap(targets: list[float], scores: list[float], weights: list[float], prevalence: float) -> float:
+    """Step by step down the thresholds, with a positive worth ``prevalence`` of all, and a negative the rest."""
+    films = list(zip(targets, scores, weights, strict=True))
+    positives = sum(w for y, _, w in films if y == 1)
+    negatives = sum(w for y, _, w in films if y == 0)
+    ap = recall_before = 0.0
+    for threshold in sorted({p for _, p, _ in films}, reverse=True):
+        recall = sum(w for y, p, w in films if y == 1 and p >= threshold) / positives
+        false_positive_rate = sum(w for y, p, w in films if y == 0 and p >= threshold) / negatives
+        hits, alarms = prevalence * recall, (1 - prevalence) * false_positive_rate
+        if hits + alarms:
+            ap += (recall - recall_before) * hits / (hits + alarms)
+        recall_before = recall
+    return ap
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ap_at_a_prevalence_equals_a_naive_loop(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = np.r_[1, 0, rng.random(38) < 0.3].astype(float)
+    targets[10:14] = np.nan
+    probabilities = np.round(targets.clip(0, 1) * 0.2 + rng.random(40), int(rng.integers(1, 3)))
+    probabilities[10:14] = 0.5
+    patients = np.arange(40) // 2
+    weights, prevalence = rng.integers(0, 3, 20), float(rng.uniform(0.02, 0.9))
+    weights[0] = 1
+    ap, auroc = Ranking(targets, probabilities, patients, prevalence)(weights)
+    known = ~np.isnan(targets)
+    films = [one[known].tolist() for one in (targets, probabilities, weights[patients])]
+    assert ap == pytest.approx(naive_ap(films[0], films[1], films[2], prevalence))
+    assert auroc == Ranking(targets, probabilities, patients)(weights)[1]
+
+
+def test_at_its_own_prevalence_ap_is_itself_and_without_negatives_it_is_none() -> None:
+    rng = np.random.default_rng(0)
+    targets, scores, each = (rng.random(80) < 0.2).astype(float), rng.random(80), np.arange(80)
+    ones = np.ones(80)
+    own = Ranking(targets, scores, each, float(targets.mean()))(ones)[0]
+    assert own == pytest.approx(average_precision_score(targets, scores))
+    rarer = Ranking(targets, scores, each, 0.02)(ones)[0]
+    assert rarer < own < Ranking(targets, scores, each, 0.9)(ones)[0]
+    assert np.isnan(Ranking(np.ones(80), scores, each, 0.5)(ones)).all()
+
+
 SHARES = {"usual": (0.3, 0.15, 0.08, 0.04), "long tail": tuple(np.geomspace(0.4, 0.006, 12))}
 
 

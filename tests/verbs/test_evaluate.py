@@ -156,29 +156,12 @@ def test_two_predictions_are_compared_on_what_both_have(files: Path) -> None:
     assert run(files, **both, bootstrap=0)[0].comparison is not None
 
 
-def test_groups_are_scored_apart(files: Path) -> None:
-    rows = [
-        (film, row // 3, "PA" if row % 2 else "AP" if row < 50 else "", *TRUTH[row]) for row, film in enumerate(IDS)
-    ]
-    csv = write_csv(files / "views.csv", ["ImageID", "PatientID", "View", "Normal", "Mass", "Hernia"], rows)
-    scores, recorder = run(files, csv=csv, by="View", json=files / "s.json")
-    groups = json.loads((files / "s.json").read_text())["groups"]
-    assert list(groups) == ["AP", "PA"]
-    assert "(empty) (5)" in recorder.notes[-2]
-    odd = [row for row in range(NUM_FILMS) if row % 2]
-    probabilities = Predictions.read(files / "p.csv").probabilities
-    assert groups["PA"]["findings"][1]["ap"] == average_precision_score(TRUTH[odd, 1], probabilities[odd, 1])
-    assert groups["PA"]["num_films"] == 30
-    assert groups["PA"]["findings"][1]["frequency"] == scores.findings[1].frequency
-    with pytest.raises(DataError, match="no column 'Age'"):
-        run(files, csv=csv, by="Age")
-
-
-def test_decisions_are_no_probabilities(files: Path) -> None:
+def test_a_column_of_decisions_beside_probabilities_is_told(files: Path) -> None:
     read = Predictions.read(files / "p.csv")
-    Predictions(read.ids, read.findings, np.round(read.probabilities)).write(files / "d.csv")
+    half = np.column_stack([np.round(read.probabilities[:, 0]), read.probabilities[:, 1:]])
+    Predictions(read.ids, read.findings, half).write(files / "d.csv")
     _, recorder = run(files, predictions=[files / "d.csv"])
-    assert any("d.csv holds 0 and 1 alone for Normal, Mass, Hernia: decisions" in line for line in recorder.warnings)
+    assert any("d.csv holds 0 and 1 alone for Normal: decisions" in line for line in recorder.warnings)
     assert not any("decisions" in line for line in run(files)[1].warnings)
 
 

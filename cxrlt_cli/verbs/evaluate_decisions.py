@@ -1,0 +1,91 @@
+"""Decisions held against the truth: what ``evaluate`` does with a file of 0, 1 and empty cells alone."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.engine.reporter import PLURALS, counted
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.scores.decisions import DecisionScore, Share
+from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.tables.label_table import LabelTable
+
+NEEDLESS = ("bootstrap", "threshold", "empty", "image_dir")
+SHARES = ("sensitivity", "specificity", "ppv", "npv")
+
+
+def require_alone(options: EvaluateOptions, path: Path, of_studies: bool) -> None:
+    """Raise OptionError where decisions are to be compared, or shown as only probabilities can be."""
+    if len(options.predictions) > 1:
+        raise OptionError(f"{path} holds decisions (0, 1, empty), which are scored by themselves.", "Pass it alone.")
+    of_probabilities = (
+        ("--by", options.by),
+        ("--against", options.against),
+        ("--checkpoint", options.checkpoint),
+        ("--per-study", options.per_study and not of_studies),
+    )
+    given = [flag for flag, value in of_probabilities if value]
+    if given:
+        raise OptionError(
+            f"{given[0]} is for probabilities, and {path} holds decisions (0, 1, empty).",
+            "Pass the probabilities that they were made of (--out of infer).",
+        )
+
+
+def table_of(decided: Sequence[DecisionScore], truth: LabelTable, scores: Scores, path: Path, csv: Path) -> Table:
+    """A row a finding, in per cent."""
+    films = counted(scores.num_films, scores.unit, PLURALS[scores.unit])
+    if scores.num_patients:
+        films += f" of {counted(scores.num_patients, 'patient')}"
+    some = any(one.undecided for one in decided)
+    columns = ("finding", "pos.", *(("undecided",) if some else ()), "sensitivity", "specificity", "PPV", "NPV")
+    title = f"{path} on {csv}: decisions, in per cent ({films})"
+    return Table(title, columns, list(_rows(decided, some)), _told(decided, truth, scores.num_patients is not None))
+
+
+def to_json(scores: Sequence[DecisionScore], truth: LabelTable) -> dict[str, Any]:
+    """Of ``--json``, under ``decisions``; shares from 0 to 1."""
+    return {"intervals": _intervals(truth), "findings": [asdict(one) for one in scores]}
+
+
+def _intervals(truth: LabelTable) -> str:
+    if truth.num_patients == len(truth):
+        return "Wilson's 95 % intervals"
+    return "Wilson's 95 % intervals over patients: films of one patient count for fewer, the more alike they are"
+
+
+def _told(scores: Sequence[DecisionScore], truth: LabelTable, has_patients: bool) -> str:
+    """What the numbers are."""
+    told = [f"In brackets: {_intervals(truth)}."]
+    if not has_patients:
+        told.append("The labels do not say whose films they are: each is taken for another patient's.")
+    told.append("Predictive values are those at the prevalence of these films.")
+    open_, positives = sum(one.undecided for one in scores), sum(one.undecided_positives for one in scores)
+    if open_:
+        cells = counted(open_, "undecided cell")
+        told.append(f"All are of what was decided: {cells}, {positives:,} of them positive, are in none of these.")
+    return " ".join(told)
+
+
+def _rows(scores: Sequence[DecisionScore], some: bool) -> Iterator[tuple[str, ...]]:
+    for one in scores:
+        open_ = (f"{one.undecided:,}",) if some else ()
+        yield (one.name, f"{one.positives:,}", *open_, *(told_share(getattr(one, name)) for name in SHARES))
+
+
+def told_share(share: Share | None) -> str:
+    """``89 (73-96)``, in per cent."""
+    if share is None:
+        return "–"
+    return f"{_percent(share.value)} ({_percent(share.ci[0])}-{_percent(share.ci[1])})"
+
+
+def _percent(share: float) -> str:
+    """Whole, or with one decimal close to 0 and to 100, which are said of 0 and 1 alone."""
+    percent = 100 * share
+    if percent in (0, 100) or 10 <= percent <= 99:
+        return f"{percent:.0f}"
+    return f"{min(99.9, max(0.1, percent)):.1f}"
