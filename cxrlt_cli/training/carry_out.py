@@ -12,7 +12,7 @@ from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.training.loop import Fitted, command_of, fit
 from cxrlt_cli.training.members import Member, members_of
 from cxrlt_cli.training.method import Method
-from cxrlt_cli.training.out_of_fold import judge, resampled_patients, warn_of_few
+from cxrlt_cli.training.out_of_fold import judge, resampled_patients, tell_by_view, warn_of_few
 from cxrlt_cli.training.preflight import check_batches, read_once
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
 from cxrlt_cli.training.starts import Start, Started
@@ -148,6 +148,7 @@ def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Rep
     (resampled,) = resampled_patients([predictions], table, options.seed, reporter)
     scores = fitted.scores.with_intervals(resampled)
     reporter.scores(f"Validation, best epoch: {fitted.best}", scores)
+    tell_by_view(predictions, table, options, reporter)
     warn_of_few(scores, options, reporter)
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
     return scores

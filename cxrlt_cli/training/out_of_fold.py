@@ -1,6 +1,7 @@
 """What the members of a run come to together: each film as the member predicted it that did not see its patient."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
@@ -13,18 +14,19 @@ from cxrlt_cli.engine.films import Division
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
+from cxrlt_cli.report.group_tables import tables_of
 from cxrlt_cli.scores.bootstrap import Resampled, resample
+from cxrlt_cli.scores.groups import compare_groups, large_enough
 from cxrlt_cli.scores.metrics import Scores, score
 from cxrlt_cli.scores.pooled import on_one_scale
 from cxrlt_cli.scores.predictions import Predictions, blend
 from cxrlt_cli.scores.spread import Spread, spread_over_seeds
-from cxrlt_cli.tables.label_table import LabelTable, read_csv
+from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.training.loop import Fitted
 from cxrlt_cli.training.members import Member
 from cxrlt_cli.training.run_folder import RunFolder
 
 NUM_RESAMPLES = 1000
-VIEW = "ViewPosition"  # column
 FEW = 30  # positives, below which the score of a finding says little
 
 
@@ -71,7 +73,8 @@ def judge(
             _write(where, {**mine.to_json(), "members": [_told(*pair) for pair in its]})
     together.write(folder.path / name, options.id_column)
     _write(folder.path, content)
-    _tell(scores, spread, len(members), options, folder, name, reporter)
+    _tell(scores, spread, len(members), table, options, folder, name, reporter)
+    tell_by_view(together, table, options, reporter)
     return scores
 
 
@@ -89,6 +92,31 @@ def resampled_patients(
             num_threads=num_cores(),
             advance=advance,
         )
+
+
+def tell_by_view(predictions: Predictions, table: LabelTable, options: FitOptions, reporter: Reporter) -> None:
+    """A line for each view of the films that are judged, where a column says how they were taken."""
+    if table.views is None or not _has_views(table):
+        return
+    names = sorted(set(table.views))
+    films = [((name or "(empty)",), np.flatnonzero(table.views == name)) for name in names]
+    groups, small = large_enough(films, table.patients)
+    comparison = compare_groups(
+        [options.view_column],
+        groups,
+        small,
+        predictions.findings,
+        table.targets,
+        predictions.probabilities,
+        table.patients,
+        NUM_RESAMPLES,
+        seed=options.seed,
+        num_threads=num_cores(),
+    )
+    if comparison.findings:
+        for shown in tables_of(comparison, "Judged"):
+            reporter.table(shown.title, shown.columns, shown.rows)
+            reporter.note(shown.note)
 
 
 def warn_of_few(scores: Scores, options: FitOptions, reporter: Reporter) -> None:
@@ -142,6 +170,7 @@ def _tell(
     scores: Scores,
     spread: Spread | None,
     num_members: int,
+    table: LabelTable,
     options: FitOptions,
     folder: RunFolder,
     name: str,
@@ -157,13 +186,15 @@ def _tell(
     assert csv is not None, "phantoms have one too"
     reporter.result(
         f"Wrote {path}: {name}, metrics.json, and {counted(num_members, 'member')}, with all of which cxrlt ensemble "
-        f"{path} predicts. A page of these scores: {page_of(path / name, csv)}."
+        f"{path} predicts. A page of these scores: {page_of(path / name, csv, table, options)}."
     )
 
 
-def page_of(predictions: Path, csv: Path) -> str:
-    """The command for a page of scores, by view where the CSV says that films are of several."""
-    frame = read_csv(csv)
-    has_views = VIEW in frame.columns and len(set(frame[VIEW]) - {""}) > 1
-    by = f" --by {VIEW}" if has_views else ""
+def page_of(predictions: Path, csv: Path, table: LabelTable, options: FitOptions) -> str:
+    """The command for a page of scores, by view where films are of several."""
+    by = f" --by {shlex.quote(options.view_column)}" if _has_views(table) else ""
     return f"cxrlt evaluate {predictions} --csv {csv}{by} --report page.html"
+
+
+def _has_views(table: LabelTable) -> bool:
+    return table.views is not None and len(set(table.views) - {""}) > 1

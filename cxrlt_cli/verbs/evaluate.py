@@ -12,6 +12,7 @@ from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, tell_needless
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
+from cxrlt_cli.report.group_tables import tables_of
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.scores.decisions import Decisions, as_scores, score_decisions
 from cxrlt_cli.scores.judged import Judged, scored, with_intervals
@@ -21,7 +22,7 @@ from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids
 from cxrlt_cli.verbs.evaluate_decisions import NEEDLESS, require_alone, table_of, to_json
-from cxrlt_cli.verbs.evaluate_groups import compared_groups, tables_of
+from cxrlt_cli.verbs.evaluate_groups import compared_groups
 from cxrlt_cli.verbs.evaluate_places import Reference, held_against
 from cxrlt_cli.verbs.evaluate_report import write_report, write_tables
 from cxrlt_cli.verbs.evaluate_studies import read_files, to_studies, truth_of_studies
@@ -169,7 +170,7 @@ def _compared(
         comparison, groups = compared_groups(judged[0], truth.csv, truth.chosen, options, reporter)
         shown.content["groups"] = {name: group.to_json() for name, group in groups.items()}
         shown.content["group_comparison"] = comparison.to_json()
-        shown.tables = tables_of(comparison, judged[0].path, options)
+        shown.tables = tables_of(comparison, str(judged[0].path), by_finding=options.by_finding)
     if options.against is not None:
         assert isinstance(last, Predictions), "decisions were refused"
         reference = _reference(options.against, last, options, reporter)

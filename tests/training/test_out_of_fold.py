@@ -1,14 +1,47 @@
+"""What is told of films that are judged: by view where they are of several."""
+
 from pathlib import Path
 
-from cxrlt_cli.training.out_of_fold import page_of
-from tests.helpers import write_csv
+import numpy as np
+
+from cxrlt_cli.config import TrainOptions
+from cxrlt_cli.labels import LabelSpace
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import LabelTable
+from cxrlt_cli.training.out_of_fold import page_of, tell_by_view
+from tests.helpers import Recorder
+
+NUM = 400
+RNG = np.random.default_rng(0)
+IDS = np.array([f"{number}.png" for number in range(NUM)], object)
+TARGETS = (RNG.random((NUM, 2)) < 0.3).astype(np.float32)
 
 
-def test_the_next_step_is_by_view_where_films_are_of_several(tmp_path: Path) -> None:
-    header, predictions = ["ImageID", "ViewPosition"], Path("oof.csv")
-    two = write_csv(tmp_path / "a.csv", header, [["x", "PA"], ["y", "AP"]])
-    assert page_of(predictions, two) == f"cxrlt evaluate oof.csv --csv {two} --by ViewPosition --report page.html"
-    one = write_csv(tmp_path / "b.csv", header, [["x", "PA"], ["y", ""], ["z", "PA"]])
-    none = write_csv(tmp_path / "c.csv", ["ImageID", "View"], [["x", "PA"], ["y", "AP"]])
-    for csv in (one, none):
-        assert page_of(predictions, csv) == f"cxrlt evaluate oof.csv --csv {csv} --report page.html"
+def table(*views: str) -> LabelTable:
+    column = np.array(RNG.choice(views, NUM), object) if views else None
+    return LabelTable(IDS, IDS, TARGETS, LabelSpace.of(["effusion", "nodule"]), views=column)
+
+
+def test_the_next_step_is_by_view_where_films_are_of_several() -> None:
+    options, csv, page = TrainOptions(csv=Path("a.csv"), view_column="How taken"), Path("a.csv"), "--report page.html"
+    by_view = f"cxrlt evaluate oof.csv --csv a.csv --by 'How taken' {page}"
+    assert page_of(Path("oof.csv"), csv, table("PA", "AP"), options) == by_view
+    for one in (table("PA", ""), table()):
+        assert page_of(Path("oof.csv"), csv, one, options) == f"cxrlt evaluate oof.csv --csv a.csv {page}"
+
+
+def test_views_are_compared_where_there_are_several() -> None:
+    films, recorder = table("AP", "LL", "PA"), Recorder()
+    noise = RNG.random(TARGETS.shape)
+    share = np.where(films.views == "AP", 0.0, 0.9)[:, None]  # the model knows nothing of AP films
+    predictions = Predictions(IDS, ("effusion", "nodule"), share * TARGETS + (1 - share) * noise)
+    tell_by_view(predictions, films, TrainOptions(csv=Path("a.csv")), recorder)
+    ((columns, *rows),) = recorder.texts
+    assert any(note.startswith("Of effusion, nodule: those that") for note in recorder.notes)
+    assert [row[0] for row in rows if row[0]] == ["AP", "LL", "PA"]
+    aurocs = [float(row[columns.index("value")]) for row in rows if row[columns.index("score")] == "AUROC"]
+    assert aurocs[0] < 0.65
+    assert min(aurocs[1:]) > 0.95
+    for one in (table("PA", ""), table()):
+        tell_by_view(predictions, one, TrainOptions(csv=Path("a.csv")), recorder)
+    assert len(recorder.texts) == 1
