@@ -226,6 +226,18 @@ class DataPhantomOptions(Options):
     films: int = option(1000, "Number of films, those of the two tests included.", ge=10)
     size: int = option(256, "Side of a film in pixels.", ge=64, le=4096)
     imbalance: float | None = option(None, "Ratio of the most to the least frequent finding.", ge=1)
+    studies: bool = option(
+        False,
+        "Studies of a PA and mostly a lateral film, or of an AP film, and columns StudyID, ViewPosition, PatientSex, "
+        "PatientAge. Labels are the study's: some findings show on one of its films alone.",
+    )
+    hospital: int = option(
+        1,
+        "Where they are taken; 2: a referral hospital with older, sicker patients, other devices, and softer, noisier "
+        "8-bit JPEG films.",
+        ge=1,
+        le=2,
+    )
     sheet: Path | None = option(None, "PNG for a contact sheet.")
 
 

@@ -276,17 +276,21 @@ def _add_vessels(scene: Scene, rng: Generator) -> None:
     a, canvas = scene.anatomy, scene.canvas()
     for side in SIDES:
         heading = np.linspace(-1.45, 1.5, 11) + rng.normal(0, 0.09, 11)
-        start = np.tile(hilum(a, side), (11, 1))
-        width, length = 0.026 * a.vessels, 0.25
-        for _ in range(4):
-            turn = heading[:, None] + rng.normal(0, 0.45, (len(heading), 1)) * np.linspace(0, 1, 6)
-            steps = np.stack([side * np.cos(turn), np.sin(turn)], axis=2) * (length / 5)
-            lines = start[:, None] + np.concatenate(
-                [np.zeros_like(steps[:, :1]), np.cumsum(steps[:, 1:], axis=1)], axis=1
-            )
-            canvas.lines(lines, width, min(255.0, 60 + 5600 * width))
-            start = np.repeat(lines[:, -1], 2, axis=0)
-            fork = rng.uniform(0.2, 0.5, len(start)) * np.tile([-1, 1], len(lines))
-            heading = np.repeat(turn[:, -1], 2) + fork
-            width, length = width * 0.62, length * 0.74
+        grow_vessels(canvas, hilum(a, side), heading, side, 0.026 * a.vessels, rng)
     scene.vessels += canvas.map(2.6, blur=0.005) * scene.lung * (0.35 + 0.65 * np.clip(scene.air / 9, 0, 1))
+
+
+def grow_vessels(
+    canvas: Canvas, root: tuple[float, float], heading: NDArray[np.float64], side: int, width: float, rng: Generator
+) -> None:
+    """Draw branches that start from ``root`` at the angles ``heading [B]``, mirrored for side -1, and fork."""
+    start, length = np.tile(root, (len(heading), 1)), 0.25
+    for _ in range(4):
+        turn = heading[:, None] + rng.normal(0, 0.45, (len(heading), 1)) * np.linspace(0, 1, 6)
+        steps = np.stack([side * np.cos(turn), np.sin(turn)], axis=2) * (length / 5)
+        lines = start[:, None] + np.concatenate([np.zeros_like(steps[:, :1]), np.cumsum(steps[:, 1:], axis=1)], axis=1)
+        canvas.lines(lines, width, min(255.0, 60 + 5600 * width))
+        start = np.repeat(lines[:, -1], 2, axis=0)
+        fork = rng.uniform(0.2, 0.5, len(start)) * np.tile([-1, 1], len(lines))
+        heading = np.repeat(turn[:, -1], 2) + fork
+        width, length = width * 0.62, length * 0.74

@@ -6,7 +6,8 @@ each keeps its frequency exactly, while shared factors (a failing heart, an oper
 some of them occur together, and a share that belongs to the patient makes them last from film to film.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -55,18 +56,29 @@ FACTORS: tuple[dict[str, float], ...] = (
      "Osteopenia": 0.6, "Scoliosis": 0.3},
     {"alveolar pattern": 0.6, "atelectasis": 0.4, "pleural effusion": 0.4, "Infarction": 0.4},
 )  # fmt: skip
+AGE = 4  # of the factors, the one that makes patients older
+SPREAD = 18.0  # s.d. of their ages, years
 PATIENT_SHARE = 0.6  # of the variance of what a patient has
 UNSEEN_PREVALENCE = 0.12  # of each unseen finding among the films of Task 2
+LATERAL_SHARE = 0.8  # of the studies of patients who can stand
 FLOOR = 8  # films that the rarest finding has, on average
 
 
 @dataclass(frozen=True)
 class Case:
-    """One film to draw."""
+    """One film to draw. ``findings`` are the study's, whether or not they show on this film."""
 
     patient: int
     from_front: bool
     findings: tuple[str, ...]
+    age: int
+    study: int
+    lateral: bool = False
+
+    @property
+    def view(self) -> str:
+        """As ``data import`` writes it."""
+        return "L" if self.lateral else "AP" if self.from_front else "PA"
 
 
 def prevalences(num_films: int, imbalance: float | None = None) -> dict[str, float]:
@@ -84,19 +96,37 @@ def prevalences(num_films: int, imbalance: float | None = None) -> dict[str, flo
     return {name: min(0.5, max(shares[name], FLOOR / num_films)) for name in ordered}
 
 
-def sample(num_films: int, prevalence: dict[str, float], rng: np.random.Generator) -> list[Case]:
-    """Films of patients who have 2.4 films on average."""
+def sample(
+    num_films: int, prevalence: dict[str, float], rng: np.random.Generator, *, in_bed: float = 0.15, age: float = 58.0
+) -> list[Case]:
+    """Films of patients who have 2.4 on average, each a study of its own.
+
+    ``in_bed``: share of the patients who get AP films. ``age``: their mean, in years; the old have more of the findings
+    that come with age.
+    """
     films_of = rng.geometric(1 / 2.4, num_films)
     patients = np.repeat(np.arange(num_films), films_of)[:num_films]
-    latent = np.sqrt(PATIENT_SHARE) * _latents(prevalence, patients[-1] + 1, rng)[patients]
-    latent += np.sqrt(1 - PATIENT_SHARE) * _latents(prevalence, num_films, rng)
+    lasting, factors = _latents(prevalence, patients[-1] + 1, rng)
+    latent = np.sqrt(PATIENT_SHARE) * lasting[patients]
+    latent += np.sqrt(1 - PATIENT_SHARE) * _latents(prevalence, num_films, rng)[0]
     has = latent > _thresholds(np.array(list(prevalence.values())))
-    in_bed = rng.random(patients[-1] + 1)[patients] < 0.15
+    lies = rng.random(patients[-1] + 1)[patients] < in_bed
+    years = np.clip(np.round(age + SPREAD * factors[:, AGE]), 18, 95).astype(int)[patients]
     names = np.array(list(prevalence))
     return [
-        Case(int(patient), bool(front), tuple(names[row]))
-        for patient, front, row in zip(patients, in_bed, has, strict=True)
+        Case(int(patient), bool(front), tuple(names[row]), int(old), study)
+        for study, (patient, front, row, old) in enumerate(zip(patients, lies, has, years, strict=True))
     ]
+
+
+def with_laterals(studies: Sequence[Case], num_films: int, rng: np.random.Generator) -> list[Case]:
+    """The first ``num_films`` films of these studies: behind a PA film there is mostly a lateral one; never in bed."""
+    films = []
+    for study in studies:
+        films.append(study)
+        if rng.random() < LATERAL_SHARE and not study.from_front:
+            films.append(replace(study, lateral=True))
+    return films[:num_films]
 
 
 def unseen_prevalences(num_films: int) -> dict[str, float]:
@@ -114,13 +144,16 @@ def task2_labels(film: Case) -> tuple[int, ...]:
     return tuple(int(name in film.findings) for name in UNSEEN)
 
 
-def _latents(prevalence: dict[str, float], number: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Standard normals ``[number, C]``, correlated by the factors that findings share."""
+def _latents(
+    prevalence: dict[str, float], number: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Standard normals ``[number, C]``, correlated by the factors that findings share; and those factors."""
     names = list(prevalence)
     loadings = np.array([[factor.get(name, 0.0) for name in names] for factor in FACTORS])
     alone = np.sqrt(1 - (loadings**2).sum(axis=0))
-    shared = rng.standard_normal((number, len(FACTORS))) @ loadings
-    return np.asarray(shared + rng.standard_normal((number, len(names))) * alone, np.float64)
+    factors = rng.standard_normal((number, len(FACTORS)))
+    latents = factors @ loadings + rng.standard_normal((number, len(names))) * alone
+    return np.asarray(latents, np.float64), np.asarray(factors, np.float64)
 
 
 def _thresholds(prevalence: NDArray[np.float64]) -> NDArray[np.float64]:

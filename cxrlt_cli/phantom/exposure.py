@@ -27,6 +27,8 @@ class Exposure:
     zoom: float = 1.0
     border: float = 0.0  # collimation, in the anatomy's units
     mark: str = ""
+    corner: tuple[float, float] = (0.89, 0.10)  # where the mark begins, in shares of the film's side
+    blur: float = 0.0  # in the anatomy's units
 
     @classmethod
     def sample(cls, rng: Generator, *, from_front: bool = False) -> "Exposure":
@@ -63,10 +65,12 @@ def expose(scene: Scene, exposure: Exposure, rng: Generator) -> NDArray[np.uint1
     small = np.asarray(cv2.resize(attenuation, (size // 4, size // 4), interpolation=cv2.INTER_AREA), np.float32)
     scatter = cv2.resize(blurred(small, 0.14), (size, size), interpolation=cv2.INTER_LINEAR)
     signal = (0.86 * attenuation + 0.14 * scatter - DARKEST) / (BRIGHTEST - DARKEST) + exposure.brightness
+    if exposure.blur:
+        signal = blurred(signal.astype(np.float32), exposure.blur).astype(np.float64)
     shown = 1 / (1 + np.exp((0.5 - signal) * np.float32(4.6 * exposure.contrast)))
     shown = (shown - 0.07) / 0.86 + _grain(size, rng) * (exposure.noise * (0.5 + np.clip(shown, 0, 1)))
     if exposure.mark:
-        shown = np.maximum(shown, _mark(size, exposure.mark))
+        shown = np.maximum(shown, _mark(size, exposure.mark, exposure.corner))
     edge = round(exposure.border * size / 2)
     if edge:
         for side in (np.s_[:edge], np.s_[-edge:], np.s_[:, :edge], np.s_[:, -edge:]):
@@ -75,10 +79,10 @@ def expose(scene: Scene, exposure: Exposure, rng: Generator) -> NDArray[np.uint1
 
 
 @lru_cache(maxsize=8)
-def _mark(size: int, text: str) -> Map:
+def _mark(size: int, text: str, corner: tuple[float, float]) -> Map:
     """The lead letters that tell the side or the view."""
     letters, scale = np.zeros((size, size), np.uint8), size / 512
-    place = (int(0.89 * size), int(0.10 * size))
+    place = (int(corner[0] * size), int(corner[1] * size))
     cv2.putText(letters, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, 255.0, max(1, round(2 * scale)), cv2.LINE_AA)
     return np.asarray(letters / 255, np.float32)
 

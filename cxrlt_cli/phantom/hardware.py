@@ -119,3 +119,32 @@ def support_devices(scene: Scene, rng: Generator, severity: float, side: int) ->
         box = around(line, 0.03)
     scene.metal += mix(0.8, 1.5, severity) * canvas.map()
     return box
+
+
+def tubes(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
+    """What a patient in intensive care has: a tube in the trachea, and often one to the stomach."""
+    a, canvas = scene.anatomy, scene.canvas()
+    lines = [
+        smooth_line([(0.005, -1.0), (0.005 + a.trachea_shift, -0.65), (0.005, a.arch + mix(0.0, -0.12, severity))])
+    ]
+    canvas.line(lines[0], 0.030, 170)
+    canvas.line(lines[0], 0.008)
+    if rng.random() < 0.7:
+        deep = a.dome[1] + 0.2
+        lines.append(
+            smooth_line([(0.02, -1), (0.03, -0.5), (0.05, 0), (0.08, 0.35), (0.22, deep), (0.40, deep + 0.05)])
+        )
+        canvas.line(lines[1], 0.022, 190)
+    scene.metal += mix(0.8, 1.5, severity) * canvas.map()
+    return around(np.concatenate(lines), 0.03)
+
+
+def electrodes(scene: Scene, rng: Generator) -> None:
+    """A monitor's electrodes on the skin with their wires: on the film, but no finding."""
+    canvas = scene.canvas()
+    for x, y in ((-0.55, -0.52), (0.55, -0.50), (0.60, 0.30), (-0.52, 0.34)):
+        place = np.array([x, y]) + rng.normal(0, 0.05, 2)
+        canvas.fill(CIRCLE * 0.030 + place, 150)
+        canvas.fill(CIRCLE * 0.012 + place, 255)
+        canvas.line(smooth_line([tuple(place), (0.5 * x, y + 0.15), (0.10 * x + 0.05, 0.75), (0.05, 1.0)]), 0.010, 170)
+    scene.metal += 1.0 * canvas.map()

@@ -10,7 +10,7 @@ from cxrlt_cli.phantom.canvas import CIRCLE, Map, blurred, ellipse, round_thickn
 from cxrlt_cli.phantom.drawing import Box, around, beside, disc, mix, place_in_lung, rough_disc
 
 
-def _replace_air(scene: Scene, where: Map, share: float) -> None:
+def replace_air(scene: Scene, where: Map, share: float) -> None:
     """Something airless in the lung: it hides the vessels that it borders on, too."""
     scene.air *= 1 - share * where
     scene.vessels *= 1 - share * where
@@ -23,7 +23,7 @@ def pleural_effusion(scene: Scene, rng: Generator, severity: float, side: int) -
     from_wall, from_middle = cage(a, scene.y) - side * scene.x, side * scene.x - a.mediastinum
     climb = 0.16 * np.exp(-from_wall / 0.10) + 0.05 * np.exp(-np.maximum(from_middle, 0) / 0.08)
     fluid = soft(scene.y - level + climb, 0.025) * scene.lungs[side]
-    _replace_air(scene, fluid, 0.95)
+    replace_air(scene, fluid, 0.95)
     return beside(side, a.mediastinum, a.width, level - 0.17, a.dome[side] + a.dome_depth + 0.1)
 
 
@@ -47,7 +47,7 @@ def hydropneumothorax(scene: Scene, rng: Generator, severity: float, side: int) 
     box = pneumothorax(scene, rng, 0.35 + 0.65 * severity, side)
     a = scene.anatomy
     fluid = soft(scene.y - a.dome[side] - mix(0.10, -0.42, severity), 0.004) * scene.lungs[side]
-    _replace_air(scene, fluid, 0.96)
+    replace_air(scene, fluid, 0.96)
     scene.tissue *= 1 - 0.8 * fluid
     return box[0], box[1], box[2], a.dome[side] + a.dome_depth
 
@@ -63,7 +63,7 @@ def pleural_thickening(scene: Scene, rng: Generator, severity: float, side: int)
     uneven = 1 + 0.35 * np.sin(scene.y * 23 + rng.uniform(0, 6))
     within = soft(scene.y - top, 0.06) * soft(bottom - scene.y, 0.06) * scene.lungs[side]
     strip = soft(mix(0.030, 0.085, severity) * uneven - cage(a, scene.y) + side * scene.x, 0.012) * within
-    _replace_air(scene, strip, 0.8)
+    replace_air(scene, strip, 0.8)
     scene.tissue += strip
     reach = [float(cage(a, y)) for y in (top + 0.05, bottom)]
     return beside(side, reach[0] - 0.14, max(reach) + 0.02, top, bottom)
@@ -161,7 +161,7 @@ def alveolar_pattern(scene: Scene, rng: Generator, severity: float, side: int) -
             np.stack([cx + radius * t * np.cos(angle), cy + radius * t * np.sin(angle + 0.2 * t)], axis=1), 0.014
         )
     patch = (1 - clear) * scene.lungs[side] * (1 - bronchi.map(0.6, blur=0.005))
-    _replace_air(scene, patch, mix(0.55, 0.92, severity))
+    replace_air(scene, patch, mix(0.55, 0.92, severity))
     return disc(cx, cy, radius * 1.1)
 
 
@@ -183,7 +183,7 @@ def infarction(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
     depth, half = mix(0.17, 0.36, severity), mix(0.09, 0.17, severity)
     inward = (cage(a, scene.y) - side * scene.x) / depth  # 0 at the pleura, 1 at the tip
     wedge = soft(half * np.sqrt(np.clip(1 - inward, 0, 1)) - np.abs(scene.y - cy), 0.012) * soft(1 - inward, 0.05)
-    _replace_air(scene, wedge * scene.lungs[side], mix(0.55, 0.85, severity))
+    replace_air(scene, wedge * scene.lungs[side], mix(0.55, 0.85, severity))
     wall = float(cage(a, cy))
     return beside(side, wall - depth, wall, cy - half, cy + half)
 
@@ -216,12 +216,12 @@ def adenopathy(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
             px, py = each * rng.uniform(0.19, 0.27) + 0.02, hilum(a, each)[1] + rng.uniform(-0.14, 0.12)
             radius = mix(0.050, 0.095, severity) * rng.uniform(0.8, 1.2)
             lump = rough_disc(scene, rng, px, py, radius, radius, 0.06)
-            _replace_air(scene, lump, 0.75)
+            replace_air(scene, lump, 0.75)
             scene.tissue += 1.2 * lump
             places.append((px, py))
     width = mix(0.05, 0.10, severity)
     node = rough_disc(scene, rng, -a.mediastinum - 0.015, a.arch - 0.03, width, width * 1.5, 0.05)
-    _replace_air(scene, node, 0.8)
+    replace_air(scene, node, 0.8)
     scene.tissue += node
     return around(np.array([*places, (-a.mediastinum, a.arch - 0.10)]), 0.10)
 
@@ -233,7 +233,7 @@ def goiter(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
     gland = rough_disc(scene, rng, cx, cy, rx, ry, 0.05)
     lobe = 0.7 * rough_disc(scene, rng, -side * 0.08, cy - 0.04, rx * 0.7, ry * 0.8, 0.05)
     gland = np.maximum(gland, lobe)
-    _replace_air(scene, gland, 0.85)
+    replace_air(scene, gland, 0.85)
     scene.tissue += 3.0 * gland
     return around(np.array([[cx - rx, cy - ry], [cx + rx, cy + ry], [-side * (0.08 + 0.7 * rx), cy]]), 0.02)
 
@@ -246,7 +246,7 @@ def hernia(scene: Scene, rng: Generator, severity: float, side: int) -> Box:
     gas = soft(value - 0.12, 0.05) * soft(cy + 0.02 - scene.y, 0.005)
     wall = np.exp(-(((value - 0.06) / 0.10) ** 2))
     scene.tissue += 2.4 * round_thickness(value) * (1 - gas) + 1.6 * wall - mix(4.0, 6.5, severity) * gas
-    _replace_air(scene, soft(value, 0.06), 0.8)
+    replace_air(scene, soft(value, 0.06), 0.8)
     return disc(cx, cy, radius * 1.06)
 
 

@@ -8,6 +8,7 @@ from cxrlt_cli.phantom.cohort import (
     COUNTS,
     FACTORS,
     FLOOR,
+    LATERAL_SHARE,
     NUM_PADCHEST,
     UNSEEN_PREVALENCE,
     Case,
@@ -16,6 +17,7 @@ from cxrlt_cli.phantom.cohort import (
     task1_labels,
     task2_labels,
     unseen_prevalences,
+    with_laterals,
 )
 
 NUM_FILMS = 40_000
@@ -85,3 +87,28 @@ def test_task_2_holds_the_unseen_findings() -> None:
     films = sample(5000, unseen_prevalences(5000), np.random.default_rng(1))
     labels = np.array([task2_labels(film) for film in films])
     np.testing.assert_allclose(labels.mean(axis=0), UNSEEN_PREVALENCE, atol=0.03)
+
+
+def test_the_old_have_more_of_what_comes_with_age(films: list[Case]) -> None:
+    old = [film for film in films if film.age >= 70]
+    young = [film for film in films if film.age < 50]
+    assert np.mean([film.age for film in films]) == pytest.approx(58, abs=1.5)
+    assert {min(film.age for film in films), max(film.age for film in films)} == {18, 95}
+    for name in ("aortic atheromatosis", "vertebral degenerative changes"):
+        assert share(old, name) > 2 * share(young, name)
+    assert share(old, "fracture") < 1.5 * share(young, "fracture")
+    ages = {film.patient: {other.age for other in films if other.patient == film.patient} for film in films[:50]}
+    assert all(len(age) == 1 for age in ages.values())
+
+
+def test_lateral_films_stand_behind_the_pa_films_of_their_studies(films: list[Case]) -> None:
+    views = with_laterals(films[:1000], 1200, np.random.default_rng(0))
+    assert len(views) == 1200
+    for before, film in pairwise(views):
+        if film.lateral:
+            assert (before.study, before.view, before.findings) == (film.study, "PA", film.findings)
+        else:
+            assert film.study == before.study + 1
+    upright = [film for film in views if film.view == "PA"]
+    assert sum(film.lateral for film in views) / len(upright) == pytest.approx(LATERAL_SHARE, abs=0.05)
+    assert {film.view for film in views} == {"AP", "PA", "L"}

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def test_films_of_somebody_else_are_not_drawn_over(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OptionError, match="is a file"):
         draw_phantoms(DataPhantomOptions(directory=tmp_path / "file", films=10), recorder)
+
+
+def test_studies_tell_their_views_and_are_no_set_of_before(tmp_path: Path) -> None:
+    recorder = Recorder()
+    draw_phantoms(DataPhantomOptions(directory=tmp_path / "a", films=40, size=64, studies=True), recorder)
+    numbers = re.search(r"40 phantom films \((\d+) PA, (\d+) AP, (\d+) L\)", recorder.results[0])
+    assert numbers is not None
+    assert sum(map(int, numbers.groups())) == 40
+    for studies, hospital in ((False, 1), (True, 2)):
+        options = DataPhantomOptions(directory=tmp_path / "a", films=40, size=64, studies=studies, hospital=hospital)
+        with pytest.raises(OptionError, match="drawn with other options"):
+            draw_phantoms(options, recorder)
 
 
 def test_every_flipped_bit_of_a_recipe_is_noticed(tmp_path: Path) -> None:
