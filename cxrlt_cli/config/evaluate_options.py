@@ -62,8 +62,8 @@ class EvaluateOptions(StudyOptions):
     report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
     image_dir: Path | None = option(
         None,
-        "Folder of the films, for the report (default: the CSV's folder, or images/ beside it); with --against, their "
-        "sharpness and bit depth are compared.",
+        "Folder of the films, for the report and --perturb (default: the CSV's folder, or images/ beside it); with "
+        "--against, their sharpness and bit depth are compared.",
         panel="Films",
     )
     checkpoint: Path | None = option(
@@ -75,11 +75,17 @@ class EvaluateOptions(StudyOptions):
         "of them a film resembles.",
         panel="Scores",
     )
+    perturb: Path | None = option(
+        None,
+        "Checkpoint that also predicts the films perturbed at five strengths: noise, JPEG, bit depth, inversion, crop, "
+        "tilt, brightness.",
+        panel="Scores",
+    )
 
     @model_validator(mode="after")
     def _check_films(self) -> Self:
         if self.per_study is not None:
-            for name in ("by", "against", "checkpoint", "image_dir"):
+            for name in ("by", "against", "checkpoint", "image_dir", "perturb"):
                 if getattr(self, name):
                     raise ValueError(f"--{name.replace('_', '-')} is for films: leave it out with --per-study")
         return self

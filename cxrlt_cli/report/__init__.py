@@ -74,17 +74,19 @@ def page(
     tables: Sequence[Table] = (),
     mistakes: Sequence[Mistake] = (),
     pictures: Sequence[Picture] = (),
+    more: Sequence[str] = (),
 ) -> str:
     """The page of ``scores`` of ``predictions`` against ``targets [N, C]``, as HTML. ``facts``: name and value.
 
     ``frequencies_of``: which films the frequencies of the findings are of. ``notes``: what was left out or tuned.
-    ``tables``: of groups, or of two places.
+    ``tables``: of groups, or of two places. ``more``: further sections, as HTML.
     """
     long_tail, together = charts.long_tail(scores.findings), charts.co_occurrence(predictions.findings, targets)
     sections = [
         section("The long tail at a glance", wide(long_tail), LONG_TAIL.format(frequencies_of)),
         section("Findings", _table(scores), "Click a heading to sort. " + " ".join(map(escape, notes))),
         *(section(escape(table.title), table.html(), escape(table.note)) for table in tables),
+        *more,
         section("Curves", _cards(scores, predictions, targets), CURVES),
         section("Findings that occur together", wide(together), TOGETHER),
         section("Worst films", _films(mistakes, pictures), WORST),

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
@@ -37,6 +39,7 @@ from cxrlt_cli.verbs.evaluate_truth import (
 
 if TYPE_CHECKING:
     from cxrlt_cli.nets.checkpoints import Checkpoint
+    from cxrlt_cli.verbs.evaluate_perturb import Trial
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     """
     if len(options.predictions) > 2:
         raise OptionError(f"{len(options.predictions)} prediction files were given.", "Give one, or two to compare.")
-    models = (options.checkpoint, options.among)
+    models = (options.checkpoint, options.among, options.perturb)
     inputs = (*options.predictions, options.csv, options.against, options.train_csv, *models, *options.exclude)
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
@@ -84,7 +87,8 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     decided = [path for path, one in zip(options.predictions, read, strict=True) if isinstance(one, Decisions)]
     if decided:
         require_alone(options, decided[0], of_studies)
-    if options.report is None and (options.checkpoint or (options.image_dir and options.against is None)):
+    looks_at_films = options.against is not None or options.perturb is not None
+    if options.report is None and (options.checkpoint or (options.image_dir and not looks_at_films)):
         raise OptionError("--checkpoint and --image-dir are for the report.", "Pass --report page.html too.")
     if options.csv is None:
         options = with_phantom_truth(options, read[0], reporter)
@@ -108,13 +112,17 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     truth = _Truth(csv, chosen, labels, has_patients, of_studies, policies)
     if isinstance(first, Decisions):
         return _evaluate_decisions(first, truth, options, reporter)
+    trial = None if options.perturb is None else _trial(files[0], truth, options, reporter)
     judged = _judged(files, truth, options, reporter)
     shown = _compared(judged, read[-1], truth, options, reporter)
+    perturbed = None if trial is None else trial.scores(judged[0], options, reporter)
+    if perturbed is not None:
+        shown.content["robustness"] = perturbed.to_json()
     if options.json_path is not None:
         _write_json(options.json_path, {**judged[0].scores.to_json(), **shown.content}, truth, reporter)
     if options.report is not None:
         second = judged[1] if len(judged) > 1 else None
-        write_report(judged[0], second, shown.tables, csv, model, options, reporter)
+        write_report(judged[0], second, shown.tables, perturbed, csv, model, options, reporter)
     return judged[0].scores
 
 
@@ -129,6 +137,15 @@ def _to_score(
     if options.against is not None:
         return list(files[:1])
     return shared(files, options, reporter) if len(files) == 2 else list(files)
+
+
+def _trial(first: Predictions, truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> "Trial | None":
+    """What ``--perturb`` needs, looked for before anything is scored; None where no film is predicted, told later."""
+    from cxrlt_cli.verbs.evaluate_perturb import Trial
+
+    known = set(first.ids)
+    rows = np.array([film in known for film in truth.labels.ids], bool)
+    return Trial.of(truth.labels.rows(rows), truth.csv, options, reporter) if rows.any() else None
 
 
 def _judged(files: Sequence[Predictions], truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> list[Judged]:

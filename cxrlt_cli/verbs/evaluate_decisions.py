@@ -25,6 +25,7 @@ def require_alone(options: EvaluateOptions, path: Path, of_studies: bool) -> Non
         ("--by", options.by),
         ("--against", options.against),
         ("--checkpoint", options.checkpoint),
+        ("--perturb", options.perturb),
         ("--per-study", options.per_study and not of_studies),
     )
     given = [flag for flag, value in of_probabilities if value]

@@ -9,9 +9,11 @@ from cxrlt_cli.engine.reporter import PLURALS, Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.report import document, page, section, worst
 from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.robustness_page import robustness_section
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.scores.robustness import Robustness
 from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.verbs.evaluate_report_films import pictures_of
 
@@ -23,6 +25,7 @@ def write_report(
     judged: Judged,
     second: Judged | None,
     tables: Sequence[Table],
+    perturbed: Robustness | None,
     csv: Path,
     model: "Checkpoint | None",
     options: EvaluateOptions,
@@ -43,6 +46,7 @@ def write_report(
         tables=tables,
         mistakes=mistakes,
         pictures=pictures,
+        more=() if perturbed is None else [robustness_section(perturbed)],
     )
     write_text(options.report, html)
     reporter.result(f"Wrote {options.report}: open it in a browser.")
