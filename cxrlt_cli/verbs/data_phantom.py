@@ -11,6 +11,7 @@ from cxrlt_cli.files import require_file
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.phantom.cohort import FLOOR
 from cxrlt_cli.phantom.folder import PhantomRecipe, ensure, num_training, other_recipe
+from cxrlt_cli.phantom.hospitals import HOSPITALS
 from cxrlt_cli.phantom.sheet import write_sheet
 
 
@@ -37,8 +38,9 @@ def draw_phantoms(options: DataPhantomOptions, reporter: Reporter) -> None:
     views = f" ({_views(folder)})" if recipe.studies else ""
     reporter.result(f"Wrote {folder}: {drawn}{views}, train.csv, test_task1.csv, test_task2.csv.")
     if options.sheet is not None:
-        write_sheet(options.sheet, options.seed)
-        reporter.result(f"Wrote {options.sheet}: a film for each finding.")
+        write_sheet(options.sheet, options.seed, studies=recipe.studies, hospital=HOSPITALS[recipe.hospital])
+        views = ", and a lateral one where it shows" if recipe.studies else ""
+        reporter.result(f"Wrote {options.sheet}: a film for each finding{views}.")
 
 
 def _views(folder: Path) -> str:

@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 
 from cxrlt_cli.phantom import HIDDEN, SMALL, draw, shown_on
+from cxrlt_cli.phantom.anatomy import Scene
+from cxrlt_cli.phantom.exposure import Exposure, expose
 from cxrlt_cli.phantom.lateral_signs import LATERAL
 from cxrlt_cli.phantom.signs import SIGNS
 
@@ -65,3 +67,18 @@ def test_a_small_effusion_shows_from_the_side_alone() -> None:
         seen[record.severity] = shown_on(["pleural effusion"], seed, lateral=False)
     assert all(bool(shown) == (gross >= SMALL["pleural effusion"]) for gross, shown in seen.items())
     assert 0.15 < np.mean([not shown for shown in seen.values()]) < 0.4
+
+
+def test_films_of_a_study_are_taken_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has an exposure of its own, with its own turn, shift and noise."""
+    seen: list[Exposure] = []
+
+    def watched(scene: Scene, exposure: Exposure, rng: np.random.Generator) -> np.ndarray:
+        seen.append(exposure)
+        return expose(scene, exposure, rng)
+
+    monkeypatch.setattr("cxrlt_cli.phantom.expose", watched)
+    for lateral in (False, True):
+        draw([], patient_seed=1, film_seed=1, size=64, lateral=lateral)
+    assert seen[0].turn != seen[1].turn
+    assert seen[0].noise != seen[1].noise

@@ -143,9 +143,16 @@ def test_what_is_missing_or_damaged_is_told_before_and_nothing_is_written(
 
 def test_findings_that_the_model_lacks_are_left_out_and_said(other: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = Classifier(Architecture("test_convnext", "linear"), ["nodule", "else"], Preprocessing(64))
+    model = Classifier(Architecture("test_convnext", "linear"), ["else", "nodule"], Preprocessing(64)).eval()
     model.checkpoint().write(tmp_path / "m.safetensors")
     content, recorder = perturbed(other, tmp_path / "m.safetensors", bootstrap=0)
     assert content["findings"] == ["nodule"]
     assert "does not know, so not scored on perturbed films: Normal, effusion" in recorder.warnings[0]
     assert content["plain"]["ap_ci"] is None
+    truth = read_labels(other, findings=FINDINGS).select(["nodule"])
+    films = np.stack([model.preprocessing(image.read_film(other.parent / "images" / name)) for name in truth.ids])
+    with torch.inference_mode():
+        logits = model(model.normalize(torch.from_numpy(films[:, None])))[:, 1:]
+    assert content["plain"]["ap"] == pytest.approx(
+        score(truth.targets, logits.sigmoid().numpy(), ["nodule"]).macro()["ap"]
+    )
