@@ -31,8 +31,8 @@ def _explained(comparison: GroupComparison) -> str:
             "compared."
         )
     text = (
-        f"Of {listed(comparison.findings, 40)}: those that {MIN_EACH} patients or more of every group have, and as "
-        "many have not. AP is as if each finding were as frequent in every group as in all films. "
+        f"Findings: {listed(comparison.findings, 40)}; {MIN_EACH} patients or more of every group have them, and as "
+        "many have not. AP is as if each were as frequent in every group as in all films. "
     )
     if len(comparison.groups) == 1:
         return f"{text}There is no second group to compare."

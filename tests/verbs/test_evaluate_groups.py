@@ -54,7 +54,7 @@ def test_groups_are_compared_on_common_findings_as_differences(files: Path) -> N
     assert rows[2][4] == f"{man['ap']:.3f}"
     assert rows[2][5].startswith(f"{man['ap'] - comparison['groups'][0]['macro']['ap']:+.3f} (")
     assert man["ap_difference"]["p_holm"] >= man["ap_difference"]["p"] > 0
-    assert "Of Normal, Mass: those that 10 patients" in recorder.results[0]
+    assert "Findings: Normal, Mass; 10 patients" in recorder.results[0]
     page = (files / "page.html").read_text()
     assert "by PatientSex: means of 2 findings</h2>" in page
     assert f"<td>{rows[2][5]}</td>" in page
