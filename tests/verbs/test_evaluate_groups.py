@@ -116,7 +116,10 @@ def test_what_cannot_be_compared_is_said(files: Path) -> None:
     rare = run(files, by="PatientSex", findings="Hernia")
     assert "No finding is present in 10 patients" in rare.results[0]
     assert rare.texts[0][1][3:] == ("–", "–", "", "")
-    assert run(files, by="PatientSex", bootstrap=0).texts[0][3][5].count("(") == 0
+    plain = run(files, by="PatientSex", bootstrap=0)
+    assert (plain.texts[0][3][5].count("("), plain.texts[0][3][6]) == (0, "–")
+    assert plain.results[0].endswith("Differences are from the reference.\n")
+    assert run(files, by="PatientSex").results[-1].endswith("from the reference; p counts 2 comparisons.\n")
     with pytest.raises(ValueError, match="pass one of them"):
         run(files, by="PatientSex", against=files / "truth.csv")
 
