@@ -24,11 +24,11 @@ def local_fit(content: object, path: Path) -> LocalFit | None:
 
 
 def read_content(path: Path) -> Any:
-    """The JSON of ``--fitted``; raises OptionError where it is none."""
+    """The JSON of ``--fitted``; None where it is none."""
     try:
         return read_json(path)
-    except ValueError as error:
-        raise OptionError(f"--fitted {path} is no JSON: {error}.", "It is what cxrlt calibrate writes.") from error
+    except ValueError:
+        return None
 
 
 def fit_of_checkpoint(options: PredictOptions, checkpoint: Path, digest: str) -> LocalFit | None:

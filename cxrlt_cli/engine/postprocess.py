@@ -46,7 +46,9 @@ class Postprocess:
             )
         normal, deciding = normal_finding(options, known), None
         if local is not None and options.fitted is not None:
-            require_findings(local, (*findings, *([normal] if normal else [])), options.fitted)
+            require_findings(local, findings, options.fitted)
+            if normal is not None and normal not in local.findings:
+                raise OptionError(f"normal_gating needs {normal}, of which --fitted {options.fitted} has nothing.")
             deciding = Deciding(local.calibration, local, options.decide)
         elif options.calibration != "none" or options.decisions is not None:
             deciding = Deciding(Calibration.of(checkpoint.training, known), None, options.decide)

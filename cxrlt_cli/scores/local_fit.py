@@ -93,7 +93,7 @@ class LocalFit:
         """By the thresholds that were asked for, or by ``rule``.
 
         With one threshold, 1 at or above it, 0 below. With two, a film between them is undecided; where the one for
-        positives is the lower, it alone decides, for both then hold. A finding that lacks one of them is undecided.
+        positives is the lower, the other alone decides. A finding that lacks one of them is undecided.
         """
         if rule is not None or self.decides_by_f1:
             return self.calibration.decide(predictions, rule or "f1")
@@ -119,7 +119,7 @@ class LocalFit:
         if self.wanted.ppv is None:
             return fit.negative_below, fit.negative_below
         low, high = fit.negative_below, fit.positive_from
-        return (low, high) if low is None or high is None else (min(low, high), high)
+        return (low, high) if low is None or high is None else (low, max(low, high))
 
     def without_threshold(self) -> list[str]:
         """Findings of which nothing is decided."""

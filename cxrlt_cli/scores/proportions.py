@@ -31,7 +31,7 @@ class Share:
         return self.hits / self.films if self.films else None
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})" if self.films else "–"
+        return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})" if self.films else "–"
 
 
 def exact_interval(hits: float, trials: float) -> Interval:

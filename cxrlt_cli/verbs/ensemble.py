@@ -53,13 +53,13 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     _check(options)
     deciding = read_fit(given, reporter)
     fitted_path = options.out.with_suffix(".yaml")
-    inputs = (*options.members, options.csv, *options.exclude)
+    inputs = (*options.members, options.csv, options.fitted, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.fit:
         require_file(fitted_path, "--out, with .yaml for --fit,", (*inputs, options.out))
         require_file(kept_beside(fitted_path), "--out, with .json for --fit,", (*inputs, options.out))
     if options.decisions is not None:
-        require_table(options.decisions, "--decisions", (*inputs, options.fitted))
+        require_table(options.decisions, "--decisions", inputs)
         if real(options.decisions) == real(options.out):
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
     outputs = [("--out", options.out), ("--decisions", options.decisions)]

@@ -107,8 +107,8 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
     if path is None:
         raise OptionError(
             "--calibration and --decisions of an ensemble need what --fit keeps.",
-            "Run cxrlt ensemble --fit on labelled films, and this command with --config and the YAML that it writes; or "
-            "cxrlt calibrate on what the ensemble predicted, and --fitted with its JSON.",
+            "Run cxrlt ensemble --fit on labelled films, and this command with --config and the YAML that it writes.\n"
+            "Or cxrlt calibrate on what it predicted, and pass its JSON with --fitted.",
         )
     content = read_content(path)
     if (fit := local_fit(content, path)) is not None:
