@@ -16,8 +16,8 @@ from cxrlt_cli.scores.drift import ALARMS, Drift, Meter
 from cxrlt_cli.scores.local_fit import LocalFit
 from cxrlt_cli.scores.operating_points import Worth
 from cxrlt_cli.scores.predictions import Decisions, Predictions
+from cxrlt_cli.scores.proportions import FEW
 
-FEW = 30  # patients who have a finding, below which a threshold says little
 UNKNOWN = "not known"  # of checkpoints that did not keep it
 
 
@@ -28,6 +28,7 @@ class Deciding:
     calibration: Calibration
     local: LocalFit | None = None  # what ``cxrlt calibrate`` fitted, whose calibration it is
     rule: Rule | None = None  # None: as that was asked, or f1
+    films: str = "the validation films of the training"  # that thresholds by a rule were fitted on
 
     def decide(self, predictions: Predictions) -> Decisions:
         if self.local is not None:
@@ -55,10 +56,16 @@ class Deciding:
                 name: shares[name].patients if name in shares else kept[name] for name in findings if name in kept
             }
         if few := [f"{name} ({number})" for name, number in patients.items() if number < FEW]:
+            way_out = "" if self.fitted_here else " cxrlt calibrate fits them on films of your own."
             reporter.warn(
                 f"Fewer than {FEW} patients with the finding are behind the thresholds of {listed(few, 40)}: on other "
-                "films they may find far fewer. cxrlt calibrate fits them on films of your own."
+                f"films they may find far fewer.{way_out}"
             )
+
+    @property
+    def fitted_here(self) -> bool:
+        """Whether thresholds are those of labelled films of this place."""
+        return self.local is not None and not self.local.unlabelled
 
     def _tell_rule(self, rule: Rule, findings: Sequence[str], reporter: Reporter) -> None:
         shares = self.calibration.sensitivity.get(rule, {})
@@ -74,8 +81,8 @@ class Deciding:
                     UNKNOWN if share is None else str(share),
                 )
             )
-        columns = ("finding", "threshold", "pos. films", "patients", "sensitivity (95 %) on these")
-        where = "those of this place" if self.local is not None else "the validation films of the training"
+        columns = ("finding", "threshold", "pos. films", "patients", "sens. on these (95 %)")
+        where = "films of this place" if self.fitted_here else self.films
         reporter.table(f"Thresholds by {rule}, fitted on {where}", columns, rows)
 
     def _tell_asked(self, local: LocalFit, findings: Sequence[str], reporter: Reporter) -> None:
@@ -90,8 +97,8 @@ class Deciding:
                 cells += [_number(high), _cell(fit.rule_in, "ppv")]
             rows.append(tuple(cells))
         columns = ["finding", "pos. films", "patients"]
-        columns += ["negative below", "sensitivity (95 %)"] if local.wanted.rule_out else []
-        columns += ["positive from", "predictive value (95 %)"] if local.wanted.ppv is not None else []
+        columns += ["negative below", "sens. (95 %)"] if local.wanted.rule_out else []
+        columns += ["positive from", "PPV (95 %)"] if local.wanted.ppv is not None else []
         films = f"{counted(local.num_films, 'film')} of {counted(local.num_patients, 'patient')}"
         reporter.table(f"Thresholds for {local.wanted.told()}, fitted on {films}", columns, rows)
         if empty := [name for name in local.without_threshold() if name in findings]:
@@ -132,7 +139,8 @@ class Watch:
             reporter.result(f"Between both thresholds, and left empty: {share}, of {counted(self.num_films, 'film')}.")
         if self._meter is None or local is None:
             return
-        prevalences = {name: fit.prevalence for name, fit in local.findings.items()}
+        believed = {name: local.unlabelled or fit.positives >= FEW for name, fit in local.findings.items()}
+        prevalences = {name: fit.prevalence if believed[name] else None for name, fit in local.findings.items()}
         found = {name: drift for name, drift in self._meter.drifts(prevalences).items() if drift.found}
         if found:
             told = [_told(name, drift, prevalences[name]) for name, drift in found.items()]

@@ -16,7 +16,7 @@ from cxrlt_cli.scores.metrics import best_threshold, expected_calibration_error
 from cxrlt_cli.scores.operating_points import ThresholdOf, Worth, for_ppv, for_sensitivity, held_out, worth_of
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.prevalence_shift import offset_of_shift, shifted_prevalence
-from cxrlt_cli.scores.proportions import share_of
+from cxrlt_cli.scores.proportions import FEW, share_of
 from cxrlt_cli.scores.risk_control import Kept, highest_threshold, lowest_scores
 
 NUM_RESAMPLES = 200  # for the interval of a prevalence without labels
@@ -71,7 +71,10 @@ def fit_labelled(
 def fit_unlabelled(
     predictions: Predictions, patients: NDArray[np.object_], prior: Calibration, *, model: str | None, tta: str
 ) -> LocalFit:
-    """Of films without labels: prevalences, by which the lines of ``prior`` are moved; its thresholds stay."""
+    """Of films without labels: prevalences, by which the lines of ``prior`` are moved; its thresholds stay.
+
+    A finding of which ``prior`` saw fewer than ``FEW`` positive films has none: EM takes its calibration for true.
+    """
     calibrated = prior.calibrate(predictions, "platt")
     _, place = np.unique(patients.astype(str), return_inverse=True)
     rng = np.random.default_rng(0)
@@ -81,7 +84,7 @@ def fit_unlabelled(
     for c, name in enumerate(predictions.findings):
         column, before = calibrated.probabilities[:, c], prior.prevalence(name)
         here, interval = None, None
-        if before is not None and 0 < before < 1:
+        if before is not None and before < 1 and prior.positives[name] >= FEW:
             here = shifted_prevalence(column, before)
             again = [shifted_prevalence(column, before, weights.astype(np.float64)) for weights in draws]
             low, high = np.percentile(again, (2.5, 97.5))

@@ -13,6 +13,7 @@ from scipy.stats import beta, t
 from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.bootstrap import LEVEL, Interval
 
+FEW = 30  # patients who have a finding, below which a threshold or a calibration says little
 MOST = 1_000_000  # patients, more than which nobody has
 
 

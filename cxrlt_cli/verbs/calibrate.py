@@ -17,7 +17,7 @@ from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.local_fit import LocalFit, Wanted
 from cxrlt_cli.scores.local_fitting import fit_labelled, fit_unlabelled, shipped_rule
 from cxrlt_cli.scores.predictions import Predictions
-from cxrlt_cli.tables.label_table import LabelTable, Texts, read_csv, read_exclusions, read_ids, read_labels
+from cxrlt_cli.tables.label_table import LabelTable, Texts, read_csv, read_exclusions, read_labels
 from cxrlt_cli.tables.parts import rows_of
 from cxrlt_cli.tables.patients import read_patients
 from cxrlt_cli.tables.rows import is_table
@@ -57,21 +57,22 @@ def _check(options: CalibrateOptions, of_predictions: bool) -> None:
             "say.",
             "Pass a checkpoint.",
         )
-    if options.csv is None:
+    if options.csv is None and not (options.unlabelled and options.image_dir):
         raise OptionError(
             "--csv is missing.",
-            "It names films of the place of use, with a column of 0 and 1 for each finding; with --unlabelled, none.",
+            "It names films of the place of use, with a column of 0 and 1 for each finding. With --unlabelled, films "
+            "without labels will do, or a folder of them: --image-dir.",
         )
 
 
 def _of_predictions(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
     given = Predictions.read(options.model, options.id_column)
     table = _labels(options, given.findings, reporter)
-    predictions = _aligned(given, table, options)
+    _require_predicted(given, table, options)
     if options.dry_run:
         reporter.result("Dry run: predictions and labels were read. Nothing was written.")
         return None
-    return _fit(predictions, table, Calibration.identity(given.findings), None, options, reporter)
+    return _fit(given, table, Calibration.identity(given.findings), None, options, reporter)
 
 
 def _of_checkpoint(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
@@ -79,13 +80,13 @@ def _of_checkpoint(options: CalibrateOptions, reporter: Reporter) -> LocalFit | 
 
     model = Model.read(options, reporter)
     table = None if options.unlabelled else _labels(options, model.findings, reporter)
-    ids, patients = _without_labels(options, reporter) if table is None else (table.ids, table.patients)
     model.warn_if_seen(options, reporter)
-    predictions = predicted(model, ids, options, reporter)
+    predictions = predicted(model, options, reporter)
     if predictions is None:
         return None
     if table is not None:
         return _fit(predictions, table, model.calibration, model.digest, options, reporter)
+    patients = _patients_of(predictions.ids, options, reporter)
     predictions = predictions.select(_chosen(options, model.findings))
     fit = fit_unlabelled(predictions, patients, model.calibration, model=model.digest, tta=options.tta)
     tell_unlabelled(fit, options, reporter)
@@ -100,12 +101,12 @@ def _fit(
     options: CalibrateOptions,
     reporter: Reporter,
 ) -> LocalFit:
-    predictions = predictions.select(table.space.findings)
+    predictions = predictions.rows(list(table.ids)).select(table.space.findings)
     wanted = Wanted(options.sensitivity, options.miss_at_most, options.sure, options.joint, options.ppv)
     fold = table.folds(min(NUM_FOLDS, table.num_patients), options.seed)
     films = table.targets, table.patients, fold
     fit = fit_labelled(predictions, *films, wanted, prior, model=model, tta=options.tta)
-    before = "0.5" if model is None else f"its own {shipped_rule(wanted)}"
+    before = "cut at 0.5" if model is None else f"by {shipped_rule(wanted)}, as the training fitted it"
     tell_labelled(fit, before, options, reporter)
     return _written(fit, options, reporter)
 
@@ -141,7 +142,8 @@ def _labels(options: CalibrateOptions, known: Sequence[str], reporter: Reporter)
         excluded=excluded,
         parts=options.split,
     )
-    tell_exclusions(reporter, excluded, table.left_out)
+    if is_table(options.model):  # of a checkpoint, the list of films says so
+        tell_exclusions(reporter, excluded, table.left_out)
     if table.counts.sum() == 0:
         raise DataError(f"{csv} has no positive label.", "Labels are 1 where there is a finding.")
     if table.num_patients < 2:
@@ -160,29 +162,23 @@ def _chosen(options: CalibrateOptions, known: Sequence[str]) -> tuple[str, ...]:
     return options.findings or tuple(known)
 
 
-def _without_labels(options: CalibrateOptions, reporter: Reporter) -> tuple[Texts, NDArray[np.object_]]:
-    """The films of ``--csv`` and whose they are; where it does not say, each is of another patient."""
-    assert options.csv is not None, "it was asked for"
-    excluded = read_exclusions(options.exclude, options.id_column)
-    ids = read_ids(options.csv, options.id_column, options.split)
-    tell_exclusions(reporter, excluded, ids)
-    frame = rows_of(read_csv(options.csv), options.csv, options.split)
-    names = options.id_column, options.patient_column
-    patients = read_patients(frame, str(options.csv), *names, needs_patients=False)
-    kept = np.array([film not in excluded for film in ids], bool)
-    if not kept.any():
-        raise DataError(f"--exclude leaves no film of {options.csv}.")
-    if options.patient_column not in frame.columns:
-        reporter.note(f"{options.csv} does not say whose films they are: each is taken for another patient's.")
-    return ids[kept], patients[kept]
+def _patients_of(ids: Texts, options: CalibrateOptions, reporter: Reporter) -> NDArray[np.object_]:
+    """Whose films without labels are; where ``--csv`` does not say, each is of another patient."""
+    if options.csv is not None:
+        frame = rows_of(read_csv(options.csv), options.csv, options.split)
+        if options.patient_column in frame.columns:
+            patients = read_patients(frame, str(options.csv), options.id_column, options.patient_column)
+            whose = dict(zip(frame[options.id_column], patients, strict=True))
+            return np.array([whose[film] for film in ids], object)
+    reporter.note("Nothing says whose films they are: each is taken for another patient's.")
+    return ids
 
 
-def _aligned(given: Predictions, table: LabelTable, options: CalibrateOptions) -> Predictions:
-    """The predictions of the labelled films, in their order."""
+def _require_predicted(given: Predictions, table: LabelTable, options: CalibrateOptions) -> None:
+    """Raise DataError where a labelled film has no prediction."""
     predicted = set(given.ids)
     if missing := [film for film in table.ids if film not in predicted]:
         raise DataError(
             f"{options.model} lacks {counted(len(missing), 'film')} of {options.csv}: {listed(missing)}.",
             "Predict them, or leave them out with --exclude.",
         )
-    return given.rows(list(table.ids))

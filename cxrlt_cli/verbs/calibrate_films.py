@@ -7,7 +7,7 @@ from cxrlt_cli.config import CalibrateOptions
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.blending import learned_from
 from cxrlt_cli.engine.feature_files import digest_of
-from cxrlt_cli.engine.films import FilmList
+from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_checkpoint, rehearse
@@ -19,7 +19,6 @@ from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions
-from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tta import VIEWS, merge
 
 
@@ -53,24 +52,23 @@ class Model:
         return self.checkpoint.findings
 
     def warn_if_seen(self, options: CalibrateOptions, reporter: Reporter) -> None:
-        assert options.csv is not None, "it was asked for"
-        if learned_from(options.model, self.checkpoint, options.csv, options.split):
+        if options.csv is not None and learned_from(options.model, self.checkpoint, options.csv, options.split):
             reporter.warn(
                 f"{options.model} learned from films of {options.csv}: it knows them, so that nothing that is fitted "
                 "on them, or promised, holds of others. Take films that it did not learn from."
             )
 
 
-def predicted(model: Model, ids: Texts, options: CalibrateOptions, reporter: Reporter) -> Predictions | None:
-    """What it says of these films of ``--csv``, in their order; None after a dry run, and where others have it."""
-    assert options.csv is not None, "it was asked for"
-    films = FilmList.of(options, options.csv, reporter)
+def predicted(model: Model, options: CalibrateOptions, reporter: Reporter) -> Predictions | None:
+    """What it says of the films of ``--csv``, in its order, or of a folder; None after a dry run, or elsewhere."""
+    films = film_list(options, (), options.csv, reporter)
+    (ids,) = films.stretches([films.number])
     paths = films.paths(ids)
     net = from_checkpoint(model.checkpoint, options.model)
     reporter.plan(
         "Calibration",
         {
-            "films": f"{len(ids):,} of {options.csv}",
+            "films": f"{len(ids):,} of {films.source}",
             "model": f"{options.model}: {net.architecture.backbone}, {net.architecture.head}, "
             f"{len(net.findings)} findings, {net.preprocessing.told}",
             "process": str(Process.of(options)),

@@ -4,10 +4,10 @@ from cxrlt_cli.config import CalibrateOptions
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import listed
 from cxrlt_cli.scores.local_fit import FindingFit, LocalFit
-from cxrlt_cli.scores.proportions import Share, patients_for_width
+from cxrlt_cli.scores.proportions import FEW, Share, patients_for_width
 
-FEW = 30  # patients with a finding, below which a threshold says little
 NONE = "–"
+OTHERS = "patients of other folds than the threshold was fitted on"
 
 
 def tell_labelled(fit: LocalFit, before: str, options: CalibrateOptions, reporter: Reporter) -> None:
@@ -37,12 +37,17 @@ def tell_labelled(fit: LocalFit, before: str, options: CalibrateOptions, reporte
 def tell_unlabelled(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) -> None:
     rows = [(name, _percent(one.prevalence_before), *_prevalence(one)) for name, one in fit.findings.items()]
     films = f"{counted(fit.num_films, 'film')} of {counted(fit.num_patients, 'patient')}"
-    title = f"{options.model} on {options.csv} ({films} without labels)"
+    title = f"{options.model} on {options.csv or options.image_dir} ({films} without labels)"
     reporter.table(title, ("finding", "in training %", "here, by EM %", "95 %"), rows)
     reporter.note(
         "True if films with a finding, and films without it, look here as in training. Intervals are over patients; "
         "they take the training's calibration for true. Thresholds stay those of the training."
     )
+    if left := [name for name, one in fit.findings.items() if one.prevalence is None]:
+        reporter.note(
+            f"Left as in training, whose calibration rests on fewer than {FEW} films with the finding, or on none "
+            f"without: {listed(left, 40)}."
+        )
 
 
 def _tell_rule_out(fit: LocalFit, before: str, reporter: Reporter) -> None:
@@ -57,12 +62,9 @@ def _tell_rule_out(fit: LocalFit, before: str, reporter: Reporter) -> None:
         cells = (name, str(one.positive_patients), _threshold(one.negative_below), *missed, one.shipped.sensitivity)
         rows.append(tuple(map(str, (*cells, *now))))
     columns = ("finding", "patients", "threshold", *(["missed"] if promises else []))
-    judged = "these films" if promises else "other folds of patients"
-    reporter.table(
-        f"Negative below a threshold for {_told(fit, ppv=False)} (before: {before}; now: on {judged})",
-        (*columns, "sens. before", "sens. now", "spec. now"),
-        rows,
-    )
+    title = f"Negative below the threshold: {_told(fit, ppv=False)}"
+    reporter.table(title, (*columns, "sens. before", "sens. now", "spec. now"), rows)
+    reporter.result(f"Before: {before}. Now: on {'these films' if promises else OTHERS}.\n")
     if promises:
         _tell_promise(fit, reporter)
 
@@ -91,11 +93,9 @@ def _tell_rule_in(fit: LocalFit, before: str, reporter: Reporter) -> None:
         assert one.rule_in is not None, "it was asked for"
         shares = str(one.shipped.ppv), str(one.rule_in.ppv), _value(one.rule_in.sensitivity)
         rows.append((name, str(one.positive_patients), _threshold(one.positive_from), *shares))
-    reporter.table(
-        f"Positive from a threshold for {_told(fit, ppv=True)} (before: {before}; now: on other folds of patients)",
-        ("finding", "patients", "threshold", "PPV before", "PPV now", "sens. now"),
-        rows,
-    )
+    columns = ("finding", "patients", "threshold", "PPV before", "PPV now", "sens. now")
+    reporter.table(f"Positive from the threshold on: {_told(fit, ppv=True)}", columns, rows)
+    reporter.result(f"Before: {before}. Now: on {OTHERS}.\n")
 
 
 def _tell_width(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) -> None:

@@ -134,7 +134,7 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
         )
     if views != options.tta:
         reporter.note(f"Calibrations and thresholds were fitted with --tta {views}, and suit others less well.")
-    return Deciding(calibration, None, options.decide)
+    return Deciding(calibration, None, options.decide, "the films of --fit")
 
 
 def finished(

@@ -11,6 +11,7 @@ from cxrlt_cli.config import CalibrateOptions, EnsembleOptions, InferOptions
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.manifest import sha256
+from cxrlt_cli.scores import local_fitting
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.local_fit import LocalFit
 from cxrlt_cli.scores.predictions import Predictions
@@ -67,8 +68,8 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
     with_threshold = [c for c, name in enumerate(FINDINGS) if name not in fit.without_threshold()]
     undecided = int(np.isnan(expected.probabilities[:, with_threshold]).sum())
     assert told.results[-1].startswith(f"Between both thresholds, and left empty: {undecided} of")
-    assert told.texts[0][0] == ("finding", "pos. films", "patients", "negative below", "sensitivity (95 %)",
-                                "positive from", "predictive value (95 %)")  # fmt: skip
+    assert told.texts[0][0] == ("finding", "pos. films", "patients", "negative below", "sens. (95 %)",
+                                "positive from", "PPV (95 %)")  # fmt: skip
     assert not [warning for warning in told.warnings if "unlike" in warning]
 
 
@@ -170,18 +171,31 @@ def test_predictions_of_an_ensemble_are_fitted_and_decided(run: Path, local: Pat
         ensemble(blend.model_copy(update={**changes, "fitted": tmp_path / "one.json"}), Recorder())
 
 
-def test_films_without_labels_give_prevalences(run: Path, local: Path, tmp_path: Path) -> None:
+def test_films_without_labels_give_prevalences(
+    run: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     csv = write_csv(tmp_path / "bare.csv", ["ImageID"], [[f"film{number}.png"] for number in range(100, 160)])
     recorder, out = Recorder(), tmp_path / "f.json"
     changes = {"image_dir": local.parent / "images", "unlabelled": True}
+    bare = calibrate(options(run / "best.safetensors", csv, out, **changes), recorder)
+    assert bare is not None
+    assert bare.findings["effusion"].prevalence is None
+    assert recorder.notes[-1].startswith("Left as in training, whose calibration rests on fewer than 30 films")
+    monkeypatch.setattr(local_fitting, "FEW", 1)
     fit = calibrate(options(run / "best.safetensors", csv, out, **changes), recorder)
     assert fit is not None
     assert fit.num_patients == 60
-    assert recorder.texts[0][0] == ("finding", "in training %", "here, by EM %", "95 %")
+    assert recorder.texts[1][0] == ("finding", "in training %", "here, by EM %", "95 %")
     prevalence = fit.findings["effusion"].prevalence
     assert prevalence is not None
     after = inferred(run, csv, tmp_path / "p.csv", image_dir=local.parent / "images", fitted=out, calibration="platt")
     assert after.probabilities[:, 1].mean() == pytest.approx(prevalence, abs=0.02)
+    folder = calibrate(options(run / "best.safetensors", None, out, **changes), Recorder())
+    assert folder is not None
+    assert folder.findings == fit.findings
+    of_patients = calibrate(options(run / "best.safetensors", local, out, **changes), Recorder())
+    assert of_patients is not None
+    assert of_patients.num_patients == 30
     with pytest.raises(DataError, match=r"none of the findings.*\n.*--unlabelled"):
         calibrate(options(run / "best.safetensors", csv, out, image_dir=local.parent / "images"), Recorder())
 
@@ -255,7 +269,7 @@ def test_decisions_tell_what_they_rest_on(run: Path, local: Path, tmp_path: Path
     recorder = Recorder()
     inferred(run, local, tmp_path / "p.csv", recorder, decisions=tmp_path / "d.csv", decide="sensitivity-0.95")
     columns, *rows = recorder.texts[0]
-    assert columns == ("finding", "threshold", "pos. films", "patients", "sensitivity (95 %) on these")
+    assert columns == ("finding", "threshold", "pos. films", "patients", "sens. on these (95 %)")
     calibration = Calibration.of(Checkpoint.read(run / "best.safetensors").training, FINDINGS)
     for row, name in zip(rows, FINDINGS, strict=True):
         share = calibration.sensitivity["sensitivity-0.95"][name]
