@@ -55,13 +55,14 @@ def _tell_rule_out(fit: LocalFit, before: str, reporter: Reporter) -> None:
     rows = []
     for name, one in fit.findings.items():
         assert one.shipped is not None, "it has labels"
-        missed = [NONE if one.missed is None else str(one.missed)] if promises else []
+        patients = str(one.positive_patients)
+        if promises:
+            patients = f"{NONE if one.missed is None else one.missed} of {patients}"
         now = (NONE, NONE)
         if one.rule_out is not None:
             now = str(one.rule_out.sensitivity), _value(one.rule_out.specificity)
-        cells = (name, str(one.positive_patients), _threshold(one.negative_below), *missed, one.shipped.sensitivity)
-        rows.append(tuple(map(str, (*cells, *now))))
-    columns = ("finding", "patients", "threshold", *(["missed"] if promises else []))
+        rows.append((name, patients, _threshold(one.negative_below), str(one.shipped.sensitivity), *now))
+    columns = ("finding", "missed" if promises else "patients", "threshold")
     title = f"Negative below the threshold: {_told(fit, ppv=False)}"
     reporter.table(title, (*columns, "sens. before", "sens. now", "spec. now"), rows)
     reporter.result(f"Before: {before}. Now: on {'these films' if promises else OTHERS}.\n")
