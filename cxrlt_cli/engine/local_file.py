@@ -50,11 +50,11 @@ def fit_of_checkpoint(options: PredictOptions, checkpoint: Path, digest: str) ->
         raise OptionError(f"--fitted {path} was fitted on predictions, whose model nobody knows.", f"Here: {again}")
     if fit.model != digest:
         raise OptionError(f"--fitted {path} is of another model than {checkpoint}.", f"Fit this one: {again}")
-    require_same_views(fit, options)
+    _require_same_views(fit, options)
     return fit
 
 
-def require_same_views(fit: LocalFit, options: PredictOptions) -> None:
+def _require_same_views(fit: LocalFit, options: PredictOptions) -> None:
     """Raise OptionError where views of a film are others, or are merged in another way, than where it was fitted."""
     if fit.tta != options.tta:
         raise OptionError(

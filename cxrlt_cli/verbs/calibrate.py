@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import CalibrateOptions, changed, flags
+from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
-from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.names import meant
@@ -18,7 +19,6 @@ from cxrlt_cli.scores.local_fit import LocalFit, Wanted
 from cxrlt_cli.scores.local_fitting import fit_labelled, fit_unlabelled, shipped_rule
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable, Texts, read_csv, read_exclusions, read_labels
-from cxrlt_cli.tables.parts import rows_of
 from cxrlt_cli.tables.patients import read_patients
 from cxrlt_cli.tables.rows import is_table
 from cxrlt_cli.verbs.calibrate_told import tell_labelled, tell_unlabelled
@@ -125,6 +125,7 @@ def _labels(options: CalibrateOptions, known: Sequence[str], reporter: Reporter)
     """The labels of the findings that the model knows; their patients are needed."""
     csv = options.csv
     assert csv is not None, "it was asked for"
+    tells = reporter if is_table(options.model) else Silent()  # of a checkpoint, the list of its films tells
     wanted = _chosen(options, known)
     columns = read_csv(csv).columns
     findings = list(wanted) if options.findings else [name for name in wanted if name in columns]
@@ -140,10 +141,9 @@ def _labels(options: CalibrateOptions, known: Sequence[str], reporter: Reporter)
         patient_column=options.patient_column,
         findings=findings,
         excluded=excluded,
-        parts=options.split,
+        chosen=chosen_rows(options, csv, options.split, tells),
     )
-    if is_table(options.model):  # of a checkpoint, the list of films says so
-        tell_exclusions(reporter, excluded, table.left_out)
+    tell_exclusions(tells, excluded, table.left_out)
     if table.counts.sum() == 0:
         raise DataError(f"{csv} has no positive label.", "Labels are 1 where there is a finding.")
     if table.num_patients < 2:
@@ -165,7 +165,8 @@ def _chosen(options: CalibrateOptions, known: Sequence[str]) -> tuple[str, ...]:
 def _patients_of(ids: Texts, options: CalibrateOptions, reporter: Reporter) -> NDArray[np.object_]:
     """Whose films without labels are; where ``--csv`` does not say, each is of another patient."""
     if options.csv is not None:
-        frame = rows_of(read_csv(options.csv), options.csv, options.split)
+        chosen = chosen_rows(options, options.csv, options.split, Silent())
+        frame = chosen.rows_of(read_csv(options.csv), options.csv)
         if options.patient_column in frame.columns:
             patients = read_patients(frame, str(options.csv), options.id_column, options.patient_column)
             whose = dict(zip(frame[options.id_column], patients, strict=True))

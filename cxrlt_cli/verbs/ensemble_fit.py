@@ -13,7 +13,7 @@ from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.engine.blending import MemberOutputs
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.deciding import Deciding, Watch
-from cxrlt_cli.engine.local_file import local_fit, read_content, require_same_views
+from cxrlt_cli.engine.local_file import local_fit, read_content
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.engine.several import members_in, out_of_fold
 from cxrlt_cli.engine.study_labels import labels_of_studies
@@ -117,7 +117,6 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
                 f"--fitted {path} is of one checkpoint.",
                 "It is for cxrlt infer. For an ensemble: cxrlt calibrate on the CSV that it predicts.",
             )
-        require_same_views(fit, options)
         reporter.note(f"{path} was fitted on predictions: of this ensemble, if they were its own.")
         return Deciding(fit.calibration, fit, options.decide)
     try:

@@ -241,6 +241,16 @@ def test_predictions_must_be_of_the_labelled_films(run: Path, local: Path, tmp_p
         calibrate(options(csv, lone, out), Recorder())
 
 
+def test_rows_are_taken_by_what_they_say(run: Path, local: Path, tmp_path: Path) -> None:
+    inferred(run, local, tmp_path / "p.csv")
+    for model in (run / "best.safetensors", tmp_path / "p.csv"):
+        recorder = Recorder()
+        fit = calibrate(options(model, local, tmp_path / "f.json", where="Age < 180"), recorder)
+        assert fit is not None
+        assert fit.num_films == 40
+        assert len([note for note in recorder.notes if note.startswith("--where takes")]) == 1
+
+
 def test_a_dry_run_writes_nothing(run: Path, local: Path, tmp_path: Path) -> None:
     inferred(run, local, tmp_path / "p.csv")
     for model in (run / "best.safetensors", tmp_path / "p.csv"):
