@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cxrlt_cli.cli.options import CONFIG_HELP, _declarations
 from cxrlt_cli.config import (
+    CalibrateOptions,
     ComputeOptions,
     DataCacheOptions,
     DataCheckOptions,
@@ -38,6 +39,7 @@ MODELS: dict[str, type[Options]] = {
     "finetune": FinetuneOptions,
     "infer": InferOptions,
     "ensemble": EnsembleOptions,
+    "calibrate": CalibrateOptions,
     "ood": OodOptions,
     "evaluate": EvaluateOptions,
     "demo": DemoOptions,

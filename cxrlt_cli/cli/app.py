@@ -133,6 +133,14 @@ def ensemble() -> Run[c.EnsembleOptions]:
     return ensemble
 
 
+@command(c.CalibrateOptions, panel="Predict")
+def calibrate() -> Run[c.CalibrateOptions]:
+    """Fit thresholds and probabilities to the place of use, on a few hundred films of it: for infer --fitted."""
+    from cxrlt_cli.verbs.calibrate import calibrate
+
+    return calibrate
+
+
 @command(c.OodOptions, panel="Predict")
 def ood() -> Run[c.OodOptions]:
     """Score findings that nobody labelled, from words alone."""

@@ -29,6 +29,7 @@ PANELS = (
     "Cross-validation",
     "Prediction",
     "Studies",
+    "Thresholds",
     "Zero-shot",
     "Scores",
     "Compute",

@@ -3,6 +3,7 @@
 The command line, ``--config`` files, the saved ``run.yaml`` and the help are all made from these models.
 """
 
+from cxrlt_cli.config.calibrate_options import CalibrateOptions
 from cxrlt_cli.config.choices import Track
 from cxrlt_cli.config.command_options import (
     DataCacheOptions,
@@ -40,6 +41,7 @@ from cxrlt_cli.config.train_options import FinetuneOptions, FitOptions, TrainOpt
 
 __all__ = [
     "PRESETS",
+    "CalibrateOptions",
     "ComputeOptions",
     "DataCacheOptions",
     "DataCheckOptions",

@@ -38,18 +38,28 @@ class PredictOptions(ComputeOptions, StudyOptions):
     normal: str | None = option(None, "Finding that means normal (default: by its name).", panel="Prediction")
     calibration: Literal["none", "platt", "temperature"] = option(
         "none",
-        "Probabilities as often as they say, fitted on the validation films of the training, or by ensemble --fit.\n\n"
+        "Probabilities as often as they say, fitted on the validation films of the training, or as --fitted.\n\n"
         "none: as the model gives them.\n\n"
         "platt: slope and offset of each finding's logit.\n\n"
         "temperature: slope alone.",
         panel="Prediction",
     )
-    decisions: Path | None = option(None, "CSV for 0 and 1 by the thresholds of --decide.", panel="Prediction")
-    decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] = option(
-        "f1",
+    decisions: Path | None = option(
+        None, "CSV for 0 and 1 by the thresholds of --decide; empty: not decided.", panel="Prediction"
+    )
+    decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] | None = option(
+        None,
         "Where --decisions cut, as fitted on the same films.\n\n"
         "f1: where F1 is best.\n\n"
         "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
+        panel="Prediction",
+        shown="f1, or as calibrate was asked",
+    )
+    fitted: Path | None = option(
+        None,
+        "JSON that cxrlt calibrate wrote of this model, or ensemble --fit of this ensemble: for --calibration and "
+        "--decisions, in place of what the training fitted. Of calibrate's, warns where films are unlike those it was "
+        "fitted on.",
         panel="Prediction",
     )
     dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Prediction")
@@ -120,11 +130,6 @@ class EnsembleOptions(PredictOptions):
         False,
         "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out; "
         "--out gets each of these films as blended by what was chosen without it.",
-        panel="Prediction",
-    )
-    fitted: Path | None = option(
-        None,
-        "JSON that --fit wrote beside its YAML, which names it: for --calibration and --decisions.",
         panel="Prediction",
     )
     by_view: tuple[str, ...] = option(

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cxrlt_cli.config import InferOptions, PredictOptions
+from cxrlt_cli.engine.deciding import Deciding, Watch
+from cxrlt_cli.engine.local_file import require_findings
 from cxrlt_cli.engine.predict import Outputs
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.labels import LabelSpace
@@ -11,6 +13,7 @@ from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.novelty import Novelty
 from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.local_fit import LocalFit
 from cxrlt_cli.scores.predictions import OOD_SCORE, Predictions, normal_gating
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tta import VIEWS, merge
@@ -24,12 +27,15 @@ class Postprocess:
     known: tuple[str, ...]  # the findings of the model
     findings: tuple[str, ...]  # those that are written
     normal: str | None  # the finding that gates the others
-    calibration: Calibration | None
+    deciding: Deciding | None
     novelty: Novelty | None
 
     @classmethod
-    def of(cls, options: InferOptions, checkpoint: Checkpoint) -> "Postprocess":
-        """Raises OptionError and CheckpointError where the model lacks what the options ask for."""
+    def of(cls, options: InferOptions, checkpoint: Checkpoint, local: LocalFit | None = None) -> "Postprocess":
+        """``local``: what ``--fitted`` says of this model.
+
+        Raises OptionError and CheckpointError where the model or that lacks what the options ask for.
+        """
         known = checkpoint.findings
         findings = options.findings or known
         unknown = [name for name in findings if name not in known]
@@ -38,31 +44,39 @@ class Postprocess:
                 f"--findings: the model does not know {listed(unknown)}.{meant(unknown[0], known)}",
                 f"It has {listed(known, 40)}.",
             )
-        calibrates = options.calibration != "none" or options.decisions is not None
-        return cls(
-            options,
-            known,
-            findings,
-            normal_finding(options, known),
-            Calibration.of(checkpoint.training, known) if calibrates else None,
-            Novelty.of(checkpoint.novelty) if options.ood_score else None,
-        )
+        normal, deciding = normal_finding(options, known), None
+        if local is not None and options.fitted is not None:
+            require_findings(local, findings, options.fitted)
+            if normal is not None and normal not in local.findings:
+                raise OptionError(f"normal_gating needs {normal}, of which --fitted {options.fitted} has nothing.")
+            deciding = Deciding(local.calibration, local, options.decide)
+        elif options.calibration != "none" or options.decisions is not None:
+            deciding = Deciding(Calibration.of(checkpoint.training, known), None, options.decide)
+        novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
+        return cls(options, known, findings, normal, deciding, novelty)
 
-    def predictions(self, ids: Texts, outputs: Outputs) -> tuple[Predictions, ...]:
-        """For ``--out`` and, if it is asked for, ``--decisions``."""
+    def watch(self) -> Watch | None:
+        """What counts films, on their way; None where nothing is calibrated or decided."""
+        return None if self.deciding is None else Watch(self.deciding, self.findings)
+
+    def predictions(self, ids: Texts, outputs: Outputs, watch: Watch | None = None) -> tuple[Predictions, ...]:
+        """For ``--out`` and, if it is asked for, ``--decisions``; ``watch`` sees them."""
         predictions = Predictions(ids, self.known, merge(outputs.logits, self.options.merge).numpy())
-        decided = []
-        if self.calibration is not None and self.options.decisions is not None:
-            decided = [self.calibration.decide(predictions, self.options.decide).select(self.findings)]
-        if self.calibration is not None and self.options.calibration != "none":
-            predictions = self.calibration.calibrate(predictions, self.options.calibration)
+        needed = (*self.findings, *([self.normal] if self.normal and self.normal not in self.findings else []))
+        predictions, decided = predictions.select(needed), None
+        if self.deciding is not None and self.options.decisions is not None:
+            decided = self.deciding.decide(predictions.select(self.findings))
+        if watch is not None:
+            watch.see(predictions.select(self.findings), decided)
+        if self.deciding is not None and self.options.calibration != "none":
+            predictions = self.deciding.calibration.calibrate(predictions, self.options.calibration)
         if self.normal is not None:
             predictions = normal_gating(predictions, self.options.alpha, self.normal)
         predictions = predictions.select(self.findings)
         if self.novelty is not None:
             assert outputs.features is not None, "asked for"
             predictions = predictions.with_column(OOD_SCORE, self.novelty.score(outputs.features).numpy())
-        return predictions, *decided
+        return (predictions,) if decided is None else (predictions, decided)
 
 
 def normal_finding(options: PredictOptions, findings: Sequence[str]) -> str | None:

@@ -31,13 +31,14 @@ def _explained(comparison: GroupComparison) -> str:
             "compared."
         )
     text = (
-        f"Of {listed(comparison.findings, 40)}: those that {MIN_EACH} patients or more of every group have, and as "
-        "many have not. AP is as if each finding were as frequent in every group as in all films. "
+        f"Findings: {listed(comparison.findings, 40)}; {MIN_EACH} patients or more of every group have them, and as "
+        "many have not. AP is as if each were as frequent in every group as in all films. "
     )
     if len(comparison.groups) == 1:
         return f"{text}There is no second group to compare."
-    number = 2 * sum(group.reference is not None for group in comparison.groups)
-    return f"{text}Differences are from the reference; p counts {number} comparisons."
+    known = [one for group in comparison.groups if group.macro is not None for one in group.macro.differences]
+    corrected = sum(one.p is not None for one in known)
+    return f"{text}Differences are from the reference{f'; p counts {corrected} comparisons' if corrected else ''}."
 
 
 def _rows(comparison: GroupComparison) -> Iterator[tuple[str, ...]]:

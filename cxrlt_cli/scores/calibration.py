@@ -5,7 +5,7 @@ parameters are drawn towards those of all findings pooled, the more the fewer po
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -16,7 +16,8 @@ from cxrlt_cli.errors import CheckpointError, listed
 from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.merging import EPSILON, TINY
 from cxrlt_cli.scores.metrics import best_threshold
-from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.scores.predictions import Decisions, Predictions
+from cxrlt_cli.scores.proportions import Share, share_of
 
 CalibrationKind = Literal["platt", "temperature"]
 Rule = Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"]
@@ -38,27 +39,81 @@ class Calibration:
 
     platt: Mapping[str, tuple[float, float]]
     temperature: Mapping[str, float]
-    thresholds: Mapping[str, Mapping[str, float]]
+    thresholds: Mapping[Rule, Mapping[str, float]]
     num_films: int
-    positives: Mapping[str, int]
+    positives: Mapping[str, int]  # films
+    # what checkpoints of before did not keep:
+    labelled: Mapping[str, int] = field(default_factory=dict)  # films
+    sensitivity: Mapping[Rule, Mapping[str, Share]] = field(default_factory=dict)  # of thresholds, on these same films
 
     @classmethod
-    def fit(cls, predictions: Predictions, targets: NDArray[Any]) -> Self:
-        """The calibration of predictions for labelled films, ``targets [N, C]`` (1, 0, NaN)."""
+    def fit(
+        cls,
+        predictions: Predictions,
+        targets: NDArray[Any],
+        patients: NDArray[Any] | None = None,
+        prior: "Calibration | None" = None,
+    ) -> Self:
+        """The calibration of predictions for labelled films, ``targets [N, C]`` (1, 0, NaN).
+
+        ``patients [N]``: whose films, for the intervals of sensitivities; None: each of another. ``prior``: what each
+        finding is drawn to in place of all findings pooled, of the same model on other films.
+        """
         names = predictions.findings
         columns = [_known(targets[:, c], predictions.probabilities[:, c]) for c in range(len(names))]
         pooled = np.concatenate([y for y, _ in columns]), np.concatenate([p for _, p in columns])
-        line, slope = _logistic(*pooled, with_offset=True), _logistic(*pooled, with_offset=False)
         rules: tuple[Rule, ...] = ("f1", *SENSITIVITIES)
-        common = {rule: _own_threshold(rule, *pooled) if pooled[0].any() else 0.5 for rule in rules}
+        if prior is None:
+            line, slope = _logistic(*pooled, with_offset=True), _logistic(*pooled, with_offset=False)
+            common = {rule: _own_threshold(rule, *pooled) if pooled[0].any() else 0.5 for rule in rules}
+            prior = cls(
+                platt=dict.fromkeys(names, _pair(line)),
+                temperature=dict.fromkeys(names, float(slope[0])),
+                thresholds={rule: dict.fromkeys(names, common[rule]) for rule in rules},
+                num_films=0,
+                positives={},
+            )
         named = list(zip(names, columns, strict=True))
+        thresholds = {
+            rule: {name: _threshold(rule, y, p, prior.thresholds[rule][name]) for name, (y, p) in named}
+            for rule in rules
+        }
+        films = predictions.ids if patients is None else patients
         return cls(
-            platt={name: _pair(_logistic(y, p, True, line)) for name, (y, p) in named},
-            temperature={name: float(_logistic(y, p, False, slope)[0]) for name, (y, p) in named},
-            thresholds={rule: {name: _threshold(rule, y, p, common[rule]) for name, (y, p) in named} for rule in rules},
+            platt={name: _pair(_logistic(y, p, True, np.array(prior.platt[name]))) for name, (y, p) in named},
+            temperature={
+                name: float(_logistic(y, p, False, np.array([prior.temperature[name], 0.0]))[0])
+                for name, (y, p) in named
+            },
+            thresholds=thresholds,
             num_films=len(targets),
             positives={name: int(y.sum()) for name, (y, _) in named},
+            labelled={name: len(y) for name, (y, _) in named},
+            sensitivity={
+                rule: {
+                    name: share_of(predictions.probabilities[rows, c] >= thresholds[rule][name], films[rows])
+                    for c, name in enumerate(names)
+                    for rows in [targets[:, c] == 1]
+                }
+                for rule in rules
+            },
         )
+
+    @classmethod
+    def identity(cls, findings: Sequence[str]) -> Self:
+        """Of probabilities of which nothing is known: they are taken as they are, and 0.5 cuts."""
+        return cls(
+            platt=dict.fromkeys(findings, (1.0, 0.0)),
+            temperature=dict.fromkeys(findings, 1.0),
+            thresholds={rule: dict.fromkeys(findings, 0.5) for rule in ("f1", *SENSITIVITIES)},
+            num_films=0,
+            positives={},
+        )
+
+    def prevalence(self, finding: str) -> float | None:
+        """Share of the labelled films it was fitted on that have the finding; None where that is not known."""
+        labelled = self.labelled.get(finding, self.num_films)
+        return self.positives[finding] / labelled if labelled and finding in self.positives else None
 
     def calibrate(self, predictions: Predictions, method: CalibrationKind) -> Predictions:
         """Probabilities that say how often; the order of the films stays."""
@@ -68,10 +123,11 @@ class Calibration:
             return _with(predictions, expit(lines[:, 0] * z + lines[:, 1]))
         return _with(predictions, expit(np.array([self.temperature[name] for name in predictions.findings]) * z))
 
-    def decide(self, predictions: Predictions, rule: Rule) -> Predictions:
+    def decide(self, predictions: Predictions, rule: Rule) -> Decisions:
         """1 at or above a finding's threshold, 0 below."""
         thresholds = np.array([self.thresholds[rule][name] for name in predictions.findings])
-        return _with(predictions, (predictions.probabilities >= thresholds).astype(np.float64))
+        decided = (predictions.probabilities >= thresholds).astype(np.float64)
+        return Decisions(predictions.ids, predictions.findings, decided)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,7 +142,17 @@ class Calibration:
                 f"The checkpoint carries no calibration{f' for {listed(missing)}' if content else ''}.",
                 "cxrlt train and finetune fit one on their validation films and store it.",
             )
-        return cls(**{**content, "platt": {name: _pair(line) for name, line in content["platt"].items()}})
+        return cls.from_json(content)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Self:
+        """What ``to_json`` gave; raises KeyError or TypeError where it is something else."""
+        shares = {
+            rule: {name: Share(**share) for name, share in named.items()}
+            for rule, named in content.get("sensitivity", {}).items()
+        }
+        platt = {name: _pair(line) for name, line in content["platt"].items()}
+        return cls(**{**content, "platt": platt, "sensitivity": shares})
 
 
 def _known(targets: NDArray[Any], probabilities: Doubles) -> tuple[Doubles, Doubles]:

@@ -37,6 +37,10 @@ class Standing:
     ap_difference: Difference | None = None  # from the group's reference
     auroc_difference: Difference | None = None
 
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        return tuple(one for one in (self.ap_difference, self.auroc_difference) if one is not None)
+
 
 @dataclass(frozen=True)
 class GroupStanding:

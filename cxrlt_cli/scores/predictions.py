@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -43,11 +44,14 @@ class Predictions:
             raise DataError(f"Predictions hold a film more than once: {listed(list(films[times > 1]))}.")
         if len(set(self.findings)) < len(self.findings):
             raise DataError("Predictions hold a finding more than once.")
-        wrong = ~((self.probabilities >= 0) & (self.probabilities <= 1))
+        wrong = self._wrong()
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             value = self.probabilities[row, column]
             raise DataError(f"'{self.findings[column]}' of film '{self.ids[row]}' is {value}, not a probability.")
+
+    def _wrong(self) -> NDArray[np.bool_]:
+        return ~((self.probabilities >= 0) & (self.probabilities <= 1))
 
     @classmethod
     def read(cls, path: Path | str, id_column: str = "ImageID") -> "Predictions":
@@ -93,17 +97,20 @@ class Predictions:
                 raise DataError(f"The CSV is not written: it would hold {shown(str(name))}, which {fault}.")
         if id_column in self.findings:
             raise DataError(f"The CSV is not written: '{id_column}' is the name of its id column and of a finding.")
-        decided = bool(((self.probabilities == 0) | (self.probabilities == 1)).all())
-        values = self.probabilities.astype(np.int64) if decided else self.probabilities
-        frame = pd.DataFrame(values, columns=pd.Index(self.findings))
+        frame = self._cells()
         for place, (name, cells) in enumerate({id_column: self.ids, **self.facts}.items()):
             frame.insert(place, name, cells)
         return frame.to_csv(index=False, header=header, lineterminator="\n")
 
-    def select(self, findings: Sequence[str]) -> "Predictions":
+    def _cells(self) -> pd.DataFrame:
+        decided = bool(((self.probabilities == 0) | (self.probabilities == 1)).all())
+        values = self.probabilities.astype(np.int64) if decided else self.probabilities
+        return pd.DataFrame(values, columns=pd.Index(self.findings))
+
+    def select(self, findings: Sequence[str]) -> Self:
         """These findings, in this order."""
         columns = [self.findings.index(name) for name in findings]
-        return Predictions(self.ids, tuple(findings), self.probabilities[:, columns])
+        return type(self)(self.ids, tuple(findings), self.probabilities[:, columns])
 
     def with_column(self, name: str, values: NDArray[np.floating]) -> "Predictions":
         """These and one more, ``[N]``, at the end."""
@@ -115,6 +122,16 @@ class Predictions:
         position = {film: row for row, film in enumerate(self.ids)}
         keep = [position[film] for film in ids]
         return Predictions(self.ids[keep], self.findings, self.probabilities[keep])
+
+
+class Decisions(Predictions):
+    """1, 0, or NaN where a film is left undecided for a finding: an empty cell of the CSV."""
+
+    def _wrong(self) -> NDArray[np.bool_]:
+        return ~np.isin(self.probabilities, (0, 1)) & ~np.isnan(self.probabilities)
+
+    def _cells(self) -> pd.DataFrame:
+        return pd.DataFrame(self.probabilities, columns=pd.Index(self.findings)).astype("Int64")
 
 
 def read_cells(path: Path, id_column: str = "ImageID") -> tuple[Texts, pd.DataFrame]:

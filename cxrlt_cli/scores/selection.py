@@ -122,7 +122,7 @@ def choose(
         recipes.append(replace(recipe, gating=judged))
     final = recipes[0].blend(merged, normal).select(findings)
     values = final.probabilities.copy()
-    calibration = None if recipes[0].merge == "rank" else Calibration.fit(final, targets)
+    calibration = None if recipes[0].merge == "rank" else Calibration.fit(final, targets, patients)
     calibrated = {} if calibration is None else _calibrated(final, targets, parts[0], parts[0])
     for one, recipe in enumerate(recipes[1:]):
         own = recipe.blend(merged, normal).select(findings)

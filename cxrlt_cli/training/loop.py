@@ -161,7 +161,8 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                 )
                 where = {"phase": phase.name, "epoch": epoch + 1, "weights": kind, "val_ap": means["ap"]}
                 if process.is_main:
-                    calibration = Calibration.fit(predictions, run.validation.table.targets).to_json()
+                    judged_by = run.validation.table
+                    calibration = Calibration.fit(predictions, judged_by.targets, judged_by.patients).to_json()
                     checkpoint = variants[kind].checkpoint(
                         **where, **_origin(run.training, options), calibration=calibration
                     )  # fmt: skip

@@ -13,6 +13,7 @@ from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.blending import MemberOutputs, Members
 from cxrlt_cli.engine.chosen_rows import chosen_rows
+from cxrlt_cli.engine.deciding import Deciding
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import studies_to_predict
 from cxrlt_cli.engine.films import FilmList
@@ -30,7 +31,6 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.classifier import Classifier
-from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.tables.label_table import Texts, read_exclusions, read_ids
 from cxrlt_cli.tables.outputs import require_table
@@ -52,28 +52,28 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
         make_soup(options, reporter)
         return None
     _check(options)
-    calibration = read_fit(given, reporter)
+    deciding = read_fit(given, reporter)
     fitted_path = options.out.with_suffix(".yaml")
-    inputs = (*options.members, options.csv, *options.exclude)
+    inputs = (*options.members, options.csv, options.fitted, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.fit:
         require_file(fitted_path, "--out, with .yaml for --fit,", (*inputs, options.out))
         require_file(kept_beside(fitted_path), "--out, with .json for --fit,", (*inputs, options.out))
     if options.decisions is not None:
-        require_table(options.decisions, "--decisions", (*inputs, options.fitted))
+        require_table(options.decisions, "--decisions", inputs)
         if real(options.decisions) == real(options.out):
             raise OptionError(f"--decisions and --out are both {options.out}.", "Give each a file of its own.")
     outputs = [("--out", options.out), ("--decisions", options.decisions)]
     outputs += [("--out", fitted_path), ("--out", kept_beside(fitted_path))] if options.fit else []
     with lock_outputs_once(options, *outputs):
-        return _ensemble(options, routes, fitted_path, calibration, reporter)
+        return _ensemble(options, routes, fitted_path, deciding, reporter)
 
 
 def _ensemble(
     options: EnsembleOptions,
     routes: Sequence[Route],
     fitted_path: Path,
-    calibration: Calibration | None,
+    deciding: Deciding | None,
     reporter: Reporter,
 ) -> Predictions | None:
     process = Process.of(options)
@@ -104,7 +104,7 @@ def _ensemble(
             blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
         else:
             blended = _blended(outputs, needed, normal, options)
-    blended, decided = finished(blended.select(findings), calibration, options)
+    blended, decided, watch = finished(blended.select(findings), deciding, options, reporter)
     if facts is not None:
         blended = facts.added(blended, reporter)
         decided = decided and facts.added(decided, reporter)
@@ -116,6 +116,8 @@ def _ensemble(
             replaced = path.is_file()
             table.write(path, options.id_column if studies is None else options.study_column)
             reporter.result(told_of_written(path, replaced, len(ids), what))
+    if watch is not None:
+        watch.tell(reporter)
     return blended
 
 

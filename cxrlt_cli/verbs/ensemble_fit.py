@@ -10,9 +10,10 @@ import yaml
 from numpy.typing import NDArray
 
 from cxrlt_cli.config import EnsembleOptions
-from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.blending import MemberOutputs
 from cxrlt_cli.engine.chosen_rows import chosen_rows
+from cxrlt_cli.engine.deciding import Deciding, Watch
+from cxrlt_cli.engine.local_file import local_fit, read_content
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.engine.several import members_in, out_of_fold
 from cxrlt_cli.engine.study_labels import labels_of_studies
@@ -94,10 +95,11 @@ def _told_apart(member: Path) -> str:
     return " ".join(sha256(path) for path in files if path.is_file())
 
 
-def read_fit(options: EnsembleOptions, reporter: Reporter) -> Calibration | None:
+def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
     """The calibrations of ``--fitted`` where they are asked for; of ``options`` as they were given.
 
-    Raises OptionError where there are none, or they are of another blend.
+    Raises OptionError where there are none, or they are of another blend. Of predictions that cxrlt calibrate was
+    given, nothing tells whether they were of this one.
     """
     if options.calibration == "none" and options.decisions is None:
         return None
@@ -105,10 +107,19 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Calibration | None
     if path is None:
         raise OptionError(
             "--calibration and --decisions of an ensemble need what --fit keeps.",
-            "Run cxrlt ensemble --fit on labelled films, and this command with --config and the YAML that it writes.",
+            "Run cxrlt ensemble --fit on labelled films, and this command with --config and the YAML that it writes.\n"
+            "Or cxrlt calibrate on what it predicted, and pass its JSON with --fitted.",
         )
+    content = read_content(path)
+    if (fit := local_fit(content, path)) is not None:
+        if fit.model is not None:
+            raise OptionError(
+                f"--fitted {path} is of one checkpoint.",
+                "It is for cxrlt infer. For an ensemble: cxrlt calibrate on the CSV that it predicts.",
+            )
+        reporter.note(f"{path} was fitted on predictions: of this ensemble, if they were its own.")
+        return Deciding(fit.calibration, fit, options.decide)
     try:
-        content = read_json(path)
         findings = tuple(content["calibration"]["platt"])
         calibration = Calibration.of(content, findings)
         known, views = content["blend"], content["tta"]
@@ -122,21 +133,25 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Calibration | None
         )
     if views != options.tta:
         reporter.note(f"Calibrations and thresholds were fitted with --tta {views}, and suit others less well.")
-    return calibration
+    return Deciding(calibration, None, options.decide, "the films of --fit")
 
 
 def finished(
-    blended: Predictions, calibration: Calibration | None, options: EnsembleOptions
-) -> tuple[Predictions, Predictions | None]:
-    """A blend for ``--out``, and its decisions where they are asked for."""
-    if calibration is None:
-        return blended, None
-    if missing := [name for name in blended.findings if name not in calibration.platt]:
+    blended: Predictions, deciding: Deciding | None, options: EnsembleOptions, reporter: Reporter
+) -> tuple[Predictions, Predictions | None, Watch | None]:
+    """A blend for ``--out``, its decisions where they are asked for, and what was counted of both."""
+    if deciding is None:
+        return blended, None, None
+    if missing := [name for name in blended.findings if name not in deciding.calibration.platt]:
         raise OptionError(f"--fitted {options.fitted} has nothing of {listed(missing)}.", "Leave it out by --findings.")
-    decided = calibration.decide(blended, options.decide) if options.decisions is not None else None
+    watch, decided = Watch(deciding, blended.findings), None
+    if options.decisions is not None:
+        deciding.tell(blended.findings, reporter)
+        decided = deciding.decide(blended)
+    watch.see(blended, decided)
     if options.calibration != "none":
-        blended = calibration.calibrate(blended, options.calibration)
-    return blended, decided
+        blended = deciding.calibration.calibrate(blended, options.calibration)
+    return blended, decided, watch
 
 
 def fitted(

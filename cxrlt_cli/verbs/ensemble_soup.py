@@ -217,7 +217,7 @@ def _write(
         **{name: value for name, value in best.training.items() if single or name not in OF_ONE_EPOCH},
         "val_ap": soup.ap,
         "labels": policies.pop() if len(policies) == 1 else None,
-        "calibration": Calibration.fit(soup.predictions, table.targets).to_json(),
+        "calibration": Calibration.fit(soup.predictions, table.targets, table.patients).to_json(),
         "soup": {
             "kind": options.soup,
             "members": [names[member] for member in soup.chosen],

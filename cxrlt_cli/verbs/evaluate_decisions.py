@@ -42,7 +42,7 @@ def table_of(decided: Sequence[DecisionScore], truth: LabelTable, scores: Scores
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
     some = any(one.undecided for one in decided)
-    columns = ("finding", "pos.", *(("undecided",) if some else ()), "sensitivity", "specificity", "PPV", "NPV")
+    columns = ("finding", "pos.", *(("open",) if some else ()), "sensitivity", "specificity", "PPV", "NPV")
     title = f"{path} on {csv}: decisions, in per cent ({films})"
     return Table(title, columns, list(_rows(decided, some)), _told(decided, truth, scores.num_patients is not None))
 
@@ -66,8 +66,8 @@ def _told(scores: Sequence[DecisionScore], truth: LabelTable, has_patients: bool
     told.append("Predictive values are those at the prevalence of these films.")
     open_, positives = sum(one.undecided for one in scores), sum(one.undecided_positives for one in scores)
     if open_:
-        cells = counted(open_, "undecided cell")
-        told.append(f"All are of what was decided: {cells}, {positives:,} of them positive, are in none of these.")
+        cells = counted(open_, "cell is left open", "cells are left open")
+        told.append(f"All are of what was decided: {cells}, {positives:,} of positive films, and in none of these.")
     return " ".join(told)
 
 

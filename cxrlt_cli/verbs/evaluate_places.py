@@ -134,7 +134,7 @@ def _row_of_ap(name: str, one: Change) -> tuple[str, ...]:
 
 def _told(macro: Change, number: int, first: str, second: str) -> str:
     return (
-        f"Of the {number} findings that {MIN_EACH} patients or more have in both, and as many have not. Mean AP: "
+        f"The {number} findings that {MIN_EACH} patients or more have in both, and as many have not. Mean AP: "
         f"{macro.ap:.3f} in {first}, {macro.ap_against:.3f} in {second}, a difference of "
         f"{told_difference(macro.difference)}. Of this, {macro.by_prevalence:+.3f} is prevalence: at that of {second}, "
         f"{first} has {macro.ap_at_prevalence:.3f}. The rest, {told_difference(macro.rest)}, is not."

@@ -16,11 +16,10 @@ Pair = tuple[Predictions, LabelTable]
 
 def read_files(options: EvaluateOptions) -> tuple[list[Predictions | Decisions], bool]:
     """What is to be scored, and whether it is of studies: their ids stand in ``--study-column`` then."""
+    if options.per_study is None:  # a pipe is read once
+        return [read_predicted(path, options.id_column) for path in options.predictions], False
     columns = [read_header(path) for path in options.predictions]
-    of_studies = [
-        options.per_study is not None and options.id_column not in one and options.study_column in one
-        for one in columns
-    ]
+    of_studies = [options.id_column not in one and options.study_column in one for one in columns]
     if len(set(of_studies)) > 1:
         one, other = options.predictions
         raise OptionError(

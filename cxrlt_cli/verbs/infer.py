@@ -16,6 +16,7 @@ from cxrlt_cli.engine.film_studies import all_studies, finish_studies
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
+from cxrlt_cli.engine.local_file import fit_of_checkpoint
 from cxrlt_cli.engine.partial import Output, table, write_predictions
 from cxrlt_cli.engine.postprocess import Postprocess, plan_of_views
 from cxrlt_cli.engine.precision import choose_for_predicting
@@ -26,6 +27,7 @@ from cxrlt_cli.engine.sources import film_sources, keep_films
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.scores.studies import Studies
 from cxrlt_cli.tables.embeddings import require_embeddings
 from cxrlt_cli.tables.label_table import Texts
@@ -41,7 +43,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
     if options.merge == "rank":
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     Process.of(options)
-    inputs = (options.checkpoint, options.csv, options.among, *options.films, *options.exclude)
+    inputs = (options.checkpoint, options.csv, options.among, options.fitted, *options.films, *options.exclude)
     require_table(options.out, "--out", inputs)
     for flag, path in (("--decisions", options.decisions), ("--nearest", options.nearest)):
         if path is not None:
@@ -67,8 +69,11 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     facts = FilmFacts.of(options, films, options.dicom_columns)
     studies = all_studies(films, options)
     model = from_checkpoint(checkpoint, options.checkpoint)
-    post = Postprocess.of(options, checkpoint)
     kept = FeatureFiles.of(options, model.num_features)
+    local = fit_of_checkpoint(options, options.checkpoint, kept.key["model"])
+    post = Postprocess.of(options, checkpoint, local)
+    if local is not None and options.calibration == "none" and options.decisions is None:
+        reporter.note("--fitted changes no probability by itself: it is for --calibration and --decisions.")
     if not options.dry_run:
         require_room_for_table("--out", options.out, films.number, len(post.findings))
         kept.require_room(films.number)
@@ -98,7 +103,9 @@ def _predict(
             "out": str(options.out),
         },
     )
-    if post.calibration is not None and len(views) > 1:
+    if post.deciding is not None and options.decisions is not None:
+        post.deciding.tell(post.findings, reporter)
+    if post.deciding is not None and post.deciding.local is None and len(views) > 1:
         reporter.note("Calibration and thresholds were fitted on the film as it is, and suit merged views less well.")
     process = choose_for_predicting(options, process, model, films.number * len(views), reporter)
     model = model.to(process.device)
@@ -108,14 +115,14 @@ def _predict(
         dataset = FilmDataset(source(films.paths(ids)))
         return films_in_order(dataset, options.batch_size, process)
 
-    features = post.novelty is not None or kept.wanted
+    features, watch = post.novelty is not None or kept.wanted, post.watch()
 
     def predicted(ids: Texts, advance: Advance) -> Outputs:
         (outputs,) = predict([model], batches(ids), process, advance, views, features)
         return outputs
 
     def rows(ids: Texts, outputs: Outputs, first: bool) -> list[bytes]:
-        tables = [facts.added(predictions, reporter) for predictions in post.predictions(ids, outputs)]
+        tables = [facts.added(predictions, reporter) for predictions in post.predictions(ids, outputs, watch)]
         texts = [predictions.to_csv(options.id_column, header=first).encode() for predictions in tables]
         return [*texts, *kept.rows(ids, outputs, first)]
 
@@ -132,11 +139,15 @@ def _predict(
     write_predictions([*files, *kept.outputs()], key, films, sizes, predicted, rows, process, reporter)
     if process.is_main:
         kept.tell(films, reporter)
+        if watch is not None:
+            watch.tell(reporter)
 
 
 def _key(options: InferOptions, films: FilmList, kept: FeatureFiles, process: Process) -> dict[str, object]:
     """All that decides what is written."""
     free = {"csv", "films", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes", "nodes",
-            "device", "rendezvous", "run_id", "checkpoint", "batch_size", "cache", "among"}  # fmt: skip
+            "device", "rendezvous", "run_id", "checkpoint", "batch_size", "cache", "among", "fitted"}  # fmt: skip
     chosen = json.loads(options.model_dump_json(exclude=free))
+    if options.fitted is not None:
+        chosen["fitted"] = sha256(options.fitted)
     return {**kept.key, "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}

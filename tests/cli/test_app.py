@@ -26,6 +26,7 @@ CONTRACT = {
     "infer": """config csv image-dir id-column exclude cache max-pixels tta merge postprocess alpha out dry-run
         processes""",
     "ensemble": "config csv image-dir weights tta merge postprocess alpha normal fit out",
+    "calibrate": "config csv image-dir id-column patient-column exclude tta out dry-run",
     "ood": "config csv image-dir model prompts pool anchor tta features normalization out",
     "evaluate": "config csv train-csv bootstrap patient-column empty threshold by json report",
     "demo": "config",

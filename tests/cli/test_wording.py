@@ -19,7 +19,8 @@ WRONG: list[Any] = ["wrong!", "", -(10**9), 10**30, 1.5, float("nan"), float("in
 FOREIGN = ("Value error", "Input should", "Field required", "valid string", "validation", "pydantic", "Extra inputs")
 COMMANDS: dict[str, type[Options]] = {
             "train": config.TrainOptions, "finetune": config.FinetuneOptions, "infer": config.InferOptions,
-            "ensemble": config.EnsembleOptions, "ood": config.OodOptions, "evaluate": config.EvaluateOptions,
+            "ensemble": config.EnsembleOptions, "calibrate": config.CalibrateOptions,
+            "ood": config.OodOptions, "evaluate": config.EvaluateOptions,
             "data check": config.DataCheckOptions, "data cache": config.DataCacheOptions,
             "data phantom": config.DataPhantomOptions, "models export": config.ModelsExportOptions}  # fmt: skip
 

@@ -37,7 +37,7 @@ def test_views_are_compared_where_there_are_several() -> None:
     predictions = Predictions(IDS, ("effusion", "nodule"), share * TARGETS + (1 - share) * noise)
     tell_by_view(predictions, films, TrainOptions(csv=Path("a.csv")), recorder)
     ((columns, *rows),) = recorder.texts
-    assert any(note.startswith("Of effusion, nodule: those that") for note in recorder.notes)
+    assert any(note.startswith("Findings: effusion, nodule; 10 patients") for note in recorder.notes)
     assert [row[0] for row in rows if row[0]] == ["AP", "LL", "PA"]
     aurocs = [float(row[columns.index("value")]) for row in rows if row[columns.index("score")] == "AUROC"]
     assert aurocs[0] < 0.65

@@ -1,4 +1,6 @@
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +172,15 @@ def test_findings_that_nobody_predicted_are_told(files: Path) -> None:
     read.select(["Normal"]).write(files / "p.csv")
     assert "not predicted, so not scored: Hernia, Mass" in run(files)[1].warnings[0]
     assert run(files, findings="Normal")[1].warnings == []
+
+
+def test_predictions_may_come_through_a_pipe(files: Path) -> None:
+    pipe = files / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes((files / "p.csv").read_bytes()))
+    writer.start()
+    assert run(files, predictions=[pipe])[0] == run(files)[0]
+    writer.join()
 
 
 def test_a_german_excel_says_the_same(files: Path) -> None:

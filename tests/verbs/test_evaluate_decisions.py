@@ -56,9 +56,9 @@ def test_what_is_left_open_is_counted_and_in_no_share(files: Path) -> None:
     rows = [(f"{row}.png", "" if row in (0, 1, 99) else label, 0) for row, label in enumerate(FOUND)]
     write_csv(files / "d.csv", ["ImageID", "Effusion", "Mass"], rows)
     _, recorder = run(files, json=files / "s.json")
-    assert recorder.texts[0][0][2] == "undecided"
+    assert recorder.texts[0][0][2] == "open"
     assert recorder.texts[0][1][1:3] == ("28", "3")
-    assert "3 undecided cells, 2 of them positive" in recorder.results[0]
+    assert "3 cells are left open, 2 of positive films" in recorder.results[0]
     one = json.loads((files / "s.json").read_text())["decisions"]["findings"][0]
     assert one["sensitivity"]["value"] == pytest.approx(23 / 26)
     assert (one["undecided"], one["undecided_positives"]) == (3, 2)

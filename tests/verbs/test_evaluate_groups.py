@@ -54,7 +54,7 @@ def test_groups_are_compared_on_common_findings_as_differences(files: Path) -> N
     assert rows[2][4] == f"{man['ap']:.3f}"
     assert rows[2][5].startswith(f"{man['ap'] - comparison['groups'][0]['macro']['ap']:+.3f} (")
     assert man["ap_difference"]["p_holm"] >= man["ap_difference"]["p"] > 0
-    assert "Of Normal, Mass: those that 10 patients" in recorder.results[0]
+    assert "Findings: Normal, Mass; 10 patients" in recorder.results[0]
     page = (files / "page.html").read_text()
     assert "by PatientSex: means of 2 findings</h2>" in page
     assert f"<td>{rows[2][5]}</td>" in page
@@ -116,7 +116,10 @@ def test_what_cannot_be_compared_is_said(files: Path) -> None:
     rare = run(files, by="PatientSex", findings="Hernia")
     assert "No finding is present in 10 patients" in rare.results[0]
     assert rare.texts[0][1][3:] == ("–", "–", "", "")
-    assert run(files, by="PatientSex", bootstrap=0).texts[0][3][5].count("(") == 0
+    plain = run(files, by="PatientSex", bootstrap=0)
+    assert (plain.texts[0][3][5].count("("), plain.texts[0][3][6]) == (0, "–")
+    assert plain.results[0].endswith("Differences are from the reference.\n")
+    assert run(files, by="PatientSex").results[-1].endswith("from the reference; p counts 2 comparisons.\n")
     with pytest.raises(ValueError, match="pass one of them"):
         run(files, by="PatientSex", against=files / "truth.csv")
 

@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pydantic import ValidationError
 
 from cxrlt_cli.config import EvaluateOptions, InferOptions
 from cxrlt_cli.data import image
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.perturbations import NUM_VERSIONS, PERTURBATIONS, versions
-from cxrlt_cli.errors import CheckpointError, DataError
+from cxrlt_cli.errors import CheckpointError, DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier, load
 from cxrlt_cli.scores.metrics import score
@@ -156,3 +157,22 @@ def test_findings_that_the_model_lacks_are_left_out_and_said(other: Path, tmp_pa
     assert content["plain"]["ap"] == pytest.approx(
         score(truth.targets, logits.sigmoid().numpy(), ["nodule"]).macro()["ap"]
     )
+
+
+def test_decisions_and_studies_are_not_perturbed(other: Path, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="--perturb is for films: leave it out with --per-study"):
+        EvaluateOptions.model_validate({"predictions": ["p.csv"], "per_study": "mean", "perturb": run})
+    films = pd.read_csv(other, dtype=str)["ImageID"].to_numpy(object)
+    decided = (np.random.default_rng(0).random((len(films), 3)) < 0.5).astype(float)
+    Predictions(films, FINDINGS, decided).write(tmp_path / "d.csv")
+    with pytest.raises(OptionError, match="--perturb is for probabilities"):
+        perturbed(other, run / "best.safetensors", predictions=[tmp_path / "d.csv"])
+
+
+def test_films_without_a_prediction_are_not_perturbed_either(other: Path, run: Path, tmp_path: Path) -> None:
+    every = Predictions.read(other.with_name("p.csv"))
+    every.rows(list(every.ids[:15])).write(tmp_path / "p.csv")
+    content, recorder = perturbed(
+        other, run / "best.safetensors", predictions=[tmp_path / "p.csv"], missing="leave-out"
+    )
+    assert content["num_films"] == recorder.advanced["Films in 36 versions"] == 15

@@ -42,8 +42,8 @@ def files(tmp_path: Path) -> Path:
     return tmp_path / "csv"
 
 
-def run(folder: Path, **changes: Any) -> Recorder:
-    recorder = Recorder()
+def run(folder: Path, early: Recorder | None = None, **changes: Any) -> Recorder:
+    recorder = early or Recorder()
     values = {
         "predictions": [folder / "theirs_p.csv", folder / "ours_p.csv"],
         "csv": folder / "theirs.csv",
@@ -105,6 +105,10 @@ def test_without_predictions_of_the_other_place_films_alone_are_compared(files: 
     assert len(recorder.texts) == 1
     assert any("predicts no film of" in note for note in recorder.notes)
     assert json.loads((files / "s.json").read_text())["against"]["scores"] is None
+    early = Recorder()
+    with pytest.raises(DataError, match=r"no\.csv does not exist"):
+        run(files, against=files / "no.csv", early=early)
+    assert early.tables == []
     with pytest.raises(DataError, match="share no film"):
         run(files, predictions=[files / "theirs_p.csv", files / "theirs_p.csv"])
 

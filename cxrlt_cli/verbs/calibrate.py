@@ -1,0 +1,185 @@
+"""A model, or its predictions, and films of the place of use to thresholds and probabilities that suit it."""
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlt_cli.config import CalibrateOptions, changed, flags
+from cxrlt_cli.engine.chosen_rows import chosen_rows
+from cxrlt_cli.engine.locks import lock_outputs
+from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions
+from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.files import require_file, write_text
+from cxrlt_cli.names import meant
+from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.local_fit import LocalFit, Wanted
+from cxrlt_cli.scores.local_fitting import fit_labelled, fit_unlabelled, shipped_rule
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import LabelTable, Texts, read_csv, read_exclusions, read_labels
+from cxrlt_cli.tables.patients import read_patients
+from cxrlt_cli.tables.rows import is_table
+from cxrlt_cli.verbs.calibrate_told import tell_labelled, tell_unlabelled
+
+NUM_FOLDS = 5
+
+
+def calibrate(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
+    """Write what ``--fitted`` of infer and ensemble takes; None after a dry run, and in all processes but the first.
+
+    Raises DataError and OptionError where labels, patients or films are missing.
+    """
+    of_predictions = is_table(options.model)
+    _check(options, of_predictions)
+    require_file(options.out, "--out", (options.model, options.csv, *options.exclude))
+    with _lock(options, of_predictions):
+        return (_of_predictions if of_predictions else _of_checkpoint)(options, reporter)
+
+
+def _lock(options: CalibrateOptions, of_predictions: bool) -> AbstractContextManager[None]:
+    if of_predictions:
+        return lock_outputs(("--out", options.out))
+    from cxrlt_cli.engine.launch import lock_outputs_once  # PyTorch: predictions need none
+
+    return lock_outputs_once(options, ("--out", options.out))
+
+
+def _check(options: CalibrateOptions, of_predictions: bool) -> None:
+    if of_predictions and (needless := changed(options) & {"tta", "image_dir", "cache", "links", "max_pixels"}):
+        raise OptionError(
+            f"{flags(options, needless)} is of no use with a prediction CSV: no film is read.", "Leave it out."
+        )
+    if of_predictions and options.unlabelled:
+        raise OptionError(
+            f"--unlabelled needs to know how often findings were present in training, which {options.model} does not "
+            "say.",
+            "Pass a checkpoint.",
+        )
+    if options.csv is None and not (options.unlabelled and options.image_dir):
+        raise OptionError(
+            "--csv is missing.",
+            "It names films of the place of use, with a column of 0 and 1 for each finding. With --unlabelled, films "
+            "without labels will do, or a folder of them: --image-dir.",
+        )
+
+
+def _of_predictions(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
+    given = Predictions.read(options.model, options.id_column)
+    table = _labels(options, given.findings, reporter)
+    _require_predicted(given, table, options)
+    if options.dry_run:
+        reporter.result("Dry run: predictions and labels were read. Nothing was written.")
+        return None
+    return _fit(given, table, Calibration.identity(given.findings), None, options, reporter)
+
+
+def _of_checkpoint(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
+    from cxrlt_cli.verbs.calibrate_films import Model, predicted
+
+    model = Model.read(options, reporter)
+    table = None if options.unlabelled else _labels(options, model.findings, reporter)
+    model.warn_if_seen(options, reporter)
+    predictions = predicted(model, options, reporter)
+    if predictions is None:
+        return None
+    if table is not None:
+        return _fit(predictions, table, model.calibration, model.digest, options, reporter)
+    patients = _patients_of(predictions.ids, options, reporter)
+    predictions = predictions.select(_chosen(options, model.findings))
+    fit = fit_unlabelled(predictions, patients, model.calibration, model=model.digest, tta=options.tta)
+    tell_unlabelled(fit, options, reporter)
+    return _written(fit, options, reporter)
+
+
+def _fit(
+    predictions: Predictions,
+    table: LabelTable,
+    prior: Calibration,
+    model: str | None,
+    options: CalibrateOptions,
+    reporter: Reporter,
+) -> LocalFit:
+    predictions = predictions.rows(list(table.ids)).select(table.space.findings)
+    wanted = Wanted(options.sensitivity, options.miss_at_most, options.sure, options.joint, options.ppv)
+    fold = table.folds(min(NUM_FOLDS, table.num_patients), options.seed)
+    films = table.targets, table.patients, fold
+    fit = fit_labelled(predictions, *films, wanted, prior, model=model, tta=options.tta)
+    before = "cut at 0.5" if model is None else f"by {shipped_rule(wanted)}, as the training fitted it"
+    tell_labelled(fit, before, options, reporter)
+    return _written(fit, options, reporter)
+
+
+def _written(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) -> LocalFit:
+    replaced = options.out.is_file()
+    write_text(options.out, json.dumps(fit.to_json(), indent=1, allow_nan=False) + "\n")
+    what = (
+        f"cxrlt infer {options.model} --fitted {options.out}" if fit.model else f"cxrlt ensemble --fitted {options.out}"
+    )
+    reporter.result(f"{'Replaced' if replaced else 'Wrote'} {options.out}, for {what}.")
+    return fit
+
+
+def _labels(options: CalibrateOptions, known: Sequence[str], reporter: Reporter) -> LabelTable:
+    """The labels of the findings that the model knows; their patients are needed."""
+    csv = options.csv
+    assert csv is not None, "it was asked for"
+    tells = reporter if is_table(options.model) else Silent()  # of a checkpoint, the list of its films tells
+    wanted = _chosen(options, known)
+    columns = read_csv(csv).columns
+    findings = list(wanted) if options.findings else [name for name in wanted if name in columns]
+    if not findings:
+        raise DataError(
+            f"{csv} has none of the findings of {options.model} ({listed(wanted)}).",
+            f"Its columns are {listed(list(columns), 40)}. Of films without labels, prevalences alone: --unlabelled.",
+        )
+    excluded = read_exclusions(options.exclude, options.id_column)
+    table = read_labels(
+        csv,
+        id_column=options.id_column,
+        patient_column=options.patient_column,
+        findings=findings,
+        excluded=excluded,
+        chosen=chosen_rows(options, csv, options.split, tells),
+    )
+    tell_exclusions(tells, excluded, table.left_out)
+    if table.counts.sum() == 0:
+        raise DataError(f"{csv} has no positive label.", "Labels are 1 where there is a finding.")
+    if table.num_patients < 2:
+        raise DataError(f"All films of {csv} are of one patient: nothing can be judged on others.")
+    if lost := [name for name in wanted if name not in findings]:
+        reporter.warn(f"Not calibrated, as {csv} has no such column: {listed(lost, 40)}.")
+    return table
+
+
+def _chosen(options: CalibrateOptions, known: Sequence[str]) -> tuple[str, ...]:
+    if unknown := [name for name in options.findings or () if name not in known]:
+        raise OptionError(
+            f"--findings: {options.model} does not know {listed(unknown)}.{meant(unknown[0], known)}",
+            f"It has {listed(known, 40)}.",
+        )
+    return options.findings or tuple(known)
+
+
+def _patients_of(ids: Texts, options: CalibrateOptions, reporter: Reporter) -> NDArray[np.object_]:
+    """Whose films without labels are; where ``--csv`` does not say, each is of another patient."""
+    if options.csv is not None:
+        chosen = chosen_rows(options, options.csv, options.split, Silent())
+        frame = chosen.rows_of(read_csv(options.csv), options.csv)
+        if options.patient_column in frame.columns:
+            patients = read_patients(frame, str(options.csv), options.id_column, options.patient_column)
+            whose = dict(zip(frame[options.id_column], patients, strict=True))
+            return np.array([whose[film] for film in ids], object)
+    reporter.note("Nothing says whose films they are: each is taken for another patient's.")
+    return ids
+
+
+def _require_predicted(given: Predictions, table: LabelTable, options: CalibrateOptions) -> None:
+    """Raise DataError where a labelled film has no prediction."""
+    predicted = set(given.ids)
+    if missing := [film for film in table.ids if film not in predicted]:
+        raise DataError(
+            f"{options.model} lacks {counted(len(missing), 'film')} of {options.csv}: {listed(missing)}.",
+            "Predict them, or leave them out with --exclude.",
+        )

@@ -1,0 +1,97 @@
+"""``calibrate`` of a checkpoint: what it knows, and what it predicts of the films of a place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxrlt_cli.config import CalibrateOptions
+from cxrlt_cli.data.loading import FilmDataset
+from cxrlt_cli.engine.blending import learned_from
+from cxrlt_cli.engine.feature_files import digest_of
+from cxrlt_cli.engine.folder_films import film_list
+from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.precision import choose_for_predicting
+from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_checkpoint, rehearse
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.sources import film_source, keep_films
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
+from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tta import VIEWS, merge
+
+
+@dataclass(frozen=True)
+class Model:
+    """A checkpoint and its own calibration."""
+
+    checkpoint: Checkpoint
+    calibration: Calibration
+    digest: str
+
+    @classmethod
+    def read(cls, options: CalibrateOptions, reporter: Reporter) -> "Model":
+        """Raises OptionError where prevalences are asked for and those of the training are not known."""
+        Process.of(options)
+        checkpoint = read_checkpoint(options.model, reporter)
+        if "calibration" in checkpoint.training:
+            calibration = Calibration.of(checkpoint.training, checkpoint.findings)
+        elif options.unlabelled:
+            raise OptionError(
+                f"{options.model} does not say how often findings were present where it was trained.",
+                "Without that, nothing is known of films without labels.",
+            )
+        else:
+            reporter.note(f"{options.model} carries no calibration: its probabilities are taken as they are.")
+            calibration = Calibration.identity(checkpoint.findings)
+        return cls(checkpoint, calibration, digest_of(options.model))
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        return self.checkpoint.findings
+
+    def warn_if_seen(self, options: CalibrateOptions, reporter: Reporter) -> None:
+        if options.csv is not None and learned_from(options.model, self.checkpoint, options.csv, options.split):
+            reporter.warn(
+                f"{options.model} learned from films of {options.csv}: it knows them, so that nothing that is fitted "
+                "on them, or promised, holds of others. Take films that it did not learn from."
+            )
+
+
+def predicted(model: Model, options: CalibrateOptions, reporter: Reporter) -> Predictions | None:
+    """What it says of the films of ``--csv``, in its order, or of a folder; None after a dry run, or elsewhere."""
+    films = film_list(options, (), options.csv, reporter)
+    (ids,) = films.stretches([films.number])
+    paths = films.paths(ids)
+    net = from_checkpoint(model.checkpoint, options.model)
+    reporter.plan(
+        "Calibration",
+        {
+            "films": f"{len(ids):,} of {films.source}",
+            "model": f"{options.model}: {net.architecture.backbone}, {net.architecture.head}, "
+            f"{len(net.findings)} findings, {net.preprocessing.told}",
+            "process": str(Process.of(options)),
+            "out": str(options.out),
+        },
+    )
+    if not options.dry_run:
+        keep_films([paths], len(paths), [net.preprocessing], options, reporter)
+    outputs = launch(_predict, options, reporter, net, paths, options)
+    return None if outputs is None else Predictions(ids, net.findings, merge(outputs.logits, "mean").numpy())
+
+
+def _predict(
+    process: Process, reporter: Reporter, net: Classifier, paths: list[Path], options: CalibrateOptions
+) -> Outputs | None:
+    views = VIEWS[options.tta]
+    process = choose_for_predicting(options, process, net, len(paths) * len(views), reporter)
+    net = net.to(process.device)
+    dataset = FilmDataset(film_source(paths, [net.preprocessing], options, reporter))
+    loader = films_in_order(dataset, options.batch_size, process)
+    if options.dry_run:
+        rehearse([net], loader, views, len(paths), process, reporter)
+        return None
+    with reporter.progress("Predicting", len(paths)) as advance:
+        (outputs,) = predict([net], loader, process, advance, views)
+    return outputs

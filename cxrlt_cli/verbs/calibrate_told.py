@@ -1,0 +1,147 @@
+"""What ``calibrate`` says: prevalences, thresholds before and after, and how many patients more would be needed."""
+
+from cxrlt_cli.config import CalibrateOptions
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import listed
+from cxrlt_cli.scores.local_fit import FindingFit, LocalFit
+from cxrlt_cli.scores.proportions import FEW, Share, patients_for_width
+
+NONE = "–"
+OTHERS = "patients of other folds than the threshold was fitted on"
+
+
+def tell_labelled(fit: LocalFit, before: str, options: CalibrateOptions, reporter: Reporter) -> None:
+    """``before``: which of the model's own thresholds stand for what was."""
+    knows = any(one.prevalence_before is not None for one in fit.findings.values())
+    rows = []
+    for name, one in fit.findings.items():
+        trained = [_percent(one.prevalence_before)] if knows else []
+        rows.append((name, f"{one.positives:,}", f"{one.positive_patients:,}", *_prevalence(one), *trained))
+    columns = ("finding", "pos. films", "patients", "prev. %", "95 %", *(["in training %"] if knows else []))
+    films = f"{counted(fit.num_films, 'film')} of {counted(fit.num_patients, 'patient')}"
+    reporter.table(f"{options.model} on {options.csv} ({films})", columns, rows)
+    if fit.ece["shipped"] is not None and fit.ece["here"] is not None:
+        whose = "as they are" if fit.model is None else "by the training's Platt"
+        reporter.result(
+            f"Calibration error (ECE), mean of the findings: {fit.ece['shipped']:.3f} {whose}, {fit.ece['here']:.3f} "
+            "fitted here, on patients of other folds.\n"
+        )
+    if fit.wanted.rule_out:
+        _tell_rule_out(fit, before, reporter)
+    if fit.wanted.ppv is not None or fit.wanted.nothing:
+        _tell_rule_in(fit, before, reporter)
+    _tell_width(fit, options, reporter)
+    _tell_few(fit, reporter)
+
+
+def tell_unlabelled(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) -> None:
+    rows = [(name, _percent(one.prevalence_before), *_prevalence(one)) for name, one in fit.findings.items()]
+    films = f"{counted(fit.num_films, 'film')} of {counted(fit.num_patients, 'patient')}"
+    title = f"{options.model} on {options.csv or options.image_dir} ({films} without labels)"
+    reporter.table(title, ("finding", "in training %", "here, by EM %", "95 %"), rows)
+    reporter.note(
+        "True if films with a finding, and films without it, look here as in training. Intervals are over patients; "
+        "they take the training's calibration for true. Thresholds stay those of the training."
+    )
+    if left := [name for name, one in fit.findings.items() if one.prevalence is None]:
+        reporter.note(
+            f"Left as in training, whose calibration rests on fewer than {FEW} films with the finding, or on none "
+            f"without: {listed(left, 40)}."
+        )
+
+
+def _tell_rule_out(fit: LocalFit, before: str, reporter: Reporter) -> None:
+    promises = fit.wanted.promises
+    rows = []
+    for name, one in fit.findings.items():
+        assert one.shipped is not None, "it has labels"
+        patients = str(one.positive_patients)
+        if promises:
+            patients = f"{NONE if one.missed is None else one.missed} of {patients}"
+        now = (NONE, NONE)
+        if one.rule_out is not None:
+            now = str(one.rule_out.sensitivity), _value(one.rule_out.specificity)
+        rows.append((name, patients, _threshold(one.negative_below), str(one.shipped.sensitivity), *now))
+    columns = ("finding", "missed" if promises else "patients", "threshold")
+    title = f"Negative below the threshold: {_told(fit, ppv=False)}"
+    reporter.table(title, (*columns, "sens. before", "sens. now", "spec. now"), rows)
+    reporter.result(f"Before: {before}. Now: on {'these films' if promises else OTHERS}.\n")
+    if promises:
+        _tell_promise(fit, reporter)
+
+
+def _tell_promise(fit: LocalFit, reporter: Reporter) -> None:
+    wanted = fit.wanted
+    assert wanted.miss_at_most is not None, "it was promised"
+    unit = "of all findings at once (Bonferroni)" if wanted.joint else "of each finding by itself (of all: --joint)"
+    reporter.result(
+        f"Promise, {unit}: of patients to come with the finding, at most {100 * wanted.miss_at_most:g} % have a "
+        f"positive film below the threshold; kept by {100 * wanted.sure:g} % of such calibrations (Learn then Test, "
+        "exact binomial), if patients to come are drawn as these were.\n"
+    )
+    if lacking := [name for name, one in fit.findings.items() if one.negative_below is None]:
+        needed = next(one.needed for one in fit.findings.values())
+        reporter.warn(
+            f"No promise, for want of patients ({needed} with the finding, if none is missed): {listed(lacking, 40)}. "
+            "Their decisions are left empty."
+        )
+
+
+def _tell_rule_in(fit: LocalFit, before: str, reporter: Reporter) -> None:
+    rows = []
+    for name, one in fit.findings.items():
+        assert one.shipped is not None, "it has labels"
+        assert one.rule_in is not None, "it was asked for"
+        shares = str(one.shipped.ppv), str(one.rule_in.ppv), _value(one.rule_in.sensitivity)
+        rows.append((name, str(one.positive_patients), _threshold(one.positive_from), *shares))
+    columns = ("finding", "patients", "threshold", "PPV before", "PPV now", "sens. now")
+    reporter.table(f"Positive from the threshold on: {_told(fit, ppv=True)}", columns, rows)
+    reporter.result(f"Before: {before}. Now: on {OTHERS}.\n")
+
+
+def _tell_width(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) -> None:
+    wanted = fit.wanted
+    sensitivity = wanted.sensitivity if wanted.miss_at_most is None else 1 - wanted.miss_at_most
+    parts = []
+    for what, share, whom in (
+        ("sensitivity", sensitivity, "patients with the finding"),
+        ("predictive value", wanted.ppv, "patients decided positive"),
+    ):
+        number = None if share is None else patients_for_width(share, options.width)
+        if number is not None:
+            parts.append(f"a {what} of {share:g}: {number:,} {whom}")
+    if parts:
+        reporter.result(f"For a 95 % interval no wider than {options.width:g} at {'; at '.join(parts)}.")
+
+
+def _tell_few(fit: LocalFit, reporter: Reporter) -> None:
+    few = [f"{name} ({one.positive_patients})" for name, one in fit.findings.items() if one.positive_patients < FEW]
+    if few and not fit.wanted.promises:
+        reporter.warn(
+            f"Fewer than {FEW} patients have the finding, so that its threshold says little: {listed(few, 40)}."
+        )
+
+
+def _told(fit: LocalFit, *, ppv: bool) -> str:
+    """What one of two tables is about."""
+    parts = fit.wanted.told().split(" and ")
+    return parts[-1 if ppv else 0]
+
+
+def _prevalence(one: FindingFit) -> tuple[str, str]:
+    if one.prevalence is None or one.prevalence_ci is None:
+        return NONE, NONE
+    low, high = one.prevalence_ci
+    return _percent(one.prevalence), f"{_percent(low)}–{_percent(high)}"
+
+
+def _percent(share: float | None) -> str:
+    return NONE if share is None else f"{100 * share:.1f}"
+
+
+def _value(share: Share) -> str:
+    return NONE if share.value is None else f"{share.value:.2f}"
+
+
+def _threshold(value: float | None) -> str:
+    return NONE if value is None else f"{value:.4g}"

@@ -1,0 +1,83 @@
+from dataclasses import replace
+
+import numpy as np
+
+from cxrlt_cli.engine.deciding import UNKNOWN, Deciding, Watch
+from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.local_fit import Wanted
+from tests.helpers import Recorder
+from tests.scores.places import NAMES, fitted, place
+
+BOTH = Wanted(miss_at_most=0.1, ppv=0.6)
+
+
+def test_what_a_threshold_of_a_place_rests_on_is_told() -> None:
+    fit, recorder = fitted(BOTH), Recorder()
+    Deciding(fit.calibration, fit).tell(NAMES, recorder)
+    common = fit.findings["common"]
+    assert common.rule_out is not None
+    assert common.rule_in is not None
+    columns, row, rare = recorder.texts[0]
+    assert row == (
+        "common",
+        f"{common.positives:,}",
+        str(common.positive_patients),
+        f"{common.negative_below:.4g}",
+        str(common.rule_out.sensitivity),
+        f"{common.positive_from:.4g}",
+        str(common.rule_in.ppv),
+    )
+    assert len(columns) == len(row)
+    assert rare[3] == "–"
+    assert recorder.warnings[0] == "Left empty in --decisions, for want of a threshold: rare."
+    assert f"behind the thresholds of rare ({fit.findings['rare'].positive_patients}): on" in recorder.warnings[1]
+
+
+def test_a_rule_of_the_training_is_told_with_its_sensitivity() -> None:
+    predictions, targets, patients = place()
+    calibration, recorder = Calibration.fit(predictions, targets, patients), Recorder()
+    Deciding(calibration, None, "sensitivity-0.9").tell(["rare"], recorder)
+    share = calibration.sensitivity["sensitivity-0.9"]["rare"]
+    threshold = calibration.thresholds["sensitivity-0.9"]["rare"]
+    assert share.value == (predictions.probabilities[targets[:, 1] == 1, 1] >= threshold).mean()
+    assert recorder.texts[0][1] == ("rare", f"{threshold:.4g}", str(share.films), str(share.patients), str(share))
+    old = replace(calibration, sensitivity={}, labelled={})
+    Deciding(old).tell(["common"], recorder)
+    assert recorder.texts[1][1][3:] == (UNKNOWN, UNKNOWN)
+    Deciding(Calibration.identity(NAMES)).tell(["common"], recorder)
+    assert recorder.texts[2][1][2:] == (UNKNOWN, UNKNOWN, UNKNOWN)
+
+
+def test_what_lies_between_two_thresholds_is_counted_stretch_by_stretch() -> None:
+    fit, recorder = fitted(BOTH), Recorder()
+    watch = Watch(Deciding(fit.calibration, fit), NAMES)
+    predictions = place(seed=1)[0]
+    undecided = 0
+    for rows in np.array_split(np.arange(len(predictions.ids)), 5):
+        part = predictions.rows(list(predictions.ids[rows]))
+        decided = watch.deciding.decide(part)
+        undecided += int(np.isnan(decided.probabilities[:, 0]).sum())
+        watch.see(part, decided)
+    watch.tell(recorder)
+    number = len(predictions.ids)
+    assert 0 < undecided < number
+    assert recorder.results == [
+        f"Between both thresholds, and left empty: {undecided} of {number} decisions "
+        f"({100 * undecided / number:.0f} %), of {number} films."
+    ]
+    assert recorder.warnings == [], "films of the same kind"
+
+
+def test_another_place_is_told_with_its_prevalence() -> None:
+    fit, recorder = fitted(Wanted(miss_at_most=0.1)), Recorder()
+    watch = Watch(Deciding(fit.calibration, fit), NAMES)
+    other = place(seed=2, shift=2.0)[0]
+    watch.see(other, None)
+    watch.tell(recorder)
+    assert recorder.results == []
+    (warning,) = recorder.warnings
+    assert warning.startswith(
+        f"These {len(other.ids)} films are unlike those that were calibrated on, in the scores of"
+    )
+    assert "common (higher, distance 0." in warning
+    assert "What was promised may not hold." in warning
