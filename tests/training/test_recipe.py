@@ -21,7 +21,8 @@ from tests.conftest import run_options
 from tests.helpers import Recorder
 
 METHOD = ("head", "loss", "sampler", "prior_bias")
-AUTO = {"head": "linear", "loss": "bce", "sampler": "uniform", "prior_bias": True}
+AUTO = {"head": "linear", "loss": "bce", "sampler": "uniform", "epochs": 12, "prior_bias": True}
+MANY = {name: value for name, value in AUTO.items() if name != "epochs"}
 
 
 def auto(**given: Any) -> TrainOptions:
@@ -56,9 +57,9 @@ def test_what_is_taken_where_nothing_is_typed() -> None:
 def test_of_many_films_findings_are_drawn_alike(num_films: int) -> None:
     """In epochs of as many films."""
     many = look(10, num_films)
-    assert taken(auto(), at=many) == {**AUTO, "sampler": "cas", "sampler_options": {"epoch_length": num_films}}
+    assert taken(auto(), at=many) == {**MANY, "sampler": "cas", "sampler_options": {"epoch_length": num_films}}
     for typed in ("uniform", "cas"):
-        assert taken(auto(sampler=typed), at=many) == {k: v for k, v in AUTO.items() if k != "sampler"}
+        assert taken(auto(sampler=typed), at=many) == {k: v for k, v in MANY.items() if k != "sampler"}
 
 
 def test_few_films_are_drawn_as_they_are() -> None:
@@ -94,6 +95,10 @@ def test_the_samplers_options_are_told_as_they_are_typed() -> None:
         ({"loss": "bce"}, {"loss"}),
         ({"loss": "db"}, {"loss", "prior_bias"}),  # a bias was measured with bce alone
         ({"prior_bias": False}, {"prior_bias"}),
+        ({"epochs": 60}, {"epochs"}),
+        ({"patience": 3}, {"epochs"}),
+        ({"weights": "none"}, {"epochs"}),  # measured from pretrained weights
+        ({"frozen": True}, {"epochs"}),
         ({"logit_adjust": 1.0}, {"prior_bias"}),  # which puts the shares into the logits itself
     ],
 )
@@ -120,8 +125,8 @@ def test_each_choice_is_told_with_its_reason_and_written_down(labels: Path, tmp_
     recorder = Recorder()
     train(TrainOptions.model_validate({**given, "preset": "auto"} | {"epochs": 1}), recorder)
     written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
-    assert {name.replace("-", "_"): written[name] for name in written if name.replace("-", "_") in METHOD} == AUTO
-    for choice in choices(auto(), True, look()):
+    assert {name.replace("-", "_"): written[name] for name in written if name.replace("-", "_") in METHOD} == MANY
+    for choice in choices(auto(weights="none"), True, look()):
         assert any(str(choice) in note for note in recorder.notes)
     assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.head == "linear"
     again = build(TrainOptions, {}, written).resolved()
