@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxrlt_cli.config import DataCheckOptions, TrainOptions
+from cxrlt_cli.config import DataCheckOptions, FilmOptions, TrainOptions
 from cxrlt_cli.engine.labelled import SplitError, labelled_films, scored_by
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.errors import DataError
@@ -158,8 +158,8 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
 def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fault]) -> Iterator[Fault]:
     """What ``train`` says of these tables, by its own code: why it would stop, or what held out films would lack."""
     assert options.csv is not None, "it was read"
-    chosen = {"csv", "id_column", "patient_column", "findings", "split", "exclude", "seed"}
-    given = options.model_dump(include=chosen) | ({"val_csv": val_csv} if val_csv else {})
+    shared = set(FilmOptions.model_fields)
+    given = options.model_dump(include=shared) | ({"val_csv": val_csv} if val_csv else {})
     asked = TrainOptions.model_validate(given)
     try:
         pair = labelled_films(asked, options.csv, Silent())

@@ -5,10 +5,10 @@ from cxrlt_cli.cli.app import app
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["evaluate", "p.csv", "--by", "View", "--by", "Age"], "--by is given more than once; the last counts: Age"),
+    (["evaluate", "p.csv", "--csv", "a.csv", "--csv", "b.csv"], "--csv is given more than once; the last counts: b.csv"),
     (["infer", "m", "--findings", "Mass", "--findings=Hernia"], "--findings is given more than once; the last counts:"),
     (["evaluate", "p.csv", "--exclude", "a.csv", "--exclude", "b.csv"], ""),  # that one may be repeated
-    (["evaluate", "p.csv", "--by", "View"], ""),
+    (["evaluate", "p.csv", "--by", "View", "--by", "Age"], ""),
 ])  # fmt: skip
 def test_an_option_that_takes_one_value_and_is_typed_twice_is_told(arguments: list[str], said: str) -> None:
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
