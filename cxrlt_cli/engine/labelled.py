@@ -1,7 +1,7 @@
 """Training and validation films by their tables alone: as ``train`` takes them, and as ``data check`` judges them."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,8 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.chosen import Chosen
 from cxrlt_cli.tables.columns import warnings_about_ignored
-from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_ids, read_labels
+from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids, read_labels
+from cxrlt_cli.tables.study_columns import STUDY, read_cells
 
 
 class SplitError(DataError):
@@ -91,11 +92,11 @@ def _tables(
         _refuse_own(scored, options, excluded, reporter)
         scored = None
     chosen = chosen_rows(options, csv, options.split, reporter)
-    table = _read_table(options, csv, options.findings, excluded, chosen, needs_patients=scored is None)
+    table = _read_table(options, csv, options.findings, excluded, chosen, reporter, needs_patients=scored is None)
     validation = None
     if scored is not None:
         chosen = chosen_rows(options, scored.csv, scored.parts, reporter)
-        validation = _read_table(options, scored.csv, table.space.findings, excluded, chosen)
+        validation = _read_table(options, scored.csv, table.space.findings, excluded, chosen, reporter)
     left_out = () if validation is None else validation.left_out
     tell_exclusions(reporter, excluded, {*table.left_out, *left_out})
     if options.split is None and len(table.num_of_part) > 1:
@@ -183,10 +184,11 @@ def _read_table(
     findings: tuple[str, ...] | None,
     excluded: Collection[str],
     chosen: Chosen,
+    reporter: Reporter,
     *,
     needs_patients: bool = False,
 ) -> LabelTable:
-    return read_labels(
+    table = read_labels(
         csv,
         id_column=options.id_column,
         patient_column=options.patient_column,
@@ -196,6 +198,19 @@ def _read_table(
         excluded=excluded,
         chosen=chosen,
     )
+    return table if _says_whose(table) else _by_study(table, csv, options, reporter)
+
+
+def _by_study(table: LabelTable, csv: Path, options: FitOptions, reporter: Reporter) -> LabelTable:
+    """Films that are each of another patient, with their studies for patients where a column has such of several."""
+    if STUDY not in read_header(csv):
+        return table
+    cells = read_cells(csv, table.ids, options.id_column, STUDY)
+    studies = np.array([cells[film] or film for film in table.ids], object)
+    if len(set(studies)) == len(studies):
+        return table
+    reporter.note(f"Films of a study ({STUDY}) of {csv} stay together: each is taken for a patient.")
+    return replace(table, patients=studies)
 
 
 def _check_labels(training: LabelTable, validation: LabelTable, options: FitOptions, reporter: Reporter) -> None:

@@ -8,6 +8,8 @@ from cxrlt_cli.errors import DataError, missing_column
 from cxrlt_cli.tables.rows import read_rows
 from cxrlt_cli.tables.values import MISSING, patient_of
 
+STUDY = "StudyID"  # as data import and DICOM headers call it
+
 
 @dataclass(frozen=True)
 class Place:

@@ -156,9 +156,9 @@ def align(
         what = f"{path} has no prediction for {len(lost):,} of the {len(truth):,} films of {csv}"
         _leave_out(what, lost, options, reporter)
     if len(ids) < len(predictions.ids):
-        reporter.warn(
-            f"{len(predictions.ids) - len(ids):,} of the {len(predictions.ids):,} films of {path} have no label."
-        )
+        among = "no label" if options.where is None and options.split is None else "no label among the rows taken"
+        number = len(predictions.ids) - len(ids)
+        reporter.warn(f"{number:,} of the {len(predictions.ids):,} films of {path} have {among}.")
     return predictions.rows(ids).select(findings), truth.rows(np.array([row[film] for film in ids])).select(findings)
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from cxrlt_cli.config import DataCheckOptions, TrainOptions
 from cxrlt_cli.engine.films import find_films
+from cxrlt_cli.engine.labelled import labelled_films, labelled_folds
 from cxrlt_cli.errors import CxrltError, DataError
 from cxrlt_cli.verbs.data_check import check
-from tests.helpers import Recorder, make_films
+from tests.helpers import Recorder, make_films, write_csv
 
 Table = list[list[str]]
 Change = Callable[[Table], Table]
@@ -157,3 +158,18 @@ def test_a_patient_in_both_files_stops_either(spelled: str, films: Path, tmp_pat
     training, validation = find_films(TrainOptions.model_validate({**options, "exclude": [fix]}), train_csv, Recorder())
     assert not set(training.table.patients) & set(validation.table.patients)
     check(DataCheckOptions.model_validate({**checked, "exclude": [fix]}), Recorder())
+
+
+def test_a_study_is_not_parted_where_no_column_says_whose_it_is(tmp_path: Path) -> None:
+    rows = [[f"{film}.png", f"s{film // 3}", int(film % 5 == 0)] for film in range(60)]
+    csv = write_csv(tmp_path / "labels.csv", ["ImageID", "StudyID", "nodule"], rows)
+    options, recorder = TrainOptions(csv=csv, patient_column="ImageID", val_fraction=0.3), Recorder()
+    training, validation = labelled_films(options, csv, recorder)
+    study = {row[0]: row[1] for row in rows}
+    parts = [{study[film] for film in part.ids} for part in (training, validation)]
+    assert not parts[0] & parts[1]
+    assert len(validation.ids) % 3 == 0
+    assert any("Films of a study (StudyID)" in note for note in recorder.notes)
+    _, fold = labelled_folds(TrainOptions(csv=csv, patient_column="ImageID", folds=4), csv, Recorder())
+    of_study = {(study[str(row[0])], int(one)) for row, one in zip(rows, fold, strict=True)}
+    assert len(of_study) == 20
