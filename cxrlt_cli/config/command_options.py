@@ -119,7 +119,7 @@ class InferOptions(PredictOptions):
 
 class EnsembleOptions(PredictOptions):
     members: tuple[Path, ...] = option(
-        ..., "Checkpoints, runs of --folds or --seeds, and prediction CSVs, mixed.", argument=True
+        (), "Checkpoints, runs of --folds or --seeds, and prediction CSVs, mixed.", argument=True
     )
     weights: Numbers | None = option(
         None,
@@ -149,6 +149,12 @@ class EnsembleOptions(PredictOptions):
         panel="Prediction",
     )
     out: Path = option(Path("submission.csv"), "CSV to write; with --soup, a .safetensors file.")
+
+    @model_validator(mode="after")
+    def _check_members(self) -> Self:
+        if not self.members and not self.by_view:
+            raise ValueError("MEMBERS is missing.")
+        return self
 
 
 class OodOptions(ComputeOptions):

@@ -29,8 +29,9 @@ def studies_of_films(ids: Texts, films: FilmList, options: PredictOptions) -> St
         look = partial(read_header, max_pixels=options.max_pixels)
         headers = [header or Header() for header in pool.map(look, films.paths(ids))]
     if lost := [film for film, header in zip(ids, headers, strict=True) if not header.study]:
+        table = "" if isinstance(films, FolderFilms) else f"{films.source} has no column '{options.study_column}', and "
         raise DataError(
-            f"--per-study: no header says which study {listed(lost)} belongs to.",
+            f"--per-study: {table}no DICOM header says which study {listed(lost)} belongs to.",
             f"Pass a CSV with a column '{options.study_column}' (--study-column).",
         )
     return studies_at([Place(header.patient, header.study, header.view) for header in headers])

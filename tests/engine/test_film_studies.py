@@ -128,7 +128,7 @@ def test_headers_say_which_study_films_of_a_folder_belong_to(tmp_path: Path) -> 
     picture(folder / "d.png", 80, 0)
     films = film_list(options, (), None, Recorder())
     (ids,) = films.stretches([9])
-    with pytest.raises(DataError, match=r"no header says which study d\.png belongs to"):
+    with pytest.raises(DataError, match=r"no DICOM header says which study d\.png belongs to"):
         studies_of_films(ids, films, options)
 
 

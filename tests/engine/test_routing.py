@@ -25,13 +25,16 @@ def options(*members: str, by_view: tuple[str, ...] = (), **given: Any) -> Ensem
 def test_members_are_named_as_they_are_typed(tmp_path: Path) -> None:
     """``--by-view frontal=a lateral=b``: the first is the option's, the others are members."""
     for given in (options("lateral=b", "frontal=c", by_view=("frontal=a",)),
-                  options("lateral=b", by_view=("frontal=a", "frontal=c"))):  # fmt: skip
+                  options("lateral=b", by_view=("frontal=a", "frontal=c")),
+                  options(by_view=("frontal=a", "frontal=c", "lateral=b"))):  # fmt: skip
         taken, routes = with_routes(given)
         assert {route.view: [str(taken.members[place]) for place in route.members] for route in routes} == {
             "frontal": ["a", "c"],
             "lateral": ["b"],
         }
     assert with_routes(options("a", "b")) == (options("a", "b"), ())
+    with pytest.raises(ValueError, match=r"MEMBERS is missing\."):
+        options()
     with pytest.raises(OptionError, match="the member b has no view"):
         with_routes(options("b", by_view=("frontal=a",)))
     with pytest.raises(OptionError, match="--weights does not go with --by-view"):
