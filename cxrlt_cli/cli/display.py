@@ -129,12 +129,13 @@ class RichReporter:
         self.result(f"{first} against {second}: macro AP {comparison.ap_difference:+.3f}{certainty}.")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        table = Table(title=_markup(title), box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=_markup(title), box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         table.title_justify, table.title_style = "left", "bold"
-        for number, name in enumerate(columns):
+        widths = [max(map(len, (name, *(row[number] for row in rows)))) for number, name in enumerate(columns)]
+        fits = sum(widths) + 2 * len(widths) <= self._out.width
+        for number, (name, width) in enumerate(zip(columns, widths, strict=True)):
             numeric = bool(rows) and all(_is_number(row[number]) for row in rows)
-            short = max((len(row[number]) for row in rows), default=0) <= 64
-            whole = numeric or (number == 0 and short)  # names stay whole; what is said of them may wrap
+            whole = fits or numeric or (number == 0 and width <= 64)  # names stay whole; what is said of them may wrap
             table.add_column(_markup(name), justify="right" if numeric else "left", no_wrap=whole, overflow="fold")
         for row in rows:
             table.add_row(*map(_markup, row))

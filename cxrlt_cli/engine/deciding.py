@@ -90,15 +90,15 @@ class Deciding:
         for name in findings:
             fit = local.findings[name]
             low, high = local.thresholds(name)
-            cells = [name, f"{fit.positives:,}", f"{fit.positive_patients:,}"]
+            cells = [name, f"{fit.positive_patients:,}"]
             if local.wanted.rule_out:
                 cells += [_number(low), _cell(fit.rule_out, "sensitivity")]
             if local.wanted.ppv is not None:
                 cells += [_number(high), _cell(fit.rule_in, "ppv")]
             rows.append(tuple(cells))
-        columns = ["finding", "pos. films", "patients"]
-        columns += ["negative below", "sens. (95 %)"] if local.wanted.rule_out else []
-        columns += ["positive from", "PPV (95 %)"] if local.wanted.ppv is not None else []
+        columns = ["finding", "patients"]
+        columns += ["neg. below", "sens. (95 %)"] if local.wanted.rule_out else []
+        columns += ["pos. from", "PPV (95 %)"] if local.wanted.ppv is not None else []
         films = f"{counted(local.num_films, 'film')} of {counted(local.num_patients, 'patient')}"
         reporter.table(f"Thresholds for {local.wanted.told()}, fitted on {films}", columns, rows)
         if empty := [name for name in local.without_threshold() if name in findings]:

@@ -42,7 +42,7 @@ def table_of(decided: Sequence[DecisionScore], truth: LabelTable, scores: Scores
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
     some = any(one.undecided for one in decided)
-    columns = ("finding", "pos.", *(("open",) if some else ()), "sensitivity", "specificity", "PPV", "NPV")
+    columns = ("finding", "pos.", *(("open",) if some else ()), "sens.", "spec.", "PPV", "NPV")
     title = f"{path} on {csv}: decisions, in per cent ({films})"
     return Table(title, columns, list(_rows(decided, some)), _told(decided, truth, scores.num_patients is not None))
 

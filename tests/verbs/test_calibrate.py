@@ -68,8 +68,8 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
     with_threshold = [c for c, name in enumerate(FINDINGS) if name not in fit.without_threshold()]
     undecided = int(np.isnan(expected.probabilities[:, with_threshold]).sum())
     assert told.results[-1].startswith(f"Between both thresholds, and left empty: {undecided} of")
-    assert told.texts[0][0] == ("finding", "pos. films", "patients", "negative below", "sens. (95 %)",
-                                "positive from", "PPV (95 %)")  # fmt: skip
+    assert told.texts[0][0] == ("finding", "patients", "neg. below", "sens. (95 %)",
+                                "pos. from", "PPV (95 %)")  # fmt: skip
     assert not [warning for warning in told.warnings if "unlike" in warning]
 
 

@@ -35,7 +35,7 @@ def run(folder: Path, **changes: Any) -> tuple[Scores, Recorder]:
 def test_decisions_are_scored_as_decisions(files: Path) -> None:
     scores, recorder = run(files, json=files / "s.json", report=files / "page.html")
     header, effusion, mass = recorder.texts[0]
-    assert header == ("finding", "pos.", "sensitivity", "specificity", "PPV", "NPV")
+    assert header == ("finding", "pos.", "sens.", "spec.", "PPV", "NPV")
     assert effusion == ("Effusion", "28", "89 (73-96)", "75 (64-84)", "58 (43-72)", "95 (86-98)")
     assert mass[2:] == ("0 (0-7.1)", "100 (93-100)", "–", "50 (40-60)")
     assert recorder.warnings == []
