@@ -134,7 +134,7 @@ def _fit(
         rule = for_sensitivity(wanted.sensitivity)
         fit = replace(fit, negative_below=rule(*films), rule_out=_judged(rule, *films, fold))
     if wanted.ppv is not None or wanted.nothing:
-        rule = _best_f1 if wanted.ppv is None else for_ppv(wanted.ppv)
+        rule = best_f1 if wanted.ppv is None else for_ppv(wanted.ppv)
         fit = replace(fit, positive_from=rule(*films), rule_in=_judged(rule, *films, fold))
     return fit
 
@@ -156,7 +156,8 @@ def _judged(
     return worth_of(targets, held_out(rule, targets, scores, patients, fold), patients)
 
 
-def _best_f1(targets: Doubles, scores: Doubles, patients: NDArray[np.object_]) -> float | None:
+def best_f1(targets: Doubles, scores: Doubles, patients: NDArray[np.object_]) -> float | None:
+    """The threshold at which F1 is largest; none without a positive film."""
     return best_threshold(targets, scores) if targets.any() else None
 
 

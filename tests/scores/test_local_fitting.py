@@ -3,7 +3,8 @@ import pytest
 
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.local_fit import Wanted
-from cxrlt_cli.scores.local_fitting import fit_labelled, fit_unlabelled, shipped_rule
+from cxrlt_cli.scores.local_fitting import best_f1, fit_labelled, fit_unlabelled, shipped_rule
+from cxrlt_cli.scores.operating_points import for_ppv, for_sensitivity, held_out, worth_of
 from cxrlt_cli.scores.risk_control import highest_threshold, lowest_scores
 from tests.scores.places import NAMES, fitted, folds, place
 
@@ -34,18 +35,20 @@ def test_what_was_before_is_the_models_own_threshold_on_these_films() -> None:
     assert fit.ece["here"] < fit.ece["shipped"]
 
 
-def test_what_is_told_is_of_patients_that_a_threshold_was_not_fitted_on() -> None:
-    """On noise, the films that a threshold was fitted on would say what was wanted of them."""
+@pytest.mark.parametrize("wanted", [Wanted(sensitivity=0.8), Wanted(ppv=0.5), Wanted()])
+def test_what_is_told_is_of_patients_that_a_threshold_was_not_fitted_on(wanted: Wanted) -> None:
+    """On these films themselves a threshold finds what was wanted, or has the best F1; on those of others not quite."""
     predictions, targets, patients = place(patients=60, seed=3)
-    noise = np.random.default_rng(0).random(targets.shape).round(1)
-    noisy = type(predictions)(predictions.ids, NAMES, noise)
-    prior = Calibration.identity(NAMES)
-    fit = fit_labelled(noisy, targets, patients, folds(patients), Wanted(ppv=0.6), prior, model=None, tta="none")
-    threshold, worth = fit.findings["common"].positive_from, fit.findings["common"].rule_in
-    assert worth is not None
-    if threshold is not None:
-        assert targets[noise[:, 0] >= threshold, 0].mean() >= 0.6
-        assert worth.ppv.value is None or worth.ppv.value < 0.6
+    prior, fold = Calibration.identity(NAMES), folds(patients)
+    fit = fit_labelled(predictions, targets, patients, fold, wanted, prior, model=None, tta="none").findings["common"]
+    worth = fit.rule_out or fit.rule_in
+    rule = for_sensitivity(0.8) if wanted.sensitivity else for_ppv(0.5) if wanted.ppv else best_f1
+    films = targets[:, 0].astype(float), predictions.probabilities[:, 0], patients
+    assert worth == worth_of(films[0], held_out(rule, *films, fold), patients)
+    threshold = rule(*films)
+    assert threshold is not None
+    assert threshold in (fit.negative_below, fit.positive_from)
+    assert worth != worth_of(films[0], (films[1] >= threshold).astype(float), patients)
 
 
 def test_the_promise_is_that_of_risk_control_on_labelled_films() -> None:

@@ -30,6 +30,13 @@ def test_copies_of_a_patients_films_tell_nothing_more() -> None:
     assert (found.low, found.high) == exact_interval(6, 6), "five films of each of six patients"
 
 
+def test_films_of_a_patient_that_differ_are_worth_no_more_than_films_of_others() -> None:
+    """One of two films of each patient is hit, and one of another: over patients next to nothing varies."""
+    hit, whose = np.append(np.arange(40) % 2 == 0, True), np.append(np.repeat(np.arange(20), 2), 20)
+    share = share_of(hit, whose.astype(object))
+    assert (share.low, share.high) == exact_interval(21, 41)
+
+
 def test_nothing_is_known_without_films() -> None:
     nothing = share_of(np.zeros(0, bool), np.zeros(0, object))
     assert nothing == Share(0, 0, 0, 0.0, 1.0)

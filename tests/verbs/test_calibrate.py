@@ -1,4 +1,5 @@
 import json
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from cxrlt_cli.config import CalibrateOptions, EnsembleOptions, InferOptions
+from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.manifest import sha256
@@ -16,6 +18,7 @@ from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.local_fit import LocalFit
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import read_labels
+from cxrlt_cli.verbs import infer as engine
 from cxrlt_cli.verbs.calibrate import calibrate
 from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
@@ -98,6 +101,37 @@ def test_films_unlike_those_are_warned_of_and_a_stop_is_no_matter(run: Path, loc
     inferred(run, csv, tmp_path / "p.csv", recorder, fitted=tmp_path / "f.json")
     assert [warning for warning in recorder.warnings if warning.startswith("These 40 films are unlike")]
     assert recorder.notes[0].startswith("--fitted changes no probability by itself")
+
+
+def test_a_stopped_command_goes_on_by_the_same_file_alone(
+    run: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "f.json"
+    values: dict[str, Any] = {"fitted": path, "decisions": tmp_path / "d.csv"}
+    calibrate(options(run / "best.safetensors", local, path, sensitivity=0.9), Recorder())
+    monkeypatch.setattr(engine, "stretches", lambda *_: repeat(30))
+    seen: list[int] = []
+
+    def stopping(*arguments: Any, **settings: Any) -> Any:
+        seen.append(1)
+        if len(seen) % 2 == 0:
+            raise KeyboardInterrupt
+        return predict(*arguments, **settings)
+
+    def stopped() -> None:
+        with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+            patched.setattr(engine, "predict", stopping)
+            inferred(run, local, tmp_path / "p.csv", **values)
+
+    stopped()
+    recorder = Recorder()
+    inferred(run, local, tmp_path / "p.csv", recorder, **values)
+    assert any(note.startswith("Going on after 30 films") for note in recorder.notes)
+    stopped()
+    calibrate(options(run / "best.safetensors", local, path, sensitivity=0.5), Recorder())
+    recorder = Recorder()
+    inferred(run, local, tmp_path / "p.csv", recorder, **values)
+    assert not any(note.startswith("Going on") for note in recorder.notes), "thresholds are others now"
 
 
 def test_what_is_of_another_model_or_other_views_is_refused(run: Path, local: Path, tmp_path: Path) -> None:
