@@ -20,7 +20,6 @@ def test_what_a_threshold_of_a_place_rests_on_is_told() -> None:
     columns, row, rare = recorder.texts[0]
     assert row == (
         "common",
-        f"{common.positives:,}",
         str(common.positive_patients),
         f"{common.negative_below:.4g}",
         str(common.rule_out.sensitivity),
@@ -28,7 +27,7 @@ def test_what_a_threshold_of_a_place_rests_on_is_told() -> None:
         str(common.rule_in.ppv),
     )
     assert len(columns) == len(row)
-    assert rare[3] == "–"
+    assert rare[2] == "–"
     assert recorder.warnings[0] == "Left empty in --decisions, for want of a threshold: rare."
     assert f"behind the thresholds of rare ({fit.findings['rare'].positive_patients}): on" in recorder.warnings[1]
 
