@@ -1,6 +1,6 @@
 """The members of an ensemble: what was named, what they know, and what they say of the same films."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -9,12 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
+from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.folder_films import takes_folder
-from cxrlt_cli.engine.predict import read_checkpoint
+from cxrlt_cli.engine.precision import choose_for_predicting
+from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, read_checkpoint, rehearse
+from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, tell_needless
 from cxrlt_cli.engine.several import out_of_fold
+from cxrlt_cli.engine.sources import film_source
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
@@ -25,7 +29,7 @@ from cxrlt_cli.scores.selection import ViewWeights
 from cxrlt_cli.scores.studies import PerStudy, Studies
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.rows import is_table
-from cxrlt_cli.tta import merge
+from cxrlt_cli.tta import VIEWS, merge
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,23 @@ class MemberOutputs:
         if self.studies is None:
             return films
         return [self.studies.predictions(one, self.per_study, view_weights) for one in films]
+
+
+def predict_members(
+    process: Process, reporter: Reporter, models: Mapping[int, Classifier], paths: list[Path], options: EnsembleOptions
+) -> dict[int, Tensor] | None:
+    """The logits ``[V, N, C]`` of each model, in the order of the films, which are read once; None after a dry run."""
+    networks = list(models.values())
+    process = choose_for_predicting(options, process, networks[0], len(paths) * len(VIEWS[options.tta]), reporter)
+    networks = [model.to(process.device) for model in networks]
+    dataset = FilmDataset(film_source(paths, preprocessings(networks), options, reporter))
+    loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]
+    if options.dry_run:
+        rehearse(networks, loader, views, len(paths), process, reporter)
+        return None
+    with reporter.progress("Predicting", len(paths)) as advance:
+        outputs = predict(networks, loader, process, advance, views)
+    return {index: one.logits for index, one in zip(models, outputs, strict=True)}
 
 
 def learned_from(path: Path, checkpoint: Checkpoint, csv: Path, parts: Sequence[str] | None) -> bool:

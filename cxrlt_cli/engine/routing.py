@@ -39,6 +39,8 @@ def with_routes(options: EnsembleOptions) -> tuple[EnsembleOptions, tuple[Route,
         raise OptionError(
             f"{flags(options, kept)} does not go with --by-view.", "Make the ensemble of each view by itself first."
         )
+    if options.merge == "rank":
+        raise OptionError("--merge rank ranks the films of each view apart: with --by-view, take another.")
     places: dict[str, list[int]] = {}
     paths: list[Path] = []
     for text in (*options.by_view, *map(str, options.members)):

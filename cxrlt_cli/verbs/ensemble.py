@@ -10,8 +10,7 @@ import numpy as np
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.listing import ending_of
-from cxrlt_cli.data.loading import FilmDataset
-from cxrlt_cli.engine.blending import MemberOutputs, Members
+from cxrlt_cli.engine.blending import MemberOutputs, Members, predict_members
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.deciding import Deciding
 from cxrlt_cli.engine.film_facts import FilmFacts
@@ -20,24 +19,21 @@ from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
 from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
-from cxrlt_cli.engine.precision import choose_for_predicting
-from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, preprocessings, rehearse
+from cxrlt_cli.engine.predict import preprocessings
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, told_of_written
-from cxrlt_cli.engine.routing import Route, shares, with_routes
+from cxrlt_cli.engine.routing import Route, shares, views_of_films, with_routes
 from cxrlt_cli.engine.several import with_members
-from cxrlt_cli.engine.sources import film_source, keep_films
+from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.labels import LabelSpace
-from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.scores.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.tables.label_table import Texts, read_exclusions, read_ids
 from cxrlt_cli.tables.outputs import require_table
-from cxrlt_cli.tta import VIEWS
 from cxrlt_cli.verbs.ensemble_fit import finished, fitted, kept_beside, labels_to_fit, read_fit
 from cxrlt_cli.verbs.ensemble_soup import make_soup
-from cxrlt_cli.verbs.ensemble_views import known_views
+from cxrlt_cli.verbs.ensemble_views import RoutesPredicted, predict_routes
 
 
 def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
@@ -89,14 +85,19 @@ def _ensemble(
     ids, films = _films(members, options, reporter)
     facts = None if films is None else FilmFacts.of(options, films, options.dicom_columns)
     studies = None if options.per_study is None else studies_to_predict(ids, films, members.csv, options)
+    reporter.plan("Ensemble", _plan(members, routes, options, process, normal, ids, films))
+    if films is not None and not options.dry_run:
+        keep_films([films.paths(ids)], len(ids), preprocessings(list(members.models.values())), options, reporter)
+    if films is None and options.dry_run:
+        reporter.result("Dry run: all members were read. Nothing was written.")
     if routes:
-        blended = _by_view(members, routes, ids, films, options, process, normal, needed, reporter)
+        blended = _by_view(members, routes, ids, films, options, normal, needed, reporter)
         if blended is None:
             return None
         if studies is not None and options.per_study is not None:
             blended = studies.predictions(blended, options.per_study, options.view_weights)
     else:
-        outputs = _predict(members, options, process, normal, needed, ids, films, reporter)
+        outputs = _predict(members, options, needed, ids, films, reporter)
         if outputs is None:
             return None
         outputs = replace(outputs, studies=studies, per_study=options.per_study or "mean")
@@ -135,22 +136,26 @@ def _by_view(
     ids: Texts,
     films: FilmList | None,
     options: EnsembleOptions,
-    process: Process,
     normal: str | None,
     needed: tuple[str, ...],
     reporter: Reporter,
 ) -> Predictions | None:
-    """Each film as the members for its view predict it; None after a dry run."""
-    views = known_views(ids, members, films, options, reporter)
+    """Each film as the members for its view predict it; None after a dry run, and on all processes but the first."""
+    views = views_of_films(ids, members.csv, films, options)
+    if films is None:
+        told: RoutesPredicted | None = RoutesPredicted(shares(ids, views, routes), [{} for _ in routes])
+    else:
+        told = launch(predict_routes, options, reporter, members, routes, ids, views, films.paths(ids), options)
+    if told is None or options.dry_run:
+        return None
     blended: list[Predictions] = []
-    for route, mine in zip(routes, shares(ids, views, routes), strict=True):
-        reporter.note(f"{route.view}: {counted(len(mine), 'film')}.")
+    for route, mine, logits in zip(routes, told.ids, told.logits, strict=True):
         if not len(mine):
+            reporter.warn(f"--by-view: no film has the view {route.view}, so its members predict none.")
             continue
         some = members.only(route.members)
-        outputs = _predict(some, options, process, normal, needed, mine, films, reporter)
-        if outputs is None:
-            return None
+        files = _files_of(some, options, mine, films)
+        outputs = MemberOutputs(logits, files, mine, tuple(map(some.known, range(len(some.paths)))), needed)
         blended.append(_blended(outputs, needed, normal, options))
     together = np.concatenate([one.probabilities for one in blended])
     return Predictions(np.concatenate([one.ids for one in blended]), needed, together).rows(list(ids))
@@ -181,70 +186,60 @@ def _check(options: EnsembleOptions) -> None:
         raise OptionError("--merge rank gives ranks, and normal_gating needs probabilities.", "Take another --merge.")
 
 
-def _predict(
+def _plan(
     members: Members,
+    routes: Sequence[Route],
     options: EnsembleOptions,
     process: Process,
     normal: str | None,
-    needed: tuple[str, ...],
     ids: Texts,
     films: FilmList | None,
-    reporter: Reporter,
-) -> MemberOutputs | None:
-    """What every member says of these films; None after a dry run."""
+) -> dict[str, str]:
     weights = options.weights or (1.0,) * len(members.paths)
-    plan = {
-        f"member {index + 1}": str(path) + (members.judged_by(index) if options.fit else f" (weight {weight:g})")
-        for index, (path, weight) in enumerate(zip(members.paths, weights, strict=True))
+    view_of = {place: route.view for route in routes for place in route.members}
+    plan = {}
+    for index, (path, weight) in enumerate(zip(members.paths, weights, strict=True)):
+        role = members.judged_by(index) if options.fit else f" (weight {weight:g})"
+        plan[f"member {index + 1}"] = f"{path} ({view_of[index]})" if routes else f"{path}{role}"
+    source = members.csv if films is None else films.source
+    return {
+        "films": f"{len(ids):,} of {source or members.paths[0]}",
+        **plan,
+        **plan_of_views(options, normal),
+        "merge": "chosen" if options.fit else options.merge,
+        "out": str(options.out),
+        "process": str(process),
     }
-    plan |= {**plan_of_views(options, normal), "merge": "chosen" if options.fit else options.merge}
-    plan |= {"out": str(options.out)}
+
+
+def _predict(
+    members: Members, options: EnsembleOptions, needed: tuple[str, ...], ids: Texts, films: FilmList | None,
+    reporter: Reporter,
+) -> MemberOutputs | None:  # fmt: skip
+    """What every member says of these films; None after a dry run, and on all processes but the first."""
+    files = _files_of(members, options, ids, films)
+    findings = tuple(map(members.known, range(len(members.paths))))
+    if films is None:
+        return None if options.dry_run else MemberOutputs({}, files, ids, findings, needed)
+    logits = launch(predict_members, options, reporter, members.models, films.paths(ids), options)
+    return None if logits is None else MemberOutputs(logits, files, ids, findings, needed)
+
+
+def _files_of(members: Members, options: EnsembleOptions, ids: Texts, films: FilmList | None) -> dict[int, Predictions]:
+    """The prediction CSVs among the members, for these films. Raises DataError where one lacks some."""
     source = members.csv if films is None else films.source
     names = [str(path) for path in members.paths]
     files = {}
     for index, file in members.files.items():
         if source is None:
             require_same("film", members.files[0].ids, file.ids, names[0], names[index])
-        else:
-            missing = sorted(set(ids) - set(file.ids))
-            if missing:
-                raise DataError(
-                    f"{names[index]}{members.judged_by(index)} lacks the films {listed(missing)} of {source}.",
-                    "Leave films out with --exclude.",
-                )
+        elif missing := sorted(set(ids) - set(file.ids)):
+            raise DataError(
+                f"{names[index]}{members.judged_by(index)} lacks the films {listed(missing)} of {source}.",
+                "Leave films out with --exclude.",
+            )
         files[index] = file.rows(list(ids))
-    reporter.plan("Ensemble", {"films": f"{len(ids):,} of {source or names[0]}", **plan, "process": str(process)})
-    models = list(members.models.values())
-    findings = tuple(members.known(index) for index in range(len(names)))
-    if not models:
-        if options.dry_run:
-            reporter.result("Dry run: all members were read. Nothing was written.")
-            return None
-        return MemberOutputs({}, files, ids, findings, needed)
-    assert films is not None, "there are models"
-    paths = films.paths(ids)
-    if not options.dry_run:
-        keep_films([paths], len(paths), preprocessings(models), options, reporter)
-    outputs = launch(_predict_all, options, reporter, models, paths, options)
-    if outputs is None:
-        return None
-    logits = {index: one.logits for index, one in zip(members.models, outputs, strict=True)}
-    return MemberOutputs(logits, files, ids, findings, needed)
-
-
-def _predict_all(
-    process: Process, reporter: Reporter, models: list[Classifier], paths: list[Path], options: EnsembleOptions
-) -> list[Outputs] | None:
-    """What each model gives, in the order of the films; None after a dry run."""
-    process = choose_for_predicting(options, process, models[0], len(paths) * len(VIEWS[options.tta]), reporter)
-    models = [model.to(process.device) for model in models]
-    dataset = FilmDataset(film_source(paths, preprocessings(models), options, reporter))
-    loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]
-    if options.dry_run:
-        rehearse(models, loader, views, len(paths), process, reporter)
-        return None
-    with reporter.progress("Predicting", len(paths)) as advance:
-        return predict(models, loader, process, advance, views)
+    return files
 
 
 def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, FilmList | None]:

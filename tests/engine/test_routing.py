@@ -1,5 +1,7 @@
 """``ensemble --by-view``: each film is predicted by the members for its view, and by no other."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ def test_members_are_named_as_they_are_typed(tmp_path: Path) -> None:
         with_routes(options("b", by_view=("frontal=a",)))
     with pytest.raises(OptionError, match="--weights does not go with --by-view"):
         with_routes(options(by_view=("frontal=a",), weights=(1.0,)))
+    with pytest.raises(OptionError, match="--merge rank ranks the films of each view apart"):
+        with_routes(options(by_view=("frontal=a",), merge="rank"))
 
 
 def test_a_view_by_name_goes_before_its_kind() -> None:
@@ -64,7 +68,7 @@ def test_films_are_predicted_by_the_members_of_their_view(run: Path, labels: Pat
         recorder,
     )  # fmt: skip
     assert both is not None
-    assert recorder.notes[-2:] == ["frontal: 32 films.", "lateral: 16 films."]
+    assert "frontal: 32 films." in recorder.notes
     alone = Predictions.read(tmp_path / "all.csv")
     assert both.ids.tolist() == alone.ids.tolist() == frame["ImageID"].tolist()
     is_lateral = (frame["ViewPosition"] == "LL").to_numpy()
@@ -77,3 +81,43 @@ def test_nothing_says_the_view(tmp_path: Path) -> None:
         Predictions(IDS, ("nodule",), np.full((4, 1), 0.5)).write(tmp_path / f"{name}.csv")
     with pytest.raises(OptionError, match="nothing says how the films of prediction CSVs were taken"):
         ensemble(options(f"lateral={tmp_path / 'b.csv'}", by_view=(f"frontal={tmp_path / 'a.csv'}",)), Recorder())
+
+
+@pytest.fixture
+def two_views(labels: Path, tmp_path: Path) -> Path:
+    frame = pd.read_csv(labels, dtype=str)
+    frame["ViewPosition"] = ["LL" if row % 3 == 0 else "PA" for row in range(len(frame))]
+    frame.to_csv(tmp_path / "views.csv", index=False)
+    return tmp_path / "views.csv"
+
+
+def test_a_dry_run_goes_through_every_route(run: Path, labels: Path, two_views: Path, tmp_path: Path) -> None:
+    recorder, out = Recorder(), tmp_path / "p.csv"
+    given: dict[str, Any] = {"image_dir": labels.parent / "images", "device": "cpu", "workers": 0, "dry_run": True}
+    routed = options(by_view=(f"frontal={run}", f"lateral={run}"), csv=two_views, out=out, **given)
+    assert ensemble(routed, recorder) is None
+    assert {"frontal: 32 films.", "lateral: 16 films."} <= set(recorder.notes)
+    assert not out.exists()
+
+
+def test_a_member_without_films_is_told(run: Path, labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    given: dict[str, Any] = {"image_dir": labels.parent / "images", "device": "cpu", "workers": 0}
+    routed = options(by_view=(f"frontal={run}", f"lateral={run}"), csv=labels, out=tmp_path / "p.csv", **given)
+    ensemble(routed, recorder)
+    assert "--by-view: no film has the view lateral, so its members predict none." in recorder.warnings
+
+
+def test_processes_that_torchrun_started_go_through_all_routes(
+    run: Path, labels: Path, two_views: Path, tmp_path: Path
+) -> None:
+    given = [f"--by-view=frontal={run}", f"--by-view=lateral={run}", "--csv", two_views, "--image-dir",
+             labels.parent / "images", "--device", "cpu", "--workers", 0, "--precision", "fp32"]  # fmt: skip
+    alone = [sys.executable, "-m", "cxrlt_cli", "ensemble"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "cxrlt_cli", "ensemble"]
+    for start, out in ((alone, "1.csv"), (torchrun, "2.csv")):
+        words = [*start, *map(str, given), "--out", str(tmp_path / out)]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+    one, two = (Predictions.read(tmp_path / name).probabilities for name in ("1.csv", "2.csv"))
+    np.testing.assert_allclose(one, two, atol=1e-6)
