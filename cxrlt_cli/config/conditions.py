@@ -146,7 +146,10 @@ class _Parser:
         return self.test()
 
     def test(self) -> Comparison:
+        is_number = self.next.kind == "word" and _NUMBER.fullmatch(self.next.text)
         column = self.named("a column")
+        if is_number:
+            raise ValueError(f'{column} in "{self._text}": a column stands on the left, as in PatientAge >= 18')
         if self.next.is_("not", "in"):
             word: Operator = "in"
             if self.take().is_("not"):
@@ -168,7 +171,8 @@ class _Parser:
                 if operator not in ("==", "!=") and value.number is None:
                     raise ValueError(f"'{column} {operator} {value}': {operator} compares with a number")
                 return Comparison(column, operator, (value,))
-        raise self.wrong("==, !=, <, <=, >, >= or in")
+        spaced = " (a name with spaces stands between quotes)" if self.next.kind == "word" else ""
+        raise self.wrong(f"==, !=, <, <=, >, >= or in{spaced}")
 
     def named(self, what: str) -> str:
         if self.next.kind not in ("word", "quoted") or self.next.is_(*_WORDS):

@@ -84,3 +84,5 @@ def _tell(taken: Taken, source: str, reporter: Reporter) -> None:
     reporter.note(f"--where takes {taken} of {source}.")
     if taken.never:
         reporter.warn(f"--where names what is not there: {listed(taken.never)}.")
+    if taken.alike:
+        reporter.warn(f"--where compares letter for letter, and there is {listed(taken.alike)}.")

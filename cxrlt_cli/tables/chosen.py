@@ -98,11 +98,13 @@ def holds(condition: Condition, cells: Cells, path: Path, row: int) -> bool | No
     if isinstance(condition, Not):
         value = holds(condition.part, cells, path, row)
         return None if value is None else not value
-    decides = condition.word == "or"
-    values = [holds(part, cells, path, row) for part in condition.parts]
-    if decides in values:
-        return decides
-    return None if None in values else not decides
+    decides, unknown = condition.word == "or", False
+    for part in condition.parts:
+        value = holds(part, cells, path, row)
+        if value is decides:  # so that "Age != unknown and Age >= 18" compares no word with a number
+            return decides
+        unknown = unknown or value is None
+    return None if unknown else not decides
 
 
 def _test(test: Comparison, cell: str, path: Path, row: int) -> bool | None:
@@ -150,6 +152,7 @@ class Taken:
     total: int
     unknown: int
     never: tuple[str, ...]  # values of the condition that no row has
+    alike: tuple[str, ...]  # cells that differ from a value of the condition in upper and lower case alone
     what: str = "rows"
 
     def __str__(self) -> str:
@@ -177,18 +180,29 @@ def count(condition: Condition, rows: Iterable[tuple[int, Cells]], path: Path, w
         has = "; ".join(f"{name} is {_told(known)}" for name, known in values.items())
         raise DataError(f"--where takes none of the {what} of {path} ({has}).", _way_out(missing, values))
     never = tuple(f"{name} {value}" for name, value in missing)
-    return Taken(numbers[True], numbers.total(), numbers[None], never, what)
+    return Taken(numbers[True], numbers.total(), numbers[None], never, _alike(condition, values), what)
 
 
 def _told(values: Counter[str]) -> str:
     return listed([f"{value or '(empty)'} {number:,}" for value, number in values.most_common()], SHOWN_VALUES)
 
 
-def _way_out(missing: Iterable[tuple[str, Value]], values: Mapping[str, Counter[str]]) -> str:
+def _way_out(missing: Sequence[tuple[str, Value]], values: Mapping[str, Counter[str]]) -> str:
     for name, value in missing:
         if near := nearest(str(value), values[name]):
             return f"Meant: {name} {near}?"
-    return "Values are compared letter for letter."
+    return "Values are compared letter for letter." if missing else ""
+
+
+def _alike(condition: Condition, values: Mapping[str, Counter[str]]) -> tuple[str, ...]:
+    named = {(test.column, value.text) for test in tests_of(condition) for value in test.values}
+    folded = {(column, text.casefold()): text for column, text in named}
+    return tuple(
+        f"{column} {cell} ({number:,} rows) beside {folded[column, cell.casefold()]}"
+        for column, cells in values.items()
+        for cell, number in cells.items()
+        if (column, cell) not in named and (column, cell.casefold()) in folded
+    )
 
 
 def rows_with_cells(path: Path, chosen: Chosen) -> Iterator[tuple[int, Cells]]:

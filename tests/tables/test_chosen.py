@@ -120,3 +120,24 @@ def test_kleenes_logic() -> None:
 def test_numbers_and_ages(cell: str, number: str | None) -> None:
     found = number_in(cell)
     assert (None if found is None else str(found)) == number
+
+
+def test_what_is_decided_already_is_compared_no_more(tmp_path: Path) -> None:
+    """As the error over a word that is no number advises."""
+    csv = write_csv(tmp_path / "a.csv", ["ImageID", "Age"], [["a", "unknown"], ["b", "20"], ["c", "3"]])
+    with pytest.raises(DataError, match="holds 'unknown'") as error:
+        read_ids(csv, chosen=Chosen(where="Age >= 18"))
+    assert "Age != 'unknown' and ..." in str(error.value.hint)
+    assert read_ids(csv, chosen=Chosen(where="Age != 'unknown' and Age >= 18")).tolist() == ["b"]
+    assert read_ids(csv, chosen=Chosen(where="Age == 'unknown' or Age >= 18")).tolist() == ["a", "b"]
+
+
+def test_cells_that_differ_in_case_alone_are_told(tmp_path: Path) -> None:
+    rows = [["a", "PA"], ["b", "pa"], ["c", "Pa"], ["d", "pa"], ["e", "AP"]]
+    csv = write_csv(tmp_path / "a.csv", ["ImageID", "View"], rows)
+    taken = count(parse("View == PA"), rows_with_cells(csv, Chosen()), csv)
+    assert taken.alike == ("View pa (2 rows) beside PA", "View Pa (1 rows) beside PA")
+    assert count(parse("View in (PA, pa, Pa)"), rows_with_cells(csv, Chosen()), csv).alike == ()
+    with pytest.raises(DataError) as error:
+        count(parse("ImageID == a and View == AP"), rows_with_cells(csv, Chosen()), csv)
+    assert error.value.hint == "", "every value is there, and no row has both"
