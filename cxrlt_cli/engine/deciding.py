@@ -47,7 +47,8 @@ class Deciding:
         if (rule := self.by_rule) is None:
             assert self.local is not None, "it was asked"
             self._tell_asked(self.local, findings, reporter)
-            patients = {name: self.local.findings[name].positive_patients for name in findings}
+            without = set(self.local.without_threshold())
+            patients = {name: self.local.findings[name].positive_patients for name in findings if name not in without}
         else:
             self._tell_rule(rule, findings, reporter)
             shares = self.calibration.sensitivity.get(rule, {})
@@ -103,6 +104,9 @@ class Deciding:
         reporter.table(f"Thresholds for {local.wanted.told()}, fitted on {films}", columns, rows)
         if empty := [name for name in local.without_threshold() if name in findings]:
             reporter.warn(f"Left empty in --decisions, for want of a threshold: {listed(empty, 40)}.")
+        for decision, lacking in local.with_one_of_two().items():
+            if named := [name for name in lacking if name in findings]:
+                reporter.warn(f"Left empty, not decided {decision}, for want of that threshold: {listed(named, 40)}.")
 
 
 @dataclass

@@ -92,8 +92,8 @@ class LocalFit:
     def decide(self, predictions: Predictions, rule: Rule | None) -> Decisions:
         """By the thresholds that were asked for, or by ``rule``.
 
-        With one threshold, 1 at or above it, 0 below. With two, a film between them is undecided; where the one for
-        positives is the lower, the other alone decides. A finding that lacks one of them is undecided.
+        With one threshold, 1 at or above it, 0 below. With two, a film between them is undecided; where a finding lacks
+        one of them, so is what that would have decided.
         """
         if rule is not None or self.decides_by_f1:
             return self.calibration.decide(predictions, rule or "f1")
@@ -101,8 +101,9 @@ class LocalFit:
         for name, scores in zip(predictions.findings, predictions.probabilities.T, strict=True):
             low, high = self.thresholds(name)
             decided = np.full(len(scores), np.nan)
-            if low is not None and high is not None:
+            if low is not None:
                 decided[scores < low] = 0
+            if high is not None:
                 decided[scores >= high] = 1
             columns.append(decided)
         return Decisions(predictions.ids, predictions.findings, np.stack(columns, axis=1))
@@ -118,12 +119,20 @@ class LocalFit:
             return fit.positive_from, fit.positive_from
         if self.wanted.ppv is None:
             return fit.negative_below, fit.negative_below
-        low, high = fit.negative_below, fit.positive_from
-        return (low, high) if low is None or high is None else (low, max(low, high))
+        return fit.negative_below, fit.positive_from
 
     def without_threshold(self) -> list[str]:
         """Findings of which nothing is decided."""
-        return [] if self.decides_by_f1 else [name for name in self.findings if None in self.thresholds(name)]
+        return [] if self.decides_by_f1 else [name for name in self.findings if self.thresholds(name) == (None, None)]
+
+    def with_one_of_two(self) -> dict[str, list[str]]:
+        """Findings that lack one threshold of two: those that are never decided ``positive``, or ``negative``."""
+        lacking: dict[str, list[str]] = {"positive": [], "negative": []}
+        for name in [] if self.decides_by_f1 else self.findings:
+            low, high = self.thresholds(name)
+            if (low is None) != (high is None):
+                lacking["positive" if high is None else "negative"].append(name)
+        return lacking
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -4,6 +4,7 @@ Letters: N films, C findings. What is told of a fitted threshold or line is of p
 """
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,16 +128,37 @@ def _fit(
         prevalence_before=before,
         shipped=worth_of(targets, (scores >= shipped).astype(np.float64), patients),
     )
+    rule_out: ThresholdOf = no_threshold
     if wanted.miss_at_most is not None:
-        kept = highest_threshold(lowest_scores(*films), wanted.miss_at_most, wanted.sure)
-        fit = _promised(fit, kept, *films)
+        miss, sure = wanted.miss_at_most, wanted.sure
+        rule_out = for_promise(miss, sure)
+        fit = _promised(fit, highest_threshold(lowest_scores(*films), miss, sure), *films)
     if wanted.sensitivity is not None:
-        rule = for_sensitivity(wanted.sensitivity)
-        fit = replace(fit, negative_below=rule(*films), rule_out=_judged(rule, *films, fold))
+        rule_out = for_sensitivity(wanted.sensitivity)
+        fit = replace(fit, negative_below=rule_out(*films), rule_out=_judged(rule_out, *films, fold))
     if wanted.ppv is not None or wanted.nothing:
-        rule = best_f1 if wanted.ppv is None else for_ppv(wanted.ppv)
+        rule = best_f1 if wanted.ppv is None else not_below(for_ppv(wanted.ppv), rule_out)
         fit = replace(fit, positive_from=rule(*films), rule_in=_judged(rule, *films, fold))
     return fit
+
+
+def no_threshold(targets: Doubles, scores: Doubles, patients: NDArray[np.object_]) -> None:
+    return None
+
+
+def for_promise(miss: float, sure: float) -> ThresholdOf:
+    """The highest threshold that keeps the promise; none where too few patients have the finding."""
+    return lambda *films: highest_threshold(lowest_scores(*films), miss, sure).threshold
+
+
+def not_below(rule: ThresholdOf, floor: ThresholdOf) -> ThresholdOf:
+    """Of a threshold for positives and one for negatives, the higher for positives: no film is decided twice."""
+
+    def threshold(*films: NDArray[Any]) -> float | None:
+        high, low = rule(*films), floor(*films)
+        return high if high is None or low is None else max(high, low)
+
+    return threshold
 
 
 def _promised(

@@ -81,22 +81,31 @@ def _tell_promise(fit: LocalFit, reporter: Reporter) -> None:
     )
     if lacking := [name for name, one in fit.findings.items() if one.negative_below is None]:
         needed = next(one.needed for one in fit.findings.values())
+        end = "Their decisions are left empty" if wanted.ppv is None else "They are never decided negative"
         reporter.warn(
             f"No promise, for want of patients ({needed} with the finding, if none is missed): {listed(lacking, 40)}. "
-            "Their decisions are left empty."
+            f"{end}."
         )
 
 
 def _tell_rule_in(fit: LocalFit, before: str, reporter: Reporter) -> None:
-    rows = []
+    rows, short = [], []
     for name, one in fit.findings.items():
         assert one.shipped is not None, "it has labels"
         assert one.rule_in is not None, "it was asked for"
-        shares = str(one.shipped.ppv), str(one.rule_in.ppv), _value(one.rule_in.sensitivity)
+        now = (NONE, NONE)
+        if one.positive_from is not None:
+            now = str(one.rule_in.ppv), _value(one.rule_in.sensitivity)
+            value = one.rule_in.ppv.value
+            if value is not None and value < (fit.wanted.ppv or 0):
+                short.append(f"{name} ({value:.2f})")
+        shares = str(one.shipped.ppv), *now
         rows.append((name, str(one.positive_patients), _threshold(one.positive_from), *shares))
     columns = ("finding", "patients", "threshold", "PPV before", "PPV now", "sens. now")
     reporter.table(f"Positive from the threshold on: {_told(fit, ppv=True)}", columns, rows)
     reporter.result(f"Before: {before}. Now: on {OTHERS}.\n")
+    if short:
+        reporter.warn(f"On {OTHERS}, the predictive value falls short of {fit.wanted.ppv:g}: {listed(short, 40)}.")
 
 
 def _tell_width(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) -> None:

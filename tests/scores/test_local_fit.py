@@ -1,4 +1,6 @@
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,18 +46,40 @@ def test_between_two_thresholds_nothing_is_decided() -> None:
         assert (cell == 1) == (score >= high)
         assert np.isnan(cell) == (low <= score < high)
     assert fit.thresholds("rare")[0] is None, "too few have it"
-    assert fit.without_threshold() == ["rare"]
-    assert np.isnan(decided.probabilities[:, 1]).all()
+    assert fit.without_threshold() == (["rare"] if fit.thresholds("rare")[1] is None else [])
+    assert not (decided.probabilities[:, 1] == 0).any(), "nothing promises that it is absent"
 
 
-def test_a_threshold_for_positives_below_the_other_gives_way_to_it() -> None:
+@pytest.mark.parametrize(("lacking", "left"), [("positive_from", {0.0}), ("negative_below", {1.0})])
+def test_of_two_thresholds_one_decides_what_it_can(lacking: str, left: set[float]) -> None:
+    """A promise is not thrown away because no threshold has the wanted predictive value."""
+    fit = fitted(BOTH)
+    changes: dict[str, Any] = {lacking: None}
+    one = replace(fit.findings["common"], **changes)
+    fit = replace(fit, findings={**fit.findings, "common": one})
+    predictions = place(seed=1)[0].select(["common"])
+    cells = fit.decide(predictions, None).probabilities[:, 0]
+    assert set(cells[~np.isnan(cells)]) == left
+    scores = predictions.probabilities[:, 0]
+    low, high = fit.thresholds("common")
+    known = scores < low if low is not None else scores >= (high or 0)
+    np.testing.assert_array_equal(~np.isnan(cells), known)
+    assert "common" not in fit.without_threshold()
+    never = "positive" if lacking == "positive_from" else "negative"
+    assert "common" in fit.with_one_of_two()[never]
+
+
+def test_a_threshold_for_positives_is_never_below_the_other_and_is_judged_as_it_is() -> None:
     """What was promised of misses stays, and nothing is left between."""
-    fit = fitted(Wanted(miss_at_most=0.4, sure=0.5, ppv=0.2))
-    own = fit.findings["common"]
+    wanted = Wanted(miss_at_most=0.4, sure=0.5, ppv=0.2)
+    fit, alone = fitted(wanted), fitted(Wanted(ppv=0.2))
+    own, other = fit.findings["common"], alone.findings["common"]
     assert own.negative_below is not None
-    assert own.positive_from is not None
-    assert own.positive_from < own.negative_below
-    assert fit.thresholds("common") == (own.negative_below, own.negative_below)
+    assert other.positive_from is not None
+    assert other.positive_from < own.negative_below == own.positive_from
+    assert own.rule_in is not None
+    assert other.rule_in is not None
+    assert (own.rule_in.ppv.value or 0) > (other.rule_in.ppv.value or 1), "of the threshold that decides"
     decided = fit.decide(place(seed=1)[0].select(["common"]), None)
     assert set(np.unique(decided.probabilities)) == {0.0, 1.0}
 
