@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.loading import FilmDataset
-from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.folder_films import takes_folder
+from cxrlt_cli.engine.learned import Learned, learned_by
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, read_checkpoint, rehearse
 from cxrlt_cli.engine.process import Process
@@ -27,7 +26,7 @@ from cxrlt_cli.nets.view_classifier import ViewClassifier
 from cxrlt_cli.scores.predictions import Predictions, require_same
 from cxrlt_cli.scores.selection import ViewWeights
 from cxrlt_cli.scores.studies import PerStudy, Studies
-from cxrlt_cli.tables.label_table import Texts
+from cxrlt_cli.tables.label_table import LabelTable, Texts
 from cxrlt_cli.tables.rows import is_table
 from cxrlt_cli.tta import VIEWS, merge
 
@@ -41,6 +40,7 @@ class Members:
     files: dict[int, Predictions]
     csv: Path | None  # of the films; None where a folder has them, or all members are predictions and none was given
     view_classifiers: dict[int, ViewClassifier] = field(default_factory=dict)  # of those that learned views
+    learned: dict[int, Learned | None] = field(default_factory=dict)  # of checkpoints, with --fit
 
     @classmethod
     def read(cls, options: EnsembleOptions, reporter: Reporter) -> "Members":
@@ -68,12 +68,25 @@ class Members:
             tell_needless(reporter, options, ["patient_column"], "only --fit looks at patients")
         needs_csv = models and not takes_folder(options)
         csv = films_csv(options.csv, list(checkpoints.values()), reporter) if needs_csv else options.csv
-        if options.fit and csv is not None:
-            for index, checkpoint in checkpoints.items():
-                _warn_if_seen(options.members[index], checkpoint, csv, options, reporter)
+        learned = {}
+        if options.fit:
+            learned = {index: learned_by(options.members[index], one) for index, one in checkpoints.items()}
         tellers = {index: ViewClassifier.of(checkpoint) for index, checkpoint in checkpoints.items()}
         known = {index: teller for index, teller in tellers.items() if teller is not None}
-        return cls(options.members, models, files, csv, known)
+        return cls(options.members, models, files, csv, known, learned)
+
+    def warn_of_seen(self, truth: LabelTable, csv: Path, reporter: Reporter) -> None:
+        """Where a member learned from films that it is to be judged by, or from other films of their patients."""
+        for index, learned in self.learned.items():
+            if learned is None or not (number := learned.number(truth)):
+                continue
+            way = "pass labelled films that it did not learn from, or train with --folds"
+            if learned.in_folds:
+                way = "name the folder of the whole run, whose predictions out of fold are then taken"
+            reporter.warn(
+                f"{self.paths[index]} learned from {number:,} of the {len(truth):,} films of {csv}, or from others of "
+                f"their patients: what it says of those is too good, and --fit would choose by it. Better {way}."
+            )
 
     def only(self, places: Sequence[int]) -> "Members":
         """Those at some places."""
@@ -162,35 +175,3 @@ def predict_members(
     with reporter.progress("Predicting", len(paths)) as advance:
         outputs = predict(networks, loader, process, advance, views)
     return {index: one.logits for index, one in zip(models, outputs, strict=True)}
-
-
-def learned_from(path: Path, checkpoint: Checkpoint, csv: Path, parts: Sequence[str] | None) -> bool:
-    """Whether a model learned from rows of a CSV, or from some of these ``parts``, as far as it keeps what it had.
-
-    A path in a checkpoint is as it was typed, from wherever that was; ``run.yaml`` beside it has the whole one.
-    """
-    training = checkpoint.training.get("options", {})
-    learned = training.get("split")
-    known = _options_beside(path).get("csv", training.get("csv"))
-    same = isinstance(known, str) and Path(known).resolve() == csv.resolve()
-    return same and (parts is None or not isinstance(learned, list) or bool(set(parts) & set(learned)))
-
-
-def _options_beside(path: Path) -> dict[str, Any]:
-    try:
-        content = read_yaml((path if path.is_dir() else path.parent) / "run.yaml")
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _warn_if_seen(path: Path, checkpoint: Checkpoint, csv: Path, options: EnsembleOptions, reporter: Reporter) -> None:
-    if learned_from(path, checkpoint, csv, options.split):
-        folds = checkpoint.training.get("options", {}).get("folds")
-        way = "name the folder of the whole run, whose predictions out of fold are then taken" if folds else (
-            "pass labelled films that it did not learn from, or train with --folds"
-        )  # fmt: skip
-        reporter.warn(
-            f"{path} learned from films of {csv}: what it says of those is too good, and --fit would choose by it. "
-            f"Better {way}."
-        )

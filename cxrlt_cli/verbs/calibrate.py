@@ -80,7 +80,8 @@ def _of_checkpoint(options: CalibrateOptions, reporter: Reporter) -> LocalFit | 
 
     model = Model.read(options, reporter)
     table = None if options.unlabelled else _labels(options, model.findings, reporter)
-    model.warn_if_seen(options, reporter)
+    if table is not None:
+        model.warn_if_seen(table, options, reporter)
     predictions = predicted(model, options, reporter)
     if predictions is None:
         return None

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from cxrlt_cli.config import CalibrateOptions
 from cxrlt_cli.data.loading import FilmDataset
-from cxrlt_cli.engine.blending import learned_from
 from cxrlt_cli.engine.feature_files import digest_of
 from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.learned import learned_by
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_checkpoint, rehearse
 from cxrlt_cli.engine.process import Process
@@ -19,6 +19,7 @@ from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.tta import VIEWS, merge
 
 
@@ -51,11 +52,18 @@ class Model:
     def findings(self) -> tuple[str, ...]:
         return self.checkpoint.findings
 
-    def warn_if_seen(self, options: CalibrateOptions, reporter: Reporter) -> None:
-        if options.csv is not None and learned_from(options.model, self.checkpoint, options.csv, options.split):
+    def warn_if_seen(self, table: LabelTable, options: CalibrateOptions, reporter: Reporter) -> None:
+        """Where it learned from films that are fitted on; said too where that cannot be told."""
+        learned = learned_by(options.model, self.checkpoint)
+        if learned is None:
+            reporter.note(
+                f"Whether {options.model} learned from these films cannot be told: the CSV that it was trained with is "
+                "not there. Nothing holds of others that is fitted on films that it knows."
+            )
+        elif number := learned.number(table):
             reporter.warn(
-                f"{options.model} learned from films of {options.csv}: it knows them, so that nothing that is fitted "
-                "on them, or promised, holds of others. Take films that it did not learn from."
+                f"{options.model} learned from {number:,} of the {len(table):,} films of {options.csv}, or from others "
+                "of their patients: it knows them, so that nothing fitted on them, or promised, holds of others."
             )
 
 

@@ -81,6 +81,8 @@ def _ensemble(
     normal = normal_finding(options, known)
     gate = options.normal or LabelSpace.of(known).normal
     truth = labels_to_fit(options, members.csv, findings, known) if options.fit else None
+    if truth is not None and members.csv is not None:
+        members.warn_of_seen(truth, members.csv, reporter)
     needed = tuple(dict.fromkeys([*findings, *([gate] if gate and (normal or options.fit) else [])]))
     ids, films = _films(members, options, reporter)
     facts = None if films is None else FilmFacts.of(options, films, options.dicom_columns)

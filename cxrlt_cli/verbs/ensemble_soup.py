@@ -10,10 +10,10 @@ from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.loading import FilmDataset, on_device
-from cxrlt_cli.engine.blending import learned_from
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
 from cxrlt_cli.engine.launch import launch, lock_outputs_once
+from cxrlt_cli.engine.learned import learned_by
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import films_in_order, predict, read_checkpoint, rehearse
 from cxrlt_cli.engine.process import Process
@@ -116,20 +116,14 @@ def _films_to_judge(options: EnsembleOptions, csv: Path, checkpoints: Sequence[C
         chosen=chosen_rows(options, csv, options.split, Silent()),
     )
     for path, checkpoint in zip(options.members, checkpoints, strict=True):
-        if learned_from(path, checkpoint, csv, options.split):
-            known = (path if path.is_dir() else path.parent) / "val_predictions.csv"
-            if not known.is_file():
-                raise OptionError(
-                    f"{path} learned from films of {csv}; which it held out would stand in {known}.",
-                    "Pass labelled films that no member learned from with --csv.",
-                )
-            held_out = set(Predictions.read(known, options.id_column).ids)
-            table = table.rows(np.array([film in held_out for film in table.ids], bool))
+        learned = learned_by(path, checkpoint)
+        if learned is not None:
+            table = table.rows(~np.array(learned.seen(list(table.ids), list(table.patients)), bool))
     if not len(table):
         raise DataError(
             f"There is no film of {csv} that no member learned from.",
             "Members of --folds learned from each other's films: pass labelled films of other patients with --csv. "
-            "Members of --seeds hold out the same films.",
+            "Members of --seeds hold out the same films; which, stands in the val_predictions.csv beside a checkpoint.",
         )
     if not table.counts.sum() or len(table) < 2:
         raise DataError(

@@ -13,9 +13,9 @@ from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.loading import Batch, FilmDataset, FilmSource, on_device
 from cxrlt_cli.data.perturbations import NUM_VERSIONS, PERTURBATIONS, versions
-from cxrlt_cli.engine.blending import learned_from
 from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.films import require_films
+from cxrlt_cli.engine.learned import learned_by
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import films_in_order, read_checkpoint
 from cxrlt_cli.engine.process import Process
@@ -25,7 +25,6 @@ from cxrlt_cli.errors import DataError, FilmError, WorkerError, listed
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.scores.judged import Judged
-from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.robustness import Kind, Robustness, robustness
 from cxrlt_cli.tables.label_table import LabelTable
 
@@ -74,9 +73,11 @@ class Trial:
         if lost := [name for name in truth.space.findings if name not in shared]:
             reporter.warn(f"--perturb {path} does not know, so not scored on perturbed films: {listed(lost, 40)}.")
         names = list(map(str, truth.ids))
-        if learned_from(path, checkpoint, csv, options.split) and not _held_out(path, names, options):
+        learned = learned_by(path, checkpoint)
+        if learned is not None and (number := learned.number(truth)):
             reporter.warn(
-                f"{path} learned from films of {csv}: what it loses on perturbed ones may be what it knew by heart. "
+                f"{path} learned from {number:,} of these films, or from others of their patients: what it loses on "
+                "perturbed ones may be what it knew by heart. "
                 "Score films that it did not learn from, such as those of its val_predictions.csv."
             )
         given = {"csv": csv, "image_dir": options.image_dir, "id_column": options.id_column, "seed": options.seed}
@@ -153,12 +154,6 @@ def _logits(model: Classifier, batches: Iterable[Batch], process: Process, advan
     if not torch.isfinite(every).all():
         raise WorkerError("The model gives outputs that are no finite numbers.", "Pass another checkpoint.")
     return every
-
-
-def _held_out(path: Path, names: Sequence[str], options: EvaluateOptions) -> bool:
-    """Whether the model was judged by these films, and so did not learn from them."""
-    known = (path if path.is_dir() else path.parent) / "val_predictions.csv"
-    return known.is_file() and set(names) <= set(Predictions.read(known, options.id_column).ids)
 
 
 def _tell_other_model(result: Robustness, judged: Judged, reporter: Reporter) -> None:

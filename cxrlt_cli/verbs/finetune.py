@@ -6,10 +6,10 @@ from dataclasses import replace
 import torch
 
 from cxrlt_cli.config import FinetuneOptions
-from cxrlt_cli.engine.blending import learned_from
 from cxrlt_cli.engine.default_films import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.films import divide_films
 from cxrlt_cli.engine.launch import topology
+from cxrlt_cli.engine.learned import learned_by
 from cxrlt_cli.engine.predict import read_checkpoint
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
@@ -42,7 +42,8 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
         reporter.note(f"Labels that the checkpoint was trained on: {checkpoint.policy}.")
     known = checkpoint.preprocessing
     preprocessing = replace(known, image_size=options.image_size or known.image_size, fit=options.fit or known.fit)
-    if options.folds and learned_from(options.checkpoint, checkpoint, options.csv, options.split):
+    learned = learned_by(options.checkpoint, checkpoint) if options.folds else None
+    if learned is not None and learned.number(division.judged):
         reporter.warn(
             f"{options.checkpoint} was trained on films of {options.csv} itself, so films that are judged out of fold "
             "are not new to it. Their scores will be too good."

@@ -280,7 +280,7 @@ def test_views_of_what_is_chosen_are_those_that_were_chosen(
     content = yaml.safe_load((tmp_path / "out.yaml").read_text())
     assert content["tta"] == "heavy"
     (warning, _) = recorder.warnings
-    assert f"learned from films of {labels}" in warning
+    assert f"learned from 34 of the 48 films of {labels}" in warning
     assert "train with --folds" in warning
 
 

@@ -121,8 +121,9 @@ def test_members_that_saw_each_others_films_are_refused(run: Path, seeds: Path, 
         soup([run, seeds / "seed-42"], out, labels)
     lone = tmp_path / "lone.safetensors"
     lone.write_bytes((run / "best.safetensors").read_bytes())
-    with pytest.raises(OptionError, match="which it held out would stand in"):
+    with pytest.raises(DataError, match="that no member learned from") as caught:
         soup([lone, run], out, labels)
+    assert "val_predictions.csv" in caught.value.hint, "nothing beside it says what it held out"
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_films_that_it_learned_from_are_warned_of_and_those_held_out_are_not(
     every = np.random.default_rng(0).random((len(frame), 3))
     Predictions(frame["ImageID"].to_numpy(object), FINDINGS, every).write(tmp_path / "all.csv")
     evaluate(EvaluateOptions.model_validate({**options, "predictions": [tmp_path / "all.csv"]}), recorder)
-    assert "learned from films of" in recorder.warnings[-1]
+    assert "learned from 34 of these films" in recorder.warnings[-1]
     assert any("it is of another model" in note for note in recorder.notes)
 
 

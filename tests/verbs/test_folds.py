@@ -293,7 +293,7 @@ def test_runs_are_fitted_by_their_predictions_out_of_fold(
     recorder = Recorder()
     ensemble(given(members=[folds / "fold-1", seeds], fit=True), recorder)
     (warning,) = [warning for warning in recorder.warnings if "learned from" in warning]
-    assert f"{folds / 'fold-1'} learned from films of {labels}" in warning
+    assert f"{folds / 'fold-1'} learned from 32 of the 48 films of {labels}" in warning
     assert "folder of the whole run" in warning
     with pytest.raises(OptionError, match=r"--tta is of no use with .* runs of --folds"):
         ensemble(given(fit=True, tta="flip"), Recorder())
