@@ -12,7 +12,7 @@ import numpy as np
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import listed
 from cxrlt_cli.scores.calibration import Calibration, Rule
-from cxrlt_cli.scores.drift import ALARMS, Drift, Meter
+from cxrlt_cli.scores.drift import ALARMS, LEAST, Drift, Meter
 from cxrlt_cli.scores.local_fit import LocalFit
 from cxrlt_cli.scores.operating_points import Worth
 from cxrlt_cli.scores.predictions import Decisions, Predictions
@@ -138,11 +138,17 @@ class Watch:
     def tell(self, reporter: Reporter) -> None:
         """What was left undecided, and whether the films are unlike those that thresholds were fitted on."""
         local = self.deciding.local
-        if self.cells and local is not None and local.wanted.rule_out and local.wanted.ppv is not None:
+        asked = local is not None and self.deciding.by_rule is None
+        if self.cells and asked and local is not None and local.wanted.rule_out and local.wanted.ppv is not None:
             share = f"{self.undecided:,} of {self.cells:,} decisions ({100 * self.undecided / self.cells:.0f} %)"
             reporter.result(f"Between both thresholds, and left empty: {share}, of {counted(self.num_films, 'film')}.")
         if self._meter is None or local is None:
             return
+        if self.num_films < LEAST:
+            reporter.note(
+                f"Whether these films are like those that were calibrated on is not tested: {self.num_films} of "
+                f"{LEAST} that it takes."
+            )
         believed = {name: local.unlabelled or fit.positives >= FEW for name, fit in local.findings.items()}
         prevalences = {name: fit.prevalence if believed[name] else None for name, fit in local.findings.items()}
         found = {name: drift for name, drift in self._meter.drifts(prevalences).items() if drift.found}

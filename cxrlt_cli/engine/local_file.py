@@ -50,6 +50,11 @@ def fit_of_checkpoint(options: PredictOptions, checkpoint: Path, digest: str) ->
         raise OptionError(f"--fitted {path} was fitted on predictions, whose model nobody knows.", f"Here: {again}")
     if fit.model != digest:
         raise OptionError(f"--fitted {path} is of another model than {checkpoint}.", f"Fit this one: {again}")
+    if fit.unlabelled and options.calibration == "temperature":
+        raise OptionError(
+            f"--fitted {path} moves offsets by prevalence, and --calibration temperature has none.",
+            "Pass --calibration platt.",
+        )
     _require_same_views(fit, options)
     return fit
 

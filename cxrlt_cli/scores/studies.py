@@ -50,6 +50,16 @@ class Studies:
         """
         if weights is None:
             return np.asarray(1 / self.sizes[self.member])
+        each, total = self._weighed(weights)
+        return np.asarray(np.where(total > 0, each / np.where(total > 0, total, 1), 1 / self.sizes[self.member]))
+
+    def num_unweighted(self, weights: Mapping[str, float]) -> int:
+        """Studies all of whose films weigh 0."""
+        _, total = self._weighed(weights)
+        return len(set(self.member[total == 0].tolist()))
+
+    def _weighed(self, weights: Mapping[str, float]) -> tuple[Doubles, Doubles]:
+        """The weight ``[N]`` of each film, and of all films of its study."""
         known = {view: weights.get(view, weights.get(kind_of(view) or OTHER)) for view in dict.fromkeys(self.views)}
         if bare := [view or "(empty)" for view, weight in known.items() if weight is None]:
             raise DataError(
@@ -57,8 +67,8 @@ class Studies:
                 "Give each view one, or each kind: frontal=7,lateral=3,other=5.",
             )
         each = np.array([known[view] for view in self.views], np.float64)
-        total = np.bincount(self.member, each, len(self))[self.member]
-        return np.asarray(np.where(total > 0, each / np.where(total > 0, total, 1), 1 / self.sizes[self.member]))
+        total = np.asarray(np.bincount(self.member, each, len(self)), np.float64)
+        return each, total[self.member]
 
     def merged(self, values: Doubles, how: PerStudy, weights: Mapping[str, float] | None = None) -> Doubles:
         """Probabilities ``[N, C]`` of films to ``[S, C]`` of studies.

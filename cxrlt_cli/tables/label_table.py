@@ -30,6 +30,7 @@ from cxrlt_cli.tables.patients import LOST, read_patients
 from cxrlt_cli.tables.provenance import read_policy
 from cxrlt_cli.tables.rows import read_rows, require_single
 from cxrlt_cli.tables.values import is_float
+from cxrlt_cli.tables.views import view_cell
 
 Texts = NDArray[np.object_]
 
@@ -178,7 +179,9 @@ def read_labels(
         targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
         doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
         policy = read_policy(path)
-        views = frame[view_column].to_numpy(object) if view_column in frame.columns else None
+        views = None
+        if view_column in frame.columns:
+            views = np.array([view_cell(cell) for cell in frame[view_column]], object)
         return LabelTable(
             ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy, num_of_part, views
         )

@@ -1,12 +1,13 @@
 """The columns of a table that say which study a film belongs to, and how it was taken."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrlt_cli.errors import DataError, missing_column
 from cxrlt_cli.tables.rows import read_rows
 from cxrlt_cli.tables.values import MISSING, patient_of
+from cxrlt_cli.tables.views import view_cell
 
 STUDY = "StudyID"  # as data import and DICOM headers call it
 
@@ -22,41 +23,41 @@ class Place:
 
 def read_places(
     path: Path, ids: Collection[str], *, id_column: str, patient_column: str, study_column: str, view_column: str
-) -> dict[str, Place]:
-    """The place of each of these films. Raises DataError where there is no column of studies, or a film has none."""
+) -> tuple[dict[str, Place], bool]:
+    """The place of each of these films, and whether patients stand in front of their studies.
+
+    They do where two patients of the table have a study of one name, whichever films are asked for. Raises DataError
+    where there is no column of studies, or a film has none.
+    """
     rows = read_rows(path)
     _, header = next(rows)
     for name, flag, usual in ((id_column, "--id-column", "ImageID"), (study_column, "--study-column", "StudyID")):
         if name not in header:
             raise missing_column(path, name, header, flag, usual)
     wanted, places = set(ids), {}
+    owners: dict[str, str] = {}
+    several = False
     for number, row in rows:
         cells = dict(zip(header, row, strict=True))
-        if (film := cells[id_column]) not in wanted:
+        film, study, patient = cells[id_column], cells[study_column], patient_of(cells.get(patient_column, ""))
+        several = several or owners.setdefault(study, patient) != patient
+        if film not in wanted:
             continue
-        if cells[study_column].lower() in MISSING:
+        if study.lower() in MISSING:
             raise DataError(
                 f"{path}, row {number}: column '{study_column}' is empty.", "Every film needs a study for --per-study."
             )
-        patient = patient_of(cells.get(patient_column, ""))
-        places[film] = Place(patient, cells[study_column], cells.get(view_column, ""))
-    return places
+        places[film] = Place(patient, study, view_cell(cells.get(view_column, "")))
+    if several:
+        places = {film: replace(one, study=f"{one.patient}/{one.study}") for film, one in places.items()}
+    return places, several
 
 
 def read_cells(path: Path, ids: Collection[str], id_column: str, column: str) -> dict[str, str]:
-    """The cell of each of these films in a column that the table has."""
+    """The cell of each of these films in a column that the table has; empty where it says nothing."""
     rows = read_rows(path)
     _, header = next(rows)
     if id_column not in header:
         raise missing_column(path, id_column, header)
     film, place, wanted = header.index(id_column), header.index(column), set(ids)
-    return {row[film]: row[place] for _, row in rows if row[film] in wanted}
-
-
-def named_apart(places: Sequence[Place]) -> list[str]:
-    """What each film's study is called: with its patient in front where two patients have one of that name."""
-    patients: dict[str, set[str]] = {}
-    for place in places:
-        patients.setdefault(place.study, set()).add(place.patient)
-    several = any(len(of) > 1 for of in patients.values())
-    return [f"{place.patient}/{place.study}" if several else place.study for place in places]
+    return {row[film]: view_cell(row[place]) for _, row in rows if row[film] in wanted}

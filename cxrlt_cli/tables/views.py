@@ -2,6 +2,8 @@
 
 import re
 
+from cxrlt_cli.tables.values import MISSING
+
 FRONTAL, LATERAL, OTHER = "frontal", "lateral", "other"
 _AP = re.compile(r"\bA-?P\b|\bANTERO-?\s?POSTERIOR\b")
 _PA = re.compile(r"\bP-?A\b|\bPOSTERO-?\s?ANTERIOR\b")
@@ -20,6 +22,11 @@ def view_of(words: str) -> str:
         if form.search(words) and not (view == "L" and lying)
     ]
     return named[0] if len(named) == 1 else ""
+
+
+def view_cell(cell: str) -> str:
+    """What a column says; empty where that is nothing, such as ``n/a``."""
+    return "" if cell.lower() in MISSING else cell
 
 
 def kind_of(cell: str) -> str:

@@ -86,7 +86,9 @@ def _ensemble(
     needed = tuple(dict.fromkeys([*findings, *([gate] if gate and (normal or options.fit) else [])]))
     ids, films = _films(members, options, reporter)
     facts = None if films is None else FilmFacts.of(options, films, options.dicom_columns)
-    studies = None if options.per_study is None else studies_to_predict(ids, films, members.csv, options)
+    studies = None
+    if options.per_study is not None:
+        studies = studies_to_predict(ids, films, members.csv, options, reporter)
     reporter.plan("Ensemble", _plan(members, routes, options, process, normal, ids, films))
     if films is not None and not options.dry_run:
         keep_films([films.paths(ids)], len(ids), preprocessings(list(members.models.values())), options, reporter)

@@ -117,6 +117,11 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
                 f"--fitted {path} is of one checkpoint.",
                 "It is for cxrlt infer. For an ensemble: cxrlt calibrate on the CSV that it predicts.",
             )
+        if options.per_study is not None:
+            raise OptionError(
+                f"--fitted {path} was fitted on films, and --per-study predicts studies.",
+                "Leave one of them out. For studies: cxrlt ensemble --fit --per-study, and its YAML with --config.",
+            )
         reporter.note(f"{path} was fitted on predictions: of this ensemble, if they were its own.")
         return Deciding(fit.calibration, fit, options.decide)
     try:

@@ -11,8 +11,8 @@ import numpy as np
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
-from cxrlt_cli.engine.reporter import Reporter, tell_exclusions, tell_needless
-from cxrlt_cli.errors import OptionError, listed
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, tell_needless
+from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.report.group_tables import tables_of
 from cxrlt_cli.report.plain_table import Table
@@ -84,6 +84,10 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
 
 def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     read, of_studies = read_files(options)
+    if of_studies:
+        reporter.note(
+            f"{listed(options.predictions)}: predictions of studies, scored as they are, however --per-study made them."
+        )
     decided = [path for path, one in zip(options.predictions, read, strict=True) if isinstance(one, Decisions)]
     if decided:
         require_alone(options, decided[0], of_studies)
@@ -192,7 +196,7 @@ def _compared(
         shown.tables = tables_of(comparison, str(judged[0].path), by_finding=options.by_finding)
     if options.against is not None:
         assert isinstance(last, Predictions), "decisions were refused"
-        reference = _reference(options.against, last, options, reporter)
+        reference = _reference(options.against, last, judged[0].truth, options, reporter)
         content, shown.tables = held_against(judged[0], reference, truth.csv, truth.chosen, options, reporter)
         shown.content["against"] = content
     for table in shown.tables:
@@ -202,10 +206,17 @@ def _compared(
     return shown
 
 
-def _reference(csv: Path, predictions: Predictions, options: EvaluateOptions, reporter: Reporter) -> Reference:
-    """The films of ``--against``, scored where they are predicted, by a file of their own or by that of ``--csv``."""
+def _reference(
+    csv: Path, predictions: Predictions, films: LabelTable, options: EvaluateOptions, reporter: Reporter
+) -> Reference:
+    """The films of ``--against``, scored where they are predicted, by a file of their own or by that of ``--csv``.
+
+    ``films``: those of ``--csv`` that are scored.
+    """
     path = options.predictions[-1]
-    labels, has_patients = read_truth(options, csv, predictions, (), EVERY)
+    excluded = read_exclusions(options.exclude, options.id_column)
+    labels, has_patients = read_truth(options, csv, predictions, excluded, EVERY)
+    _require_other_films(labels, films, csv, options, reporter)
     if len(options.predictions) == 1 and not set(labels.ids) & set(predictions.ids):
         reporter.note(f"{path} predicts no film of {csv}, so scores are not compared. Pass a second file that does.")
         return Reference(csv, labels, None)
@@ -218,6 +229,22 @@ def _reference(csv: Path, predictions: Predictions, options: EvaluateOptions, re
         (judged,) = with_intervals([judged], options, advance)
     reporter.scores(f"{path} on {csv}", judged.scores)
     return Reference(csv, labels, judged)
+
+
+def _require_other_films(
+    mine: LabelTable, scored: LabelTable, csv: Path, options: EvaluateOptions, reporter: Reporter
+) -> None:
+    """Raise DataError where films are held against themselves; two files may mean other films by the same ids."""
+    both = sorted(set(mine.ids) & set(scored.ids))
+    if not both:
+        return
+    told = f"--against {csv} holds {counted(len(both), 'film')} that --csv has too ({listed(both)})"
+    if len(options.predictions) == 1:
+        raise DataError(
+            f"{told}: a film is not compared with itself.",
+            "Give each place a CSV of its own films, or leave films out with --exclude.",
+        )
+    reporter.warn(f"{told}, by their ids. If they are the same, the intervals of differences are wrong.")
 
 
 def _evaluate_decisions(decisions: Decisions, truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> Scores:

@@ -31,13 +31,13 @@ def read_files(options: EvaluateOptions) -> tuple[list[Predictions | Decisions],
 
 def truth_of_studies(films: LabelTable, csv: Path, options: EvaluateOptions, reporter: Reporter) -> LabelTable:
     """The labels of studies, of those of all their films."""
-    return labels_of_studies(studies_of(films.ids, csv, options), films, reporter)
+    return labels_of_studies(studies_of(films.ids, csv, options, reporter), films, reporter)
 
 
 def to_studies(aligned: Sequence[Pair], csv: Path, options: EvaluateOptions, reporter: Reporter) -> list[Pair]:
     """Predictions and labels of films, which are the same films in all pairs, to those of their studies."""
     assert options.per_study is not None, "asked for"
     films = aligned[0][1]
-    studies = studies_of(films.ids, csv, options)
+    studies = studies_of(films.ids, csv, options, reporter)
     truth = labels_of_studies(studies, films, reporter)
     return [(studies.predictions(mine, options.per_study, options.view_weights), truth) for mine, _ in aligned]

@@ -67,7 +67,7 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     csv = None if takes_folder(options, options.films) else films_csv(options.csv, [checkpoint], reporter)
     films = film_list(options, options.films, csv, reporter)
     facts = FilmFacts.of(options, films, options.dicom_columns)
-    studies = all_studies(films, options)
+    studies = all_studies(films, options, reporter)
     model = from_checkpoint(checkpoint, options.checkpoint)
     kept = FeatureFiles.of(options, model.num_features)
     local = fit_of_checkpoint(options, options.checkpoint, kept.key["model"])

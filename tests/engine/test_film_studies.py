@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxrlt_cli.config import EnsembleOptions, EvaluateOptions, InferOptions
+from cxrlt_cli.config import CalibrateOptions, EnsembleOptions, EvaluateOptions, InferOptions
 from cxrlt_cli.engine.film_studies import studies_of_films
 from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.verbs.calibrate import calibrate
 from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.infer import infer
@@ -122,14 +123,14 @@ def test_headers_say_which_study_films_of_a_folder_belong_to(tmp_path: Path) -> 
     options = InferOptions(checkpoint=tmp_path, image_dir=folder, per_study="mean")
     films = film_list(options, (), None, Recorder())
     (ids,) = films.stretches([9])
-    studies = studies_of_films(ids, films, options)
+    studies = studies_of_films(ids, films, options, Recorder())
     assert studies.names.tolist() == ["1.2", "1.3"]
     assert studies.views.tolist() == ["PA", "PA", "L"]
     picture(folder / "d.png", 80, 0)
     films = film_list(options, (), None, Recorder())
     (ids,) = films.stretches([9])
     with pytest.raises(DataError, match=r"no DICOM header says which study d\.png belongs to"):
-        studies_of_films(ids, films, options)
+        studies_of_films(ids, films, options, Recorder())
 
 
 def test_what_does_not_go_together_is_told(csv: Path, tmp_path: Path) -> None:
@@ -144,3 +145,34 @@ def test_what_does_not_go_together_is_told(csv: Path, tmp_path: Path) -> None:
     Predictions(np.array(["a"], object), ("nodule",), np.array([[0.5]])).write(tmp_path / "p.csv")
     with pytest.raises(OptionError, match="prediction CSVs do not say which films make a study"):
         ensemble(EnsembleOptions(members=(tmp_path / "p.csv",), per_study="mean"), Recorder())
+
+
+def test_names_and_weights_that_are_not_what_they_seem_are_told(csv: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(csv, dtype=str)
+    frame["StudyID"] = frame["StudyID"].replace("s1", "s0")
+    frame["ViewPosition"] = np.where(frame["StudyID"] == "s2", "LL", frame["ViewPosition"])
+    frame.to_csv(tmp_path / "shared.csv", index=False)
+    ids = frame["ImageID"].to_numpy(object)
+    Predictions(ids, ("nodule",), np.full((len(ids), 1), 0.5)).write(tmp_path / "p.csv")
+    recorder = Recorder()
+    ensemble(
+        EnsembleOptions(members=(tmp_path / "p.csv",), csv=tmp_path / "shared.csv", out=tmp_path / "s.csv",
+                        per_study="mean", view_weights={"frontal": 1.0, "lateral": 0.0}),
+        recorder,
+    )  # fmt: skip
+    assert any("studies are called PATIENT/STUDY" in warning for warning in recorder.warnings)
+    assert any(
+        warning.startswith("1 study has films alone that --view-weights gives 0") for warning in recorder.warnings
+    )
+    assert "p0/s0" in Predictions.read(tmp_path / "s.csv", "StudyID").ids
+
+
+def test_what_was_calibrated_on_films_is_not_used_for_studies(csv: Path, tmp_path: Path) -> None:
+    ids = pd.read_csv(csv, dtype=str)["ImageID"].to_numpy(object)
+    noise = np.random.default_rng(0).random((len(ids), 1))
+    Predictions(ids, ("nodule",), noise).write(tmp_path / "p.csv")
+    calibrate(CalibrateOptions(model=tmp_path / "p.csv", csv=csv, out=tmp_path / "f.json"), Recorder())
+    options = EnsembleOptions(members=(tmp_path / "p.csv",), csv=csv, out=tmp_path / "s.csv", per_study="max",
+                              fitted=tmp_path / "f.json", calibration="platt")  # fmt: skip
+    with pytest.raises(OptionError, match="was fitted on films, and --per-study predicts studies"):
+        ensemble(options, Recorder())

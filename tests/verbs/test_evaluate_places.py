@@ -161,3 +161,17 @@ def test_what_both_do_not_have_is_not_compared(files: Path) -> None:
     rare = run(files, findings="Mass")
     assert len(rare.texts) == 1
     assert "Scores are not compared: of Mass" in rare.notes[-1]
+
+
+def test_films_are_not_held_against_themselves(files: Path) -> None:
+    given: dict[str, Any] = {"predictions": [files / "theirs_p.csv"], "against": files / "theirs.csv"}
+    with pytest.raises(DataError, match="holds 50 films that --csv has too") as caught:
+        run(files, where="ViewPosition == AP", **given)
+    assert "--exclude" in caught.value.hint
+    ids = [f"theirs{row}.png" for row in range(0, 200, 4)]
+    apart = write_csv(files / "ap.csv", ["ImageID"], [[film] for film in ids])
+    shutil.copy(files / "theirs_p.csv", files / "again_p.csv")
+    recorder = run(files, predictions=[files / "theirs_p.csv", files / "again_p.csv"], against=files / "theirs.csv")
+    assert any("If they are the same, the intervals" in warning for warning in recorder.warnings)
+    excluded = run(files, exclude=[apart])
+    assert excluded.texts[0][1][1:] == ("150", "300"), "of either place"
