@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kstwo
 
-from cxrlt_cli.scores import Doubles
+from cxrlt_cli.scores.differences import holm
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.prevalence_shift import shifted_prevalence
 from cxrlt_cli.scores.proportions import kish
@@ -94,9 +94,9 @@ class Meter:
             widest = int(np.argmax(np.abs(gaps)))
             distance = float(abs(gaps[widest]))
             tested[name] = distance, bool(gaps[widest] < 0), float(kstwo.sf(distance, together))
-        found = holm([p_value for *_, p_value in tested.values()], ALARMS)
+        found = [p is not None and p <= ALARMS for p in holm([p_value for *_, p_value in tested.values()])]
         return {
-            name: Drift(*values, found=bool(one), prevalence=self._prevalence(name, prevalences.get(name)))
+            name: Drift(*values, found=one, prevalence=self._prevalence(name, prevalences.get(name)))
             for (name, values), one in zip(tested.items(), found, strict=True)
         }
 
@@ -106,13 +106,3 @@ class Meter:
         counts = self._counts[name]
         held = counts > 0
         return shifted_prevalence(self._sums[name][held] / counts[held], before, counts[held])
-
-
-def holm(p_values: Sequence[float], level: float) -> NDArray[np.bool_]:
-    """Which of several hypotheses are refused, at most ``level`` of all times a true one among them (Holm 1979)."""
-    values: Doubles = np.asarray(p_values, np.float64)
-    order = np.argsort(values, kind="stable")
-    steps = values[order] <= level / (len(values) - np.arange(len(values)))
-    refused = np.zeros(len(values), bool)
-    refused[order[: int(np.argmin(np.append(steps, False)))]] = True
-    return refused

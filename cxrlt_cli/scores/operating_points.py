@@ -49,7 +49,7 @@ def for_ppv(share: float) -> ThresholdOf:
         last = np.flatnonzero(np.append(values[1:] != values[:-1], True)) if len(values) else order
         _, first = np.unique(patients[order].astype(str), return_index=True)
         flagged = np.cumsum(np.bincount(first, minlength=len(order)))
-        good = last[(hits[last] >= share * (last + 1)) & (flagged[last] >= LEAST_FLAGGED)]
+        good = last[(hits[last] >= share * (last + 1) - 1e-9) & (flagged[last] >= LEAST_FLAGGED)]
         return float(values[good[-1]]) if len(good) else None
 
     return threshold

@@ -117,11 +117,11 @@ class Predictions:
         columns = np.column_stack([self.probabilities, values.astype(np.float64)])
         return Predictions(self.ids, (*self.findings, name), columns)
 
-    def rows(self, ids: Sequence[str]) -> "Predictions":
+    def rows(self, ids: Sequence[str]) -> Self:
         """These films, in this order."""
         position = {film: row for row, film in enumerate(self.ids)}
         keep = [position[film] for film in ids]
-        return Predictions(self.ids[keep], self.findings, self.probabilities[keep])
+        return type(self)(self.ids[keep], self.findings, self.probabilities[keep])
 
 
 class Decisions(Predictions):

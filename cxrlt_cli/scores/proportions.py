@@ -59,12 +59,11 @@ def share_of(hit: NDArray[np.bool_], patients: NDArray[np.object_]) -> Share:
     hits, number = int(hit.sum()), len(sizes)
     value = hits / films
     worth = kish(sizes)
-    if 0 < hits < films and number > 1:
+    if 0 < hits < films and 1 < number < films:
         spread = number / (number - 1) * float(((found - value * sizes) ** 2).sum()) / films**2
         if spread > 0:
             worth = value * (1 - value) / spread
-        if films > 2:  # fewer patients than films tell less of the variance, too
-            worth *= float(t.ppf((1 + LEVEL) / 2, films - 1) / t.ppf((1 + LEVEL) / 2, number - 1)) ** 2
+        worth *= float(t.ppf((1 + LEVEL) / 2, films - 1) / t.ppf((1 + LEVEL) / 2, number - 1)) ** 2  # as few tell less
     worth = min(worth, float(films))
     return Share(hits, films, number, *exact_interval(value * worth, worth))
 

@@ -16,10 +16,10 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.report.group_tables import tables_of
 from cxrlt_cli.report.plain_table import Table
-from cxrlt_cli.scores.decisions import Decisions, as_scores, score_decisions
+from cxrlt_cli.scores.decisions import as_scores, score_decisions
 from cxrlt_cli.scores.judged import Judged, scored, with_intervals
 from cxrlt_cli.scores.metrics import Scores, Unit
-from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.scores.predictions import Decisions, Predictions
 from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids
@@ -101,7 +101,7 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     for table in (csv, options.against):  # what is wrong with them is told before anything is scored
         if table is not None:
             read_by(options.by, table, read_header(table))
-    files = _to_score([one for one in read if isinstance(one, Predictions)], csv, options, reporter)
+    files = _to_score([one for one in read if not isinstance(one, Decisions)], csv, options, reporter)
     model = None if options.checkpoint is None else _read_model(options.checkpoint, options.among, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
     chosen = chosen_rows(options, csv, options.split, reporter)
@@ -180,7 +180,7 @@ def _judged(files: Sequence[Predictions], truth: _Truth, options: EvaluateOption
 
 def _compared(
     judged: Sequence[Judged],
-    last: Predictions | Decisions,
+    last: Predictions,
     truth: _Truth,
     options: EvaluateOptions,
     reporter: Reporter,
@@ -195,7 +195,7 @@ def _compared(
         shown.content["group_comparison"] = comparison.to_json()
         shown.tables = tables_of(comparison, str(judged[0].path), by_finding=options.by_finding)
     if options.against is not None:
-        assert isinstance(last, Predictions), "decisions were refused"
+        assert not isinstance(last, Decisions), "decisions were refused"
         reference = _reference(options.against, last, judged[0].truth, options, reporter)
         content, shown.tables = held_against(judged[0], reference, truth.csv, truth.chosen, options, reporter)
         shown.content["against"] = content
@@ -247,12 +247,12 @@ def _require_other_films(
     reporter.warn(f"{told}, by their ids. If they are the same, the intervals of differences are wrong.")
 
 
-def _evaluate_decisions(decisions: Decisions, truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> Scores:
+def _evaluate_decisions(decisions: Predictions, truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> Scores:
     path = options.predictions[0]
     tell_needless(reporter, options, NEEDLESS, f"{path} holds decisions")
     decisions, labels = align(decisions, truth.labels, truth.csv, options, path, reporter)
     frequencies = None if options.train_csv is None else frequencies_of(options, decisions, reporter)
-    own = score_decisions(labels.targets, decisions.values, labels.patients, decisions.findings)
+    own = score_decisions(labels.targets, decisions.probabilities, labels.patients, decisions.findings)
     unit: Unit = "study" if truth.of_studies else "film"
     scores = as_scores(own, labels.targets, frequencies, labels.num_patients if truth.has_patients else None, unit)
     table = table_of(own, labels, scores, path, truth.csv)

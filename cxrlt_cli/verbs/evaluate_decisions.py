@@ -9,8 +9,9 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.reporter import PLURALS, counted
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.report.plain_table import Table
-from cxrlt_cli.scores.decisions import DecisionScore, Share
+from cxrlt_cli.scores.decisions import DecisionScore
 from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.scores.proportions import Share
 from cxrlt_cli.tables.label_table import LabelTable
 
 NEEDLESS = ("bootstrap", "threshold", "empty", "image_dir")
@@ -49,13 +50,20 @@ def table_of(decided: Sequence[DecisionScore], truth: LabelTable, scores: Scores
 
 def to_json(scores: Sequence[DecisionScore], truth: LabelTable) -> dict[str, Any]:
     """Of ``--json``, under ``decisions``; shares from 0 to 1."""
-    return {"intervals": _intervals(truth), "findings": [asdict(one) for one in scores]}
+    findings = [{**asdict(one), **{name: _share_json(getattr(one, name)) for name in SHARES}} for one in scores]
+    return {"intervals": _intervals(truth), "findings": findings}
+
+
+def _share_json(share: Share) -> dict[str, Any] | None:
+    if share.value is None:
+        return None
+    return {"value": share.value, "ci": [share.low, share.high], "num_films": share.films}
 
 
 def _intervals(truth: LabelTable) -> str:
     if truth.num_patients == len(truth):
-        return "Wilson's 95 % intervals"
-    return "Wilson's 95 % intervals over patients: films of one patient count for fewer, the more alike they are"
+        return "exact 95 % intervals"
+    return "exact 95 % intervals over patients: films of one patient count for fewer, the more alike they are"
 
 
 def _told(scores: Sequence[DecisionScore], truth: LabelTable, has_patients: bool) -> str:
@@ -77,11 +85,11 @@ def _rows(scores: Sequence[DecisionScore], some: bool) -> Iterator[tuple[str, ..
         yield (one.name, f"{one.positives:,}", *open_, *(told_share(getattr(one, name)) for name in SHARES))
 
 
-def told_share(share: Share | None) -> str:
+def told_share(share: Share) -> str:
     """``89 (73-96)``, in per cent."""
-    if share is None:
+    if share.value is None:
         return "–"
-    return f"{_percent(share.value)} ({_percent(share.ci[0])}-{_percent(share.ci[1])})"
+    return f"{_percent(share.value)} ({_percent(share.low)}-{_percent(share.high)})"
 
 
 def _percent(share: float) -> str:

@@ -7,14 +7,14 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.study_labels import labels_of_studies, studies_of
 from cxrlt_cli.errors import OptionError
-from cxrlt_cli.scores.decisions import Decisions, read_predicted
+from cxrlt_cli.scores.decisions import read_predicted
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable, read_header
 
 Pair = tuple[Predictions, LabelTable]
 
 
-def read_files(options: EvaluateOptions) -> tuple[list[Predictions | Decisions], bool]:
+def read_files(options: EvaluateOptions) -> tuple[list[Predictions], bool]:
     """What is to be scored, and whether it is of studies: their ids stand in ``--study-column`` then."""
     if options.per_study is None:  # a pipe is read once
         return [read_predicted(path, options.id_column) for path in options.predictions], False

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -11,20 +10,16 @@ from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import DataError, OptionError, listed, missing_column
 from cxrlt_cli.names import meant
 from cxrlt_cli.scores import Floats
-from cxrlt_cli.scores.decisions import Decisions
 from cxrlt_cli.scores.metrics import prevalence
-from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.scores.predictions import Decisions, Predictions
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.columns import judged_columns
 from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
 
-Predicted: TypeAlias = Predictions | Decisions
-PredictedT = TypeVar("PredictedT", Predictions, Decisions)
 
-
-def with_phantom_truth(options: EvaluateOptions, predictions: Predicted, reporter: Reporter) -> EvaluateOptions:
+def with_phantom_truth(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> EvaluateOptions:
     """Options that name the truth of the phantoms that were predicted, and their training films for the bands."""
     from cxrlt_cli.phantom.folder import truth_csv
 
@@ -76,7 +71,7 @@ def _stand(number: int) -> str:
 def read_truth(
     options: EvaluateOptions,
     path: Path,
-    predictions: Predicted,
+    predictions: Predictions,
     excluded: Collection[str],
     chosen: Chosen,
 ) -> tuple[LabelTable, bool]:
@@ -106,7 +101,7 @@ def read_truth(
 def tell_not_predicted(
     options: EvaluateOptions,
     csv: Path,
-    predictions: Predicted,
+    predictions: Predictions,
     excluded: Collection[str],
     chosen: Chosen,
     reporter: Reporter,
@@ -125,13 +120,13 @@ def tell_not_predicted(
 
 
 def align(
-    predictions: PredictedT,
+    predictions: Predictions,
     truth: LabelTable,
     csv: Path,
     options: EvaluateOptions,
     path: Path,
     reporter: Reporter,
-) -> tuple[PredictedT, LabelTable]:
+) -> tuple[Predictions, LabelTable]:
     """The films and findings that both have, in the order of the predictions; what is left out is said."""
     not_predicted = [name for name in options.findings or () if name not in predictions.findings]
     if not_predicted:
@@ -142,7 +137,7 @@ def align(
     left_out = [name for name in wanted if name not in findings]
     if left_out:
         reporter.warn(f"Not scored, since {csv} has no such column: {listed(left_out, 40)}.")
-    if isinstance(predictions, Predictions):
+    if not isinstance(predictions, Decisions):
         _tell_decided(predictions.select(findings), path, reporter)
     row = {film: index for index, film in enumerate(truth.ids)}
     ids = [film for film in predictions.ids if film in row]
@@ -173,7 +168,7 @@ def _tell_decided(predictions: Predictions, path: Path, reporter: Reporter) -> N
         )
 
 
-def frequencies_of(options: EvaluateOptions, predictions: Predicted, reporter: Reporter) -> Floats:
+def frequencies_of(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> Floats:
     """Of the rows of ``--train-csv``; with ``--split``, of those that are called ``train``, where it has such."""
     assert options.train_csv is not None
     chosen = EVERY

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import binom, ks_2samp
 
-from cxrlt_cli.scores.drift import LEAST, Meter, Reference, holm
+from cxrlt_cli.scores.drift import LEAST, Meter, Reference
 from cxrlt_cli.scores.predictions import Predictions
 
 NAMES = ("a", "b", "c")
@@ -94,16 +94,3 @@ def test_a_few_films_are_not_tested() -> None:
     meter = Meter(Reference.of(mine, whose), NAMES)
     meter.add(few.rows(list(few.ids[: LEAST - 1])), few.rows(list(few.ids[: LEAST - 1])))
     assert meter.drifts({}) == {}
-
-
-def test_holm_refuses_from_the_smallest_on() -> None:
-    assert holm([0.02, 0.001, 0.03], 0.05).tolist() == [True, True, True]
-    assert holm([0.04, 0.001, 0.03], 0.05).tolist() == [False, True, False]
-    assert holm([0.5, 0.9], 0.05).tolist() == [False, False]
-    rng = np.random.default_rng(5)
-    for _ in range(50):
-        values = rng.random(6) ** 3
-        expected, left = set(), sorted(range(6), key=lambda index: values[index])
-        while left and values[left[0]] <= 0.1 / len(left):
-            expected.add(left.pop(0))
-        assert set(np.flatnonzero(holm(values.tolist(), 0.1))) == expected
