@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from cxrlt_cli.config.fields import WHERE_HELP, Columns, Names, Threshold, Where, option
+from cxrlt_cli.config.fields import WHERE_IN_COLUMNS, Columns, Names, Threshold, Where, option
 from cxrlt_cli.config.study_options import StudyOptions
 
 
@@ -38,7 +38,7 @@ class EvaluateOptions(StudyOptions):
         "Parts to score, separated by commas, by the column Split of --csv, such as test (default: every row).",
         panel="Films",
     )
-    where: Where | None = option(None, WHERE_HELP, panel="Films")
+    where: Where | None = option(None, WHERE_IN_COLUMNS, panel="Films")
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
     missing: Literal["error", "leave-out"] = option(
         "error",

@@ -98,10 +98,11 @@ def _condition(text: str) -> str:
     return text
 
 
-WHERE_HELP = (
+WHERE_IN_COLUMNS = (
     'Rows of --csv to take, such as "ViewPosition in (PA, AP) and PatientAge >= 18": with ==, !=, <, <=, >, >=, in, '
-    "and, or, not. What DICOM headers say needs no column."
+    "and, or, not."
 )
+WHERE_HELP = f"{WHERE_IN_COLUMNS} What DICOM headers say needs no column."
 
 Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
 ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size), AfterValidator(_sides)]

@@ -63,10 +63,10 @@ class ViewClassifier:
 
     def judged(self, features: Tensor, views: Sequence[str]) -> "ViewClassifier":
         """The same, with how often it is wrong on films that it was not fitted to."""
-        pairs = [(view, told) for view, told in zip(views, self.tell(features), strict=True) if view in self.names]
+        pairs = [(view, told) for view, told in zip(views, self.tell(features), strict=True) if view]
         wrong = Counter(view for view, told in pairs if view != told)
-        films = Counter(view for view, _ in pairs)
-        return replace(self, wrong={name: (wrong[name], films[name]) for name in self.names})
+        films = Counter(view for view, _ in pairs)  # those of views too rare to be told, all wrong, among them
+        return replace(self, wrong={name: (wrong[name], films[name]) for name in sorted({*self.names, *films})})
 
     def to_json(self) -> dict[str, Any]:
         """What a checkpoint keeps beside the tensors."""

@@ -40,16 +40,19 @@ class Wanted:
     def nothing(self) -> bool:
         return not self.rule_out and self.ppv is None
 
-    def told(self) -> str:
-        parts = []
-        if self.sensitivity is not None:
-            parts.append(f"sensitivity {self.sensitivity:g}")
+    def told_rule_out(self) -> str:
+        """What the threshold below which a film is negative is for; empty where there is none."""
         if self.miss_at_most is not None:
             all_of = ", for all findings at once" if self.joint else ""
-            parts.append(f"at most {100 * self.miss_at_most:g} % missed, {100 * self.sure:g} % sure{all_of}")
-        if self.ppv is not None:
-            parts.append(f"predictive value {self.ppv:g}")
-        return " and ".join(parts) or "f1"
+            return f"at most {100 * self.miss_at_most:g} % missed, {100 * self.sure:g} % sure{all_of}"
+        return "" if self.sensitivity is None else f"sensitivity {self.sensitivity:g}"
+
+    def told_rule_in(self) -> str:
+        """What the threshold from which a film is positive is for, where it is one of its own."""
+        return f"predictive value {self.ppv:g}" if self.ppv is not None else "f1" if self.nothing else ""
+
+    def told(self) -> str:
+        return " and ".join(filter(None, (self.told_rule_out(), self.told_rule_in())))
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Which rows of a table are taken: those of the parts of ``--split``, and those that ``--where`` is true of."""
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,7 +70,8 @@ class Chosen:
     def to_json(self) -> dict[str, object]:
         """What decides which rows are taken."""
         named = None if self.parts is None else sorted(self.parts)
-        return {"parts": named, "where": self.where, "without": sorted(self.without)}
+        without = hashlib.sha256("\0".join(sorted(self.without)).encode(errors="surrogatepass")).hexdigest()
+        return {"parts": named, "where": self.where, "without": without}
 
 
 EVERY = Chosen()

@@ -113,10 +113,11 @@ def tell_by_view(predictions: Predictions, table: LabelTable, options: FitOption
         seed=options.seed,
         num_threads=num_cores(),
     )
-    if comparison.findings:
-        for shown in tables_of(comparison, "Judged"):
-            reporter.table(shown.title, shown.columns, shown.rows)
-            reporter.note(shown.note)
+    if not comparison.findings:
+        reporter.note(f"No table by {options.view_column}: too few patients of each, or with a finding in each.")
+    for shown in tables_of(comparison, "Judged") if comparison.findings else ():
+        reporter.table(shown.title, shown.columns, shown.rows)
+        reporter.note(shown.note)
 
 
 def warn_of_few(scores: Scores, options: FitOptions, reporter: Reporter) -> None:

@@ -63,7 +63,7 @@ def _tell_rule_out(fit: LocalFit, before: str, reporter: Reporter) -> None:
             now = str(one.rule_out.sensitivity), _value(one.rule_out.specificity)
         rows.append((name, patients, _threshold(one.negative_below), str(one.shipped.sensitivity), *now))
     columns = ("finding", "missed" if promises else "patients", "threshold")
-    title = f"Negative below the threshold: {_told(fit, ppv=False)}"
+    title = f"Negative below the threshold: {fit.wanted.told_rule_out()}"
     reporter.table(title, (*columns, "sens. before", "sens. now", "spec. now"), rows)
     reporter.result(f"Before: {before}. Now: on {'these films' if promises else OTHERS}.\n")
     if promises:
@@ -102,7 +102,7 @@ def _tell_rule_in(fit: LocalFit, before: str, reporter: Reporter) -> None:
         shares = str(one.shipped.ppv), *now
         rows.append((name, str(one.positive_patients), _threshold(one.positive_from), *shares))
     columns = ("finding", "patients", "threshold", "PPV before", "PPV now", "sens. now")
-    reporter.table(f"Positive from the threshold on: {_told(fit, ppv=True)}", columns, rows)
+    reporter.table(f"Positive from the threshold on: {fit.wanted.told_rule_in()}", columns, rows)
     reporter.result(f"Before: {before}. Now: on {OTHERS}.\n")
     if short:
         reporter.warn(f"On {OTHERS}, the predictive value falls short of {fit.wanted.ppv:g}: {listed(short, 40)}.")
@@ -129,12 +129,6 @@ def _tell_few(fit: LocalFit, reporter: Reporter) -> None:
         reporter.warn(
             f"Fewer than {FEW} patients have the finding, so that its threshold says little: {listed(few, 40)}."
         )
-
-
-def _told(fit: LocalFit, *, ppv: bool) -> str:
-    """What one of two tables is about."""
-    parts = fit.wanted.told().split(" and ")
-    return parts[-1 if ppv else 0]
 
 
 def _prevalence(one: FindingFit) -> tuple[str, str]:

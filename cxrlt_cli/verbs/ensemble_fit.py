@@ -171,9 +171,11 @@ def fitted(
     """The labelled films, each blended as was chosen without its fold; what was chosen on all goes to a YAML file."""
     row = {film: index for index, film in enumerate(truth.ids)}
     truth = truth.rows(np.array([row[film] for film in outputs.ids]))
+    has_patients = not np.array_equal(truth.patients, truth.ids)
     if outputs.studies is not None:
         truth = labels_of_studies(outputs.studies, truth, reporter)
-    with reporter.progress("Choosing weights", len(CHOSEN_AMONG), "merges") as advance:
+    view_weights = _view_weights(outputs, options)
+    with reporter.progress("Choosing weights", len(CHOSEN_AMONG) * len(view_weights), "merges") as advance:
         choice = choose(
             outputs.merged,
             truth.targets,
@@ -184,7 +186,7 @@ def fitted(
             num_resamples=NUM_RESAMPLES,
             seed=options.seed,
             num_threads=num_cores(),
-            view_weights=_view_weights(outputs, options),
+            view_weights=view_weights,
             advance=advance,
         )
     recipe = choice.recipe
@@ -208,7 +210,7 @@ def fitted(
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     head = f"# The same again: cxrlt ensemble --config {path}, with --csv and what it needs; weights go with members."
     write_text(path, f"{head}\n{text}")
-    for line in _told(choice, truth, options.per_study):
+    for line in _told(choice, truth, has_patients, options.per_study):
         reporter.result(line)
     what = "members, weights, merge, gating and views, for --config"
     if choice.calibration is not None:
@@ -238,7 +240,7 @@ def _runs(options: EnsembleOptions) -> str:
     return " Of a run with folds, all members then predict, and share its weight."
 
 
-def _told(choice: Choice, truth: LabelTable, per_study: str | None) -> list[str]:
+def _told(choice: Choice, truth: LabelTable, has_patients: bool, per_study: str | None) -> list[str]:
     recipe = choice.recipe
     number = counted(len(truth), "film") if per_study is None else counted(len(truth), "study", "studies")
     shares = (
@@ -246,7 +248,7 @@ def _told(choice: Choice, truth: LabelTable, per_study: str | None) -> list[str]
     )
     views = f"{per_study} of a study{f', {shares}' if per_study == 'mean' else ''}; " if per_study else ""
     weights = ", ".join(f"{weight:.2f}" for weight in recipe.weights)
-    unit = "film, as there are no patients" if np.array_equal(truth.patients, truth.ids) else "patient"
+    unit = "patient" if has_patients else f"{'film' if per_study is None else 'study'}, as there are no patients"
     gain = f"{choice.gain:+.3f}{_held(choice.gain_ci, '+')} against the mean of all alike"
     if choice.num_folds:
         how, end = f", nested in {choice.num_folds} folds by {unit}: each film blended as was chosen on the others", "."

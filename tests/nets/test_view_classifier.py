@@ -41,6 +41,9 @@ def test_views_are_told_as_by_the_discriminant_of_scikit_learn() -> None:
     assert {name: films for name, (_, films) in judged.wrong.items()} == dict(pd.Series(VIEWS).value_counts())
     total = int((mine != VIEWS).sum())
     assert judged.told_error().startswith(f"wrong on {total} of 300 validation films: AP ")
+    rare = told.judged(other, ["oblique", "", *views[2:]]).wrong
+    assert rare["oblique"] == (1, 1), "it can only be told wrongly"
+    assert sum(films for _, films in rare.values()) == 299
 
 
 def test_too_few_films_teach_no_view() -> None:
