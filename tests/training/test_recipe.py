@@ -1,5 +1,6 @@
 """``--preset auto``: what it takes, what it leaves, and that it is told and written down."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,10 @@ def test_new_findings_start_at_their_share_unless_that_is_not_wanted(labels: Pat
     assert biases["auto"] < -0.2, "the log odds of its share"
     assert abs(biases["no"]) < 0.1
     assert abs(biases["tau"]) < 0.1
+
+
+def test_few_films_are_those_that_a_member_learns_from() -> None:
+    """Of --folds 2, a half."""
+    half = replace(look(10, 2 * MANY_FILMS - 2), num_learned=MANY_FILMS - 1)
+    assert taken(auto(), at=half) == AUTO
+    assert "epochs" not in taken(auto(), at=replace(half, num_learned=MANY_FILMS))
