@@ -26,11 +26,21 @@ class Learned:
     in_folds: bool = False  # as a member of a run with --folds
 
     def seen(self, films: Sequence[str], patients: Sequence[str]) -> list[bool]:
-        """For each film whether it was learned from, or another one of its patient; ``patients`` may be the films."""
-        return [film in self.films or whose in self.patients for film, whose in zip(films, patients, strict=True)]
+        """For each film whether it was learned from, or another one of its patient; ``patients`` may be the films.
+
+        Where no film was, the set is another one, whose patients may have the same numbers.
+        """
+        known = [film in self.films for film in films]
+        if not any(known):
+            return known
+        return [one or whose in self.patients for one, whose in zip(known, patients, strict=True)]
 
     def number(self, table: LabelTable) -> int:
         return sum(self.seen(list(table.ids), list(table.patients)))
+
+    def number_by_patient(self, table: LabelTable) -> int:
+        """Films of patients whose numbers it learned from, whatever the films are called."""
+        return sum(whose in self.patients for whose in table.patients)
 
 
 def learned_by(path: Path, checkpoint: Checkpoint) -> Learned | None:

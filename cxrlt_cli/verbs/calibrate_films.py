@@ -65,6 +65,11 @@ class Model:
                 f"{options.model} learned from {number:,} of the {len(table):,} films of {options.csv}, or from others "
                 "of their patients: it knows them, so that nothing fitted on them, or promised, holds of others."
             )
+        elif number := learned.number_by_patient(table):
+            reporter.note(
+                f"{number:,} of the {len(table):,} films of {options.csv} are of patients with numbers that "
+                f"{options.model} learned from. If they are the same patients, leave them out."
+            )
 
 
 def predicted(model: Model, options: CalibrateOptions, reporter: Reporter) -> Predictions | None:

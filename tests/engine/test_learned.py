@@ -30,12 +30,16 @@ def test_a_copy_and_a_part_of_the_training_films_are_recognised(run: Path, label
 
 
 def test_other_films_of_its_patients_are_recognised(run: Path, labels: Path, tmp_path: Path) -> None:
+    """In a set with some of its films; in another one they are other patients of the same numbers, as far as we know."""
     learned = learned_by(run, Checkpoint.read(run / "best.safetensors"))
     assert learned is not None
-    (patient, *_) = sorted(learned.patients)
+    (patient, *_), (film, *_) = sorted(learned.patients), sorted(learned.films)
     rows = [["new.png", f"00{patient}", 1], ["other.png", "nobody", 0]]
-    csv = write_csv(tmp_path / "new.csv", ["ImageID", "PatientID", "nodule"], rows)
-    assert learned.seen(["new.png", "other.png"], list(read_labels(csv).patients)) == [True, False]
+    for more, seen in (([], [False, False]), ([[film, "somebody", 0]], [True, False, True])):
+        csv = write_csv(tmp_path / "new.csv", ["ImageID", "PatientID", "nodule"], [*rows, *more])
+        table = read_labels(csv)
+        assert learned.seen(list(table.ids), list(table.patients)) == seen
+        assert learned.number_by_patient(table) == 1
 
 
 def test_rows_that_were_not_taken_were_not_learned_from(run: Path, tmp_path: Path) -> None:
