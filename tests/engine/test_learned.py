@@ -30,7 +30,7 @@ def test_a_copy_and_a_part_of_the_training_films_are_recognised(run: Path, label
 
 
 def test_other_films_of_its_patients_are_recognised(run: Path, labels: Path, tmp_path: Path) -> None:
-    """In a set with some of its films; in another one they are other patients of the same numbers, as far as we know."""
+    """In a set with some of its films; elsewhere numbers alone do not say that patients are the same."""
     learned = learned_by(run, Checkpoint.read(run / "best.safetensors"))
     assert learned is not None
     (patient, *_), (film, *_) = sorted(learned.patients), sorted(learned.films)
