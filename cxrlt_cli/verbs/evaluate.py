@@ -98,7 +98,9 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         options = with_phantom_truth(options, read[0], reporter)
     csv = options.csv
     assert csv is not None, "given, or found"
-    read_by(options.by, csv, read_header(csv))  # what is wrong with it is told before anything is scored
+    read_by(options.by, csv, read_header(csv))  # what is wrong with tables is told before anything is scored
+    if options.against is not None:
+        read_header(options.against)
     files = _to_score([one for one in read if not isinstance(one, Decisions)], csv, options, reporter)
     model = None if options.checkpoint is None else _read_model(options.checkpoint, options.among, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
