@@ -1,6 +1,8 @@
 """This process: its device, its precision, its helpers, and the others that compute with it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import torch
@@ -54,6 +56,17 @@ class Process:
         found: list[Any] = [None] * self.num_processes
         distributed.all_gather_object(found, mine)
         return found
+
+    def collecting_late(self) -> Callable[[T], list[T]]:
+        """``collected``, for processes that end days apart; to be asked for while all are there."""
+        group = distributed.new_group(backend="gloo", timeout=timedelta(days=365))
+
+        def collected(mine: T) -> list[T]:
+            found: list[Any] = [None] * self.num_processes
+            distributed.all_gather_object(found, mine, group)
+            return found
+
+        return collected
 
     def gathered(self, mine: Tensor, num_films: int, dim: int) -> Tensor:
         """Of films that were dealt out one by one (``rank``, ``rank + num_processes``, ...), all, in their order.

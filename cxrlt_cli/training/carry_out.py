@@ -1,20 +1,28 @@
-"""From films and what to start from to one run, or to a run for each of ``--seeds`` and ``--folds``, one by one."""
+"""From films and what to start from to one run, or to a run for each of ``--seeds`` and ``--folds``."""
 
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+
+import torch
 
 from cxrlt_cli.config import FitOptions
+from cxrlt_cli.data.loading import EpochDraws
 from cxrlt_cli.engine.films import Division
-from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.launch import launch, num_processes
+from cxrlt_cli.engine.precision import choose_for_training
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.training.loop import Fitted, command_of, fit
-from cxrlt_cli.training.members import Member, members_of
+from cxrlt_cli.training.members import Member, members_of, side_by_side
 from cxrlt_cli.training.method import Method
 from cxrlt_cli.training.out_of_fold import judge, resampled_patients, tell_by_view, warn_of_few
 from cxrlt_cli.training.preflight import check_batches, read_once
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
+from cxrlt_cli.training.schedule import num_films_learned
 from cxrlt_cli.training.starts import Start, Started
 
 Waiting = list[tuple[Started, Method]]
@@ -33,13 +41,16 @@ def carry_out(
     first = members[0]
     method = Method.of(first.training.table, first.options, start.architecture.logit_scale)
     started = start(first.training, first.options)
-    check_batches(started.model, min(len(member.training.paths) for member in members), options)
+    number = num_processes(options, os.environ, torch.cuda.device_count())
+    apart = side_by_side(members, options, number, os.environ)
+    num_films = min(len(member.training.paths) for member in members)
+    check_batches(started.model, num_films, options, num_processes=1 if apart else number)
     for note in started.notes:
         reporter.note(note)
     read_once(first.training, first.validation, start.preprocessing, options, reporter)
     if not options.dry_run:
-        number = max(len(member.validation.paths) for member in members)
-        require_room_for_run(started.model, options, number, folder.path, len(members))
+        num_validation = max(len(member.validation.paths) for member in members)
+        require_room_for_run(started.model, options, num_validation, folder.path, len(members), number if apart else 1)
     waiting = [(started, method)]  # popped by who uses it, so that no model outlives its run
     del started, method
     return launch(_fit_each, options, reporter, members, start, waiting, division, options, folder)
@@ -56,17 +67,24 @@ def _fit_each(
     folder: RunFolder,
 ) -> Scores | None:
     together = options.fold is None and members[0].name != ""
+    apart = side_by_side(members, options, process.num_processes, os.environ)
     fitted: list[Fitted] = []
     with ExitStack() as stack:
         if together and process.is_main and not options.dry_run:
             stack.enter_context(folder.held())
             if not (options.resume and (folder.path / "run.yaml").is_file()):
                 folder.write_options(options, command_of(options))
-        for member in members:
-            facts = {**start.facts, **_facts(members, options, folder)} if member is members[0] else None
+        mine, computing = list(enumerate(members, 1)), process
+        if apart:
+            collected = process.collecting_late()
+            members = _computing_alike(process, reporter, members, waiting.pop(), options)
+            mine = list(enumerate(members, 1))[process.rank :: process.num_processes]
+            computing = replace(process, rank=0, num_processes=1)
+        for number, member in mine:
+            facts = _facts(members, start, options, folder, apart) if member is members[0] else None
             if member.name and facts is None:
-                reporter.note(f"{member.name}, {len(fitted) + 1} of {len(members)}:")
-            one = _fit_one(process, reporter, member, members[0], start, waiting, facts, len(members))
+                reporter.note(f"{member.name}, {number} of {len(members)}:")
+            one = _fit_one(computing, reporter, member, members[0], start, waiting, facts, len(mine))
             if one is None:
                 return None
             if together and process.is_main and not fitted:
@@ -74,11 +92,34 @@ def _fit_each(
             fitted.append(one)
             if member.name:
                 _tell_member(member, one, reporter)
+        if apart:
+            shares = collected(fitted)
+            fitted = [shares[place % len(shares)][place // len(shares)] for place in range(len(members))]
+            for place, (member, one) in enumerate(zip(members, fitted, strict=True)):
+                if place % len(shares):  # the others were told as they ended
+                    _tell_member(member, one, reporter)
         if process.is_main and not members[0].name:
             return _tell_run(members[0], fitted[0], options, reporter)
         if not together or not process.is_main:
             return fitted[0].scores
         return judge(members, fitted, division, options, folder, reporter)
+
+
+def _computing_alike(
+    process: Process, reporter: Reporter, members: Sequence[Member], first: tuple[Started, Method], options: FitOptions
+) -> list[Member]:
+    """Members that each process trains by itself, with the precision chosen on all, and compiled or not.
+
+    ``first``: of the first member, and not trained any further: torch's generator was left behind with it.
+    """
+    started, method = first
+    member = members[0]
+    asked = member.folder.as_started(member.options) if options.resume else member.options
+    num_batches = len(EpochDraws(method.order, options.batch_size, options.seed))
+    num_films = num_films_learned(options, num_batches)
+    chosen, _ = choose_for_training(asked, process, started.model, num_films, reporter)
+    alike = {"precision": chosen.precision, "compile": chosen.compile}
+    return [replace(one, options=one.options.model_copy(update=alike)) for one in members]
 
 
 def _fit_one(
@@ -117,14 +158,17 @@ def _fit_one(
     )
 
 
-def _facts(members: list[Member], options: FitOptions, folder: RunFolder) -> dict[str, str]:
+def _facts(
+    members: Sequence[Member], start: Start, options: FitOptions, folder: RunFolder, apart: bool
+) -> dict[str, str]:
     """The end of the plan."""
-    facts = {}
+    facts = dict(start.facts)
     if members[0].name:
         several = [counted(options.folds, "fold")] if options.folds else []
         several += [f"seeds {options.seed} to {options.seed + options.seeds - 1}"] if options.seeds else []
         one = f", of which fold {options.fold}" if options.fold else ""
-        facts["members"] = f"{len(members)}, one after another: {' and '.join(several)}{one}; above is the first"
+        how = "side by side, each by one of the processes" if apart else "one after another"
+        facts["members"] = f"{len(members)}, {how}: {' and '.join(several)}{one}; above is the first"
     return {**facts, "out": str(folder.path)}
 
 

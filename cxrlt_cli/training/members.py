@@ -1,8 +1,10 @@
 """The runs of one command: one, or a member for each of its ``--seeds`` and ``--folds``."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cxrlt_cli.config import FitOptions
+from cxrlt_cli.engine.cluster import started_already
 from cxrlt_cli.engine.films import Division, LabelledFilms
 from cxrlt_cli.training.run_folder import RunFolder
 
@@ -41,3 +43,17 @@ def members_of(options: FitOptions, folder: RunFolder, division: Division) -> li
             where = replace(folder, path=folder.path.joinpath(*parts))
             members.append(Member("/".join(parts), mine, where, training, validation))
     return members
+
+
+def side_by_side(
+    members: Sequence[Member], options: FitOptions, num_processes: int, environment: Mapping[str, str]
+) -> bool:
+    """Whether each process trains members of its own, rather than all of them one member after another.
+
+    Then no gradients are exchanged, and a member is what it is when one process trains it. Not of fewer members than
+    processes, nor with ``--frozen``, whose features all encode together, nor over several machines, whose files differ.
+    """
+    if not 1 < num_processes <= len(members) or options.frozen:
+        return False
+    names = started_already(environment)
+    return options.nodes == 1 if names is None else names["LOCAL_WORLD_SIZE"] == names["WORLD_SIZE"]

@@ -1,6 +1,5 @@
 """What is made and checked before any process starts to train: the model, its head and batches, and every film."""
 
-import os
 from collections.abc import Mapping
 
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor, nn
 from cxrlt_cli.config import FitOptions, changed, flags
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.films import LabelledFilms, check_films
-from cxrlt_cli.engine.launch import num_processes
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.errors import OptionError
@@ -83,13 +81,13 @@ def _check_head(head: str, options: FitOptions) -> None:
             raise OptionError(f"{flags(options, [name])} is of no use with --head {head}.", "Leave it out.")
 
 
-def check_batches(model: Classifier, num_films: int, options: FitOptions) -> None:
+def check_batches(model: Classifier, num_films: int, options: FitOptions, num_processes: int = 1) -> None:
     """Raise OptionError where a batch norm that learns would see one value of a feature: that has no variance.
 
-    Random generators are left as they were.
+    ``num_processes``: that compute together, whose batch norms are synchronized. Random generators are left as they
+    were.
     """
-    together = num_processes(options, os.environ, torch.cuda.device_count())  # theirs are synchronized
-    if together > 1 or min(options.batch_size, num_films) > 1:
+    if num_processes > 1 or min(options.batch_size, num_films) > 1:
         return
 
     def learn(model: Classifier) -> None:

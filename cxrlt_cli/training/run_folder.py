@@ -149,9 +149,9 @@ def _layouts(out: Path) -> set[str]:
 
 
 def require_room_for_run(
-    model: nn.Module, options: FitOptions, num_validation: int, folder: Path, num_runs: int = 1
+    model: nn.Module, options: FitOptions, num_validation: int, folder: Path, num_runs: int = 1, num_at_once: int = 1
 ) -> None:
-    """For ``fit``, of ``num_runs`` runs one after another; raises OptionError.
+    """For ``fit``, of ``num_runs`` runs, ``num_at_once`` at a time; raises OptionError.
 
     ``best`` and ``last`` hold the weights; ``resume.pt`` those, their averages and AdamW's two moments of each, until
     the run is finished; and what is written anew stands beside the old until it is whole.
@@ -163,5 +163,5 @@ def require_room_for_run(
     predictions = num_validation * ID * num_runs
     files = [path for path in folder.rglob("*") if path.is_file() and path.parent != options.features]
     there = sum(path.stat().st_size for path in files) if options.resume else 0
-    needed = 2 * weights * num_runs + 2 * weights * (1 + averages + moments) + predictions
+    needed = 2 * weights * (num_runs + num_at_once * (1 + averages + moments)) + predictions
     require_room("--out", folder, needed - there, "the weights and the state of this run")

@@ -399,7 +399,23 @@ def test_finetune_has_folds_too(run: Path, labels: Path, tmp_path: Path) -> None
     assert sum("Starting from scratch in the head" in note for note in recorder.notes) == 1
 
 
-def test_several_processes_train_one_fold_after_another(labels: Path, tmp_path: Path) -> None:
-    train(options(labels, tmp_path / "run", folds=2, max_steps=2, processes=2, batch_size=4), Recorder())
+def test_processes_train_members_side_by_side_as_one_would(labels: Path, tmp_path: Path) -> None:
+    """Three folds on two processes are what they are on one, bit for bit, and go on where they were stopped."""
+    torch.set_num_threads(1)
+    given = {"folds": 3, "batch_size": 16, "drop_path": 0.1}
+    for number, out in ((1, "one"), (2, "two")):
+        train(options(labels, tmp_path / out, processes=number, **given), Recorder())
+    for name in ("oof_predictions.csv", "metrics.json"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    for fold in ("fold-1", "fold-2", "fold-3"):
+        one, two = (Checkpoint.read(tmp_path / out / fold / "last.safetensors").tensors for out in ("one", "two"))
+        assert all(torch.equal(one[name], two[name]) for name in one)
+    before = hashes(tmp_path / "two")
+    (tmp_path / "two" / "fold-2" / "resume.pt").unlink()
+    train(options(labels, tmp_path / "two", processes=2, resume=True, **given), Recorder())
+    assert hashes(tmp_path / "two") == before
+
+
+def test_more_processes_than_members_share_each(labels: Path, tmp_path: Path) -> None:
+    train(options(labels, tmp_path / "run", folds=2, max_steps=1, processes=3, batch_size=4), Recorder())
     assert len(Predictions.read(tmp_path / "run" / "oof_predictions.csv").ids) == 48
-    assert (tmp_path / "run" / "metrics.json").exists()
