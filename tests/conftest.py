@@ -1,7 +1,10 @@
 import json
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: threads of each would only wait for cores
 
 import numpy as np
 import open_clip

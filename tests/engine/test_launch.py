@@ -127,6 +127,7 @@ def test_every_film_is_held_once_whatever_the_number_of_processes() -> None:
         assert ranks == list(range(number))
 
 
+@pytest.mark.soak
 def test_sigusr1_ends_no_process_that_starts() -> None:
     """As SLURM sends it to all of a job: it asks for a state to be kept, and there is none yet."""
     before = set(children(os.getpid()))
@@ -240,6 +241,7 @@ def test_ctrl_c_ends_all(labels: Path, tmp_path: Path) -> None:
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
+@pytest.mark.soak
 def test_a_killed_parent_leaves_no_orphans(labels: Path, tmp_path: Path) -> None:
     arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *FLAGS, "--epochs", 500)
     process = command(*arguments)
@@ -307,6 +309,7 @@ def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) 
     assert Predictions.read(tmp_path / "p.csv").ids.tolist() == read_ids(labels).tolist()
 
 
+@pytest.mark.soak
 def test_a_machine_that_lost_another_says_so(run: Path, labels: Path, tmp_path: Path) -> None:
     """The other says why: film 30 is the first machine's."""
     csv = Path(shutil.copytree(labels.parent, tmp_path / "set")) / labels.name
@@ -367,6 +370,7 @@ def test_torchrun_is_joined(run: Path, labels: Path, tmp_path: Path) -> None:
     assert len(Predictions.read(tmp_path / "p.csv").ids) == 48
 
 
+@pytest.mark.soak
 def test_a_loss_that_is_not_finite_stops_all_processes(labels: Path, tmp_path: Path) -> None:
     options = run_options(
         labels, tmp_path / "run", **{**TRAINING, "loss": "bce"}, processes=2, batch_size=2, lr_head=1e38

@@ -91,6 +91,7 @@ def test_a_trial_leaves_the_model_and_the_random_numbers_as_they_were(model: Cla
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+@pytest.mark.soak
 def test_a_compiled_run_learns_what_an_eager_one_does(labels: Path, run: Path, tmp_path: Path) -> None:
     train(run_options(labels, tmp_path / "run", compile=True, max_steps=4), Recorder())
     told = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())

@@ -108,6 +108,7 @@ def test_a_member_without_films_is_told(run: Path, labels: Path, tmp_path: Path)
     assert "--by-view: no film has the view lateral, so its members predict none." in recorder.warnings
 
 
+@pytest.mark.soak
 def test_processes_that_torchrun_started_go_through_all_routes(
     run: Path, labels: Path, two_views: Path, tmp_path: Path
 ) -> None:

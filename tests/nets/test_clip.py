@@ -109,6 +109,7 @@ def test_paraphrases_are_counted_as_a_loop_counts_them() -> None:
     assert paraphrase_auroc(groups) == pytest.approx(np.mean(wins))
 
 
+@pytest.mark.soak
 def test_a_folder_like_whyxrayclips_loads(tmp_path: Path) -> None:
     """ViT-L/14 as its configuration has it, with random weights: 224 px, 768 features, CLIP's tokenizer."""
     config = open_clip.get_model_config("ViT-L-14")

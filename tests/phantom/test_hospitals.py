@@ -57,6 +57,7 @@ def cohort(hospital: int, number: int, seed: int) -> tuple[NDArray[np.float64], 
     return np.stack([coarse(film) for film in films]), np.array([[n in c.findings for n in names] for c in cases], int)
 
 
+@pytest.mark.soak
 def test_a_model_of_the_first_hospital_loses_at_the_second() -> None:
     """Against the second hospital's own model, on the same films."""
     train = {hospital: cohort(hospital, 350, 10) for hospital in (1, 2)}

@@ -235,6 +235,7 @@ def test_ctrl_c_is_not_told_by_who_may_be_printing(labels: Path, tmp_path: Path)
     assert len(told) == 1, "neither a stop that comes at once is announced, nor an end without Ctrl-C"
 
 
+@pytest.mark.soak
 def test_a_second_ctrl_c_stops_at_once(labels: Path, tmp_path: Path) -> None:
     options = run_options(labels, tmp_path)
     notes: list[str] = []

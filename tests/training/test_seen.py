@@ -192,6 +192,7 @@ def test_a_batch_of_films_none_of_which_can_be_read_is_told(batch_size: int, tmp
         train(options(labels, tmp_path / "a", batch_size=batch_size), Recorder())
 
 
+@pytest.mark.soak
 def test_two_processes_share_the_films_and_learn_the_same(labels: Path, tmp_path: Path) -> None:
     for number in (1, 2):
         given = options(labels, tmp_path / str(number), processes=number, batch_size=8 // number, precision="fp32")

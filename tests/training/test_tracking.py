@@ -52,6 +52,7 @@ def test_a_run_that_goes_on_is_followed_once(labels: Path, tmp_path: Path, monke
     assert [step for step, _ in shown_by_tensorboard(tmp_path)["val/ap"]] == [1, 2, 3]
 
 
+@pytest.mark.soak
 def test_wandb_follows_without_a_network(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     train(run_options(labels, tmp_path, track="wandb", max_steps=1), Recorder())
@@ -109,6 +110,7 @@ def test_a_run_that_failed_is_not_told_as_finished(
     assert mlflow.MlflowClient().get_run(name).info.status == "FAILED"
 
 
+@pytest.mark.soak
 def test_another_tracker_may_follow_the_rest_of_a_run(
     labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

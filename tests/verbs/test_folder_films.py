@@ -196,6 +196,7 @@ def test_a_stopped_command_goes_on(run: Path, tmp_path: Path, monkeypatch: pytes
     assert out.read_text().count("PatientID") == 1
 
 
+@pytest.mark.soak
 def test_several_processes_take_one_list(run: Path, export: Path, tmp_path: Path) -> None:
     alone, _ = inferred(run, tmp_path / "alone.csv", image_dir=export)
     several, _ = inferred(run, tmp_path / "several.csv", image_dir=export, processes=2, dicom_columns=True)

@@ -416,6 +416,7 @@ def test_processes_train_members_side_by_side_as_one_would(labels: Path, tmp_pat
     assert hashes(tmp_path / "two") == before
 
 
+@pytest.mark.soak
 def test_more_processes_than_members_share_each(labels: Path, tmp_path: Path) -> None:
     train(options(labels, tmp_path / "run", folds=2, max_steps=1, processes=3, batch_size=4), Recorder())
     assert len(Predictions.read(tmp_path / "run" / "oof_predictions.csv").ids) == 48

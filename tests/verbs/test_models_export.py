@@ -36,10 +36,10 @@ def checkpoint(folder: Path, backbone: str = "test_convnext", head: str = "linea
 @pytest.mark.parametrize(
     ("backbone", "head"),
     [
-        ("test_convnext", "linear"),
-        ("test_convnext", "mlp"),
-        ("test_convnext", "csra-winner"),
-        ("test_convnext", "mldecoder"),
+        pytest.param(*("test_convnext", "linear"), marks=pytest.mark.soak),
+        pytest.param(*("test_convnext", "mlp"), marks=pytest.mark.soak),
+        pytest.param(*("test_convnext", "csra-winner"), marks=pytest.mark.soak),
+        pytest.param(*("test_convnext", "mldecoder"), marks=pytest.mark.soak),
         ("convnextv2_atto", "csra"),  # its response norm is ours
         ("test_vit", "linear"),
     ],
