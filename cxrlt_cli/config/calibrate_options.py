@@ -8,6 +8,7 @@ from pydantic import model_validator
 from cxrlt_cli.config.choices import VIEWS, Views, choices_help
 from cxrlt_cli.config.fields import changed, flags, option
 from cxrlt_cli.config.film_options import ComputeOptions
+from cxrlt_cli.config.study_options import VIEW_COLUMN_HELP
 
 PANEL = "Thresholds"
 
@@ -16,6 +17,7 @@ class CalibrateOptions(ComputeOptions):
     model: Path = option(
         ..., "A checkpoint, or a prediction CSV (of an ensemble, say): then no film is read.", argument=True
     )
+    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films")
     tta: Views = option("none", choices_help("Views of a film, as infer will take them.", VIEWS), panel="Prediction")
     unlabelled: bool = option(
         False,

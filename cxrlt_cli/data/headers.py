@@ -6,6 +6,7 @@ DICOM tells modality, body part, view, patient and study (PS3.3 C.7); PNG and JP
 import re
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -17,11 +18,13 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirecto
 
 from cxrlt_cli.data import structure
 from cxrlt_cli.data.dicom import HEAD, is_dicom
+from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.data.samples import FAULTS, NO_IMAGES
 from cxrlt_cli.private_apis import read_file_meta
 from cxrlt_cli.tables.columns import FILM_FACTS
 from cxrlt_cli.tables.views import view_of
 
+KEPT = 2**15  # headers of films that a command asks for again: of whom, how taken, which study
 TINY = 64  # pixels of the shorter side, below which a picture is a thumbnail
 THUMBNAIL, SHARE = 160, 4  # up to so many pixels it is one where most others are so many times as large
 
@@ -128,8 +131,23 @@ def why_no_chest_film(header: Header) -> Reason | None:
     return SMALL if is_icon or 0 < min(header.shape) < TINY else None
 
 
+def may_be_dicom(path: Path) -> bool:
+    """Whether its name does not speak against it."""
+    return ending_of(path.name).lower() not in (".png", ".jpg", ".jpeg")
+
+
 def read_header(path: Path, max_pixels: int) -> Header | None:
-    """The header of a DICOM file; None where it is none, or cannot be read."""
+    """The header of a DICOM file; None where it is none, or cannot be read. The last ``KEPT`` are not read again."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return _read(path.absolute(), max_pixels, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(KEPT)
+def _read(path: Path, max_pixels: int, *state: int) -> Header | None:
+    """``state``: what of a file changes where others are written in its place."""
     try:
         with path.open("rb") as file:
             if not is_dicom(file.read(HEAD)):

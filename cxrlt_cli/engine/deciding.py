@@ -4,7 +4,7 @@ What a threshold rests on is told before it is used; what was left undecided, an
 was fitted on, afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import listed
 from cxrlt_cli.scores.calibration import Calibration, Rule
-from cxrlt_cli.scores.drift import ALARMS, LEAST, Drift, Meter
+from cxrlt_cli.scores.drift import ALARMS, LEAST, NOTHING, Drift, Drifts, Meter, Traits, ViewDrift
 from cxrlt_cli.scores.local_fit import LocalFit
 from cxrlt_cli.scores.operating_points import Worth
 from cxrlt_cli.scores.predictions import Decisions, Predictions
@@ -124,11 +124,11 @@ class Watch:
         local = self.deciding.local
         self._meter = None if local is None else Meter(local.reference, self.findings)
 
-    def see(self, predictions: Predictions, decided: Decisions | None) -> None:
-        """The next films, as the model gives them, and as they were decided."""
+    def see(self, predictions: Predictions, decided: Decisions | None, traits: Traits = NOTHING) -> None:
+        """The next films, as the model gives them, as they were decided, and what else is known of them."""
         self.num_films += len(predictions.ids)
         if self._meter is not None:
-            self._meter.add(predictions, self.deciding.calibration.calibrate(predictions, "platt"))
+            self._meter.add(predictions, self.deciding.calibration.calibrate(predictions, "platt"), traits)
         if decided is not None:
             empty = set() if self.deciding.local is None else set(self.deciding.local.without_threshold())
             columns = [c for c, name in enumerate(decided.findings) if name not in empty]
@@ -149,17 +149,42 @@ class Watch:
                 f"Whether these films are like those that were calibrated on is not tested: {self.num_films} of "
                 f"{LEAST} that it takes."
             )
+            return
         believed = {name: local.unlabelled or fit.positives >= FEW for name, fit in local.findings.items()}
         prevalences = {name: fit.prevalence if believed[name] else None for name, fit in local.findings.items()}
-        found = {name: drift for name, drift in self._meter.drifts(prevalences).items() if drift.found}
-        if found:
-            told = [_told(name, drift, prevalences[name]) for name, drift in found.items()]
+        drifts = self._meter.drifts(prevalences)
+        if drifts.found:
             promise = " What was promised may not hold." if local.wanted.promises else ""
             reporter.warn(
-                f"These {counted(self.num_films, 'film')} are unlike those that were calibrated on, in the scores of "
-                f"{listed(told, 10)}.{promise} Films of the same kind are called unlike in at most {100 * ALARMS:g} % "
-                "of all runs, if there are as many of each patient. Calibrate again on films like these."
+                f"These {counted(self.num_films, 'film')} are unlike those that were calibrated on, in "
+                f"{_all_told(drifts, prevalences)}.{promise} Films of the same kind are called unlike in at most "
+                f"{100 * ALARMS:g} % of all runs, if there are as many of each patient. Calibrate again on films like "
+                "these."
             )
+        untested = ["familiarity"] if drifts.familiarity is None else []
+        untested += [] if drifts.views else ["views"]
+        if untested:
+            reporter.note(
+                f"Of drift, not tested: {' and '.join(untested)}, which the films calibrated on, or these, do not tell."
+            )
+
+
+def _all_told(drifts: Drifts, prevalences: Mapping[str, float | None]) -> str:
+    """All in which films are unlike those before: as a whole first, then finding by finding."""
+    parts = []
+    if drifts.familiarity is not None and drifts.familiarity.found:
+        how = "less" if drifts.familiarity.higher else "more"
+        parts.append(f"familiarity ({how} like the training films, distance {drifts.familiarity.distance:.2f})")
+    if views := [f"{name} {_percent(one)}" for name, one in drifts.views.items() if one.found]:
+        parts.append(f"views ({listed(views, 10)})")
+    told = [_told(name, drift, prevalences[name]) for name, drift in drifts.scores.items() if drift.found]
+    if told:
+        parts.append(f"the scores of {listed(told, 10)}")
+    return "; in ".join(parts)
+
+
+def _percent(drift: ViewDrift) -> str:
+    return f"{100 * drift.now:.0f} % for {100 * drift.before:.0f} %"
 
 
 def _told(name: str, drift: Drift, before: float | None) -> str:

@@ -18,7 +18,17 @@ import numpy as np
 
 from cxrlt_cli.config import FilmOptions
 from cxrlt_cli.data.finder import Finder, Naming
-from cxrlt_cli.data.headers import SHARE, SMALL, THUMBNAIL, TINY, Reason, picture_shape, read_header, why_no_chest_film
+from cxrlt_cli.data.headers import (
+    SHARE,
+    SMALL,
+    THUMBNAIL,
+    TINY,
+    Reason,
+    may_be_dicom,
+    picture_shape,
+    read_header,
+    why_no_chest_film,
+)
 from cxrlt_cli.data.listing import Listing, ending_of
 from cxrlt_cli.engine.chosen_rows import chosen_films
 from cxrlt_cli.engine.films import FilmList, require_films
@@ -292,10 +302,6 @@ def _join(front: str, file: str) -> str:
 def _leave_out(contents: Contents, why: Reason, files: Sequence[str]) -> None:
     if files:
         contents.left_out.setdefault(why, []).extend(files)
-
-
-def may_be_dicom(path: Path) -> bool:
-    return ending_of(path.name).lower() not in (".png", ".jpg", ".jpeg")
 
 
 def _told_lateral(films: Sequence[str]) -> str:

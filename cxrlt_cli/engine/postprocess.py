@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 from cxrlt_cli.config import InferOptions, PredictOptions
 from cxrlt_cli.engine.deciding import Deciding, Watch
+from cxrlt_cli.engine.film_traits import FilmTraits
 from cxrlt_cli.engine.local_file import require_findings
 from cxrlt_cli.engine.predict import Outputs
+from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import OptionError, listed
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.novelty import Novelty
 from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.drift import NOTHING
 from cxrlt_cli.scores.local_fit import LocalFit
 from cxrlt_cli.scores.predictions import OOD_SCORE, Predictions, normal_gating
 from cxrlt_cli.tables.label_table import Texts
@@ -29,10 +32,17 @@ class Postprocess:
     normal: str | None  # the finding that gates the others
     deciding: Deciding | None
     novelty: Novelty | None
+    traits: FilmTraits | None = None  # of which the films that ``--fitted`` was fitted on keep something
 
     @classmethod
-    def of(cls, options: InferOptions, checkpoint: Checkpoint, local: LocalFit | None = None) -> "Postprocess":
-        """``local``: what ``--fitted`` says of this model.
+    def of(
+        cls,
+        options: InferOptions,
+        checkpoint: Checkpoint,
+        local: LocalFit | None = None,
+        stated: StatedViews | None = None,
+    ) -> "Postprocess":
+        """``local``: what ``--fitted`` says of this model; ``stated``: how the films were taken, to be held against it.
 
         Raises OptionError and CheckpointError where the model or that lacks what the options ask for.
         """
@@ -53,7 +63,12 @@ class Postprocess:
         elif options.calibration != "none" or options.decisions is not None:
             deciding = Deciding(Calibration.of(checkpoint.training, known), None, options.decide)
         novelty = Novelty.of(checkpoint.novelty) if options.ood_score else None
-        return cls(options, known, findings, normal, deciding, novelty)
+        traits = None if local is None else FilmTraits.of(checkpoint, stated, local.reference)
+        return cls(options, known, findings, normal, deciding, novelty, traits)
+
+    @property
+    def need_features(self) -> bool:
+        return self.novelty is not None or (self.traits is not None and self.traits.need_features)
 
     def watch(self) -> Watch | None:
         """What counts films, on their way; None where nothing is calibrated or decided."""
@@ -67,7 +82,8 @@ class Postprocess:
         if self.deciding is not None and self.options.decisions is not None:
             decided = self.deciding.decide(predictions.select(self.findings))
         if watch is not None:
-            watch.see(predictions.select(self.findings), decided)
+            traits = NOTHING if self.traits is None else self.traits.of_films(ids, outputs.features)
+            watch.see(predictions.select(self.findings), decided, traits)
         if self.deciding is not None and self.options.calibration != "none":
             predictions = self.deciding.calibration.calibrate(predictions, self.options.calibration)
         if self.normal is not None:

@@ -1,22 +1,17 @@
 """``ensemble --by-view``: which members predict which films."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
-from cxrlt_cli.data.headers import Header, read_header
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.several import with_members
+from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.machine import num_cores
 from cxrlt_cli.tables.label_table import Texts
-from cxrlt_cli.tables.label_table import read_header as read_columns
-from cxrlt_cli.tables.study_columns import read_cells
 from cxrlt_cli.tables.views import kind_of
 
 
@@ -58,17 +53,13 @@ def with_routes(options: EnsembleOptions) -> tuple[EnsembleOptions, tuple[Route,
 
 def views_of_films(ids: Texts, csv: Path | None, films: FilmList | None, options: EnsembleOptions) -> Texts:
     """How each film was taken: by the column of the CSV, or else by its DICOM header; empty where nothing is said."""
-    if csv is not None and options.view_column in read_columns(csv):
-        cells = read_cells(csv, ids, options.id_column, options.view_column)
-        return np.array([cells.get(film, "") for film in ids], object)
-    if films is None:
+    views = StatedViews.of(ids, csv, None if films is None else films.paths, options)
+    if views.cells is None and films is None:
         raise OptionError(
             "--by-view: nothing says how the films of prediction CSVs were taken.",
             f"Pass a CSV with a column '{options.view_column}' with --csv (--view-column).",
         )
-    with ThreadPoolExecutor(num_cores()) as pool:
-        headers = pool.map(partial(read_header, max_pixels=options.max_pixels), films.paths(ids))
-        return np.array([(header or Header()).view for header in headers], object)
+    return views.of_films(ids)
 
 
 def shares(ids: Texts, views: Texts, routes: Sequence[Route]) -> list[Texts]:

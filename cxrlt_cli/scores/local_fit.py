@@ -13,7 +13,7 @@ from cxrlt_cli.scores.operating_points import Worth
 from cxrlt_cli.scores.predictions import Decisions, Predictions
 from cxrlt_cli.scores.proportions import Share
 
-FORMAT = 1
+FORMAT = 2  # 1: without familiarity and views
 KIND = "cxrlt calibrate"
 
 
@@ -182,8 +182,12 @@ class LocalFit:
             numbers = (one.negative_below, one.positive_from, *fit.calibration.platt[name])
             if not all(number is None or isinstance(number, int | float) for number in numbers):
                 raise TypeError(f"{name} has a threshold that is no number")
+        for name in (*fit.findings, *fit.reference.edges):
             if len(fit.reference.edges[name]) != len(fit.reference.below[name]):
                 raise ValueError(f"{name} has percentiles that do not match")
+        numbers_of_views = [number for numbers in fit.reference.views.values() for number in numbers.values()]
+        if not all(isinstance(number, int) and number > 0 for number in numbers_of_views):
+            raise TypeError("a view has a number of films that is none")
         return fit
 
 

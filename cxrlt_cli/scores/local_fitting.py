@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.calibration import SENSITIVITIES, Calibration, Rule
-from cxrlt_cli.scores.drift import Reference
+from cxrlt_cli.scores.drift import NOTHING, Reference, Traits
 from cxrlt_cli.scores.local_fit import FindingFit, LocalFit, Wanted
 from cxrlt_cli.scores.metrics import best_threshold, expected_calibration_error
 from cxrlt_cli.scores.operating_points import ThresholdOf, Worth, for_ppv, for_sensitivity, held_out, worth_of
@@ -42,10 +42,12 @@ def fit_labelled(
     *,
     model: str | None,
     tta: str,
+    traits: Traits = NOTHING,
 ) -> LocalFit:
     """Of labelled films: ``targets [N, C]`` (1, 0, NaN), ``patients [N]``, and the ``fold [N]`` that judges each.
 
-    ``prior``: the model's own calibration, to which lines and the thresholds of its rules are drawn.
+    ``prior``: the model's own calibration, to which lines and the thresholds of its rules are drawn. ``traits``: of
+    the films, for films to come to be held against.
     """
     calibration = Calibration.fit(predictions, targets, patients, prior)
     findings = {}
@@ -64,13 +66,19 @@ def fit_labelled(
         num_patients=len(set(patients)),
         findings=findings,
         calibration=calibration,
-        reference=Reference.of(predictions, patients),
+        reference=Reference.of(predictions, patients, traits),
         ece=_errors(predictions, targets, patients, fold, prior),
     )
 
 
 def fit_unlabelled(
-    predictions: Predictions, patients: NDArray[np.object_], prior: Calibration, *, model: str | None, tta: str
+    predictions: Predictions,
+    patients: NDArray[np.object_],
+    prior: Calibration,
+    *,
+    model: str | None,
+    tta: str,
+    traits: Traits = NOTHING,
 ) -> LocalFit:
     """Of films without labels: prevalences, by which the lines of ``prior`` are moved; its thresholds stay.
 
@@ -102,7 +110,7 @@ def fit_unlabelled(
         num_patients=number,
         findings=findings,
         calibration=replace(prior, platt=lines),
-        reference=Reference.of(predictions, patients),
+        reference=Reference.of(predictions, patients, traits),
         ece={},
     )
 

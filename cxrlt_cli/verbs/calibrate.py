@@ -11,10 +11,12 @@ from cxrlt_cli.config import CalibrateOptions, changed, flags
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions
+from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
 from cxrlt_cli.names import meant
 from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.drift import STATED, Traits
 from cxrlt_cli.scores.local_fit import LocalFit, Wanted
 from cxrlt_cli.scores.local_fitting import fit_labelled, fit_unlabelled, shipped_rule
 from cxrlt_cli.scores.predictions import Predictions
@@ -72,7 +74,9 @@ def _of_predictions(options: CalibrateOptions, reporter: Reporter) -> LocalFit |
     if options.dry_run:
         reporter.result("Dry run: predictions and labels were read. Nothing was written.")
         return None
-    return _fit(given, table, Calibration.identity(given.findings), None, options, reporter)
+    stated = StatedViews.of(given.ids, options.csv, None, options).comparable(given.ids)
+    traits = Traits(views={STATED: stated})
+    return _fit(given, traits, table, Calibration.identity(given.findings), None, options, reporter)
 
 
 def _of_checkpoint(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
@@ -82,31 +86,35 @@ def _of_checkpoint(options: CalibrateOptions, reporter: Reporter) -> LocalFit | 
     table = None if options.unlabelled else _labels(options, model.findings, reporter)
     if table is not None:
         model.warn_if_seen(table, options, reporter)
-    predictions = predicted(model, options, reporter)
-    if predictions is None:
+    found = predicted(model, options, reporter)
+    if found is None:
         return None
+    predictions, traits = found
     if table is not None:
-        return _fit(predictions, table, model.calibration, model.digest, options, reporter)
+        return _fit(predictions, traits, table, model.calibration, model.digest, options, reporter)
     patients = _patients_of(predictions.ids, options, reporter)
     predictions = predictions.select(_chosen(options, model.findings))
-    fit = fit_unlabelled(predictions, patients, model.calibration, model=model.digest, tta=options.tta)
+    fit = fit_unlabelled(predictions, patients, model.calibration, model=model.digest, tta=options.tta, traits=traits)
     tell_unlabelled(fit, options, reporter)
     return _written(fit, options, reporter)
 
 
 def _fit(
     predictions: Predictions,
+    traits: Traits,
     table: LabelTable,
     prior: Calibration,
     model: str | None,
     options: CalibrateOptions,
     reporter: Reporter,
 ) -> LocalFit:
+    place = {film: row for row, film in enumerate(predictions.ids)}
+    traits = traits.rows([place[film] for film in table.ids])
     predictions = predictions.rows(list(table.ids)).select(table.space.findings)
     wanted = Wanted(options.sensitivity, options.miss_at_most, options.sure, options.joint, options.ppv)
     fold = table.folds(min(NUM_FOLDS, table.num_patients), options.seed)
     films = table.targets, table.patients, fold
-    fit = fit_labelled(predictions, *films, wanted, prior, model=model, tta=options.tta)
+    fit = fit_labelled(predictions, *films, wanted, prior, model=model, tta=options.tta, traits=traits)
     before = "cut at 0.5" if model is None else f"by {shipped_rule(wanted)}, as the training fitted it"
     tell_labelled(fit, before, options, reporter)
     return _written(fit, options, reporter)

@@ -6,6 +6,7 @@ from pathlib import Path
 from cxrlt_cli.config import CalibrateOptions
 from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.feature_files import digest_of
+from cxrlt_cli.engine.film_traits import FilmTraits
 from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.learned import learned_by
@@ -14,10 +15,12 @@ from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_chec
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.sources import film_source, keep_films
+from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.drift import Traits
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.tta import VIEWS, merge
@@ -72,11 +75,15 @@ class Model:
             )
 
 
-def predicted(model: Model, options: CalibrateOptions, reporter: Reporter) -> Predictions | None:
-    """What it says of the films of ``--csv``, in its order, or of a folder; None after a dry run, or elsewhere."""
+def predicted(model: Model, options: CalibrateOptions, reporter: Reporter) -> tuple[Predictions, Traits] | None:
+    """What it says of the films of ``--csv``, in its order, or of a folder, and what else is known of them.
+
+    None after a dry run, or elsewhere. Raises DataError where a column of views was named and is not there.
+    """
     films = film_list(options, (), options.csv, reporter)
     (ids,) = films.stretches([films.number])
     paths = films.paths(ids)
+    traits = FilmTraits.of(model.checkpoint, StatedViews.of(ids, options.csv, films.paths, options))
     net = from_checkpoint(model.checkpoint, options.model)
     reporter.plan(
         "Calibration",
@@ -90,12 +97,20 @@ def predicted(model: Model, options: CalibrateOptions, reporter: Reporter) -> Pr
     )
     if not options.dry_run:
         keep_films([paths], len(paths), [net.preprocessing], options, reporter)
-    outputs = launch(_predict, options, reporter, net, paths, options)
-    return None if outputs is None else Predictions(ids, net.findings, merge(outputs.logits, "mean").numpy())
+    outputs = launch(_predict, options, reporter, net, paths, options, traits.need_features)
+    if outputs is None:
+        return None
+    predictions = Predictions(ids, net.findings, merge(outputs.logits, "mean").numpy())
+    return predictions, traits.of_films(ids, outputs.features)
 
 
 def _predict(
-    process: Process, reporter: Reporter, net: Classifier, paths: list[Path], options: CalibrateOptions
+    process: Process,
+    reporter: Reporter,
+    net: Classifier,
+    paths: list[Path],
+    options: CalibrateOptions,
+    features: bool,
 ) -> Outputs | None:
     views = VIEWS[options.tta]
     process = choose_for_predicting(options, process, net, len(paths) * len(views), reporter)
@@ -106,5 +121,5 @@ def _predict(
         rehearse([net], loader, views, len(paths), process, reporter)
         return None
     with reporter.progress("Predicting", len(paths)) as advance:
-        (outputs,) = predict([net], loader, process, advance, views)
+        (outputs,) = predict([net], loader, process, advance, views, features)
     return outputs

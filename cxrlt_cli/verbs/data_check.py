@@ -14,10 +14,11 @@ import pandas as pd
 from cxrlt_cli.config import DataCheckOptions
 from cxrlt_cli.data.film_checks import LONG, SMALL, Look, look_at, near_pairs
 from cxrlt_cli.data.finder import Finder, Found
+from cxrlt_cli.data.headers import may_be_dicom
 from cxrlt_cli.data.listing import ending_of
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.film_folder import finder
-from cxrlt_cli.engine.folder_films import look_through, may_be_dicom, others_among, takes_folder, told_reasons
+from cxrlt_cli.engine.folder_films import look_through, others_among, takes_folder, told_reasons
 from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column

@@ -25,6 +25,7 @@ from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, told_o
 from cxrlt_cli.engine.routing import Route, shares, views_of_films, with_routes
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sources import keep_films
+from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.labels import LabelSpace
@@ -109,7 +110,10 @@ def _ensemble(
             blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
         else:
             blended = _blended(outputs, needed, normal, options)
-    blended, decided, watch = finished(blended.select(findings), deciding, options, reporter)
+    stated = None
+    if deciding is not None and deciding.local is not None:
+        stated = StatedViews.of(ids, members.csv, None if films is None else films.paths, options)
+    blended, decided, watch = finished(blended.select(findings), deciding, stated, options, reporter)
     if facts is not None:
         blended = facts.added(blended, reporter)
         decided = decided and facts.added(decided, reporter)

@@ -16,6 +16,7 @@ from cxrlt_cli.engine.deciding import Deciding, Watch
 from cxrlt_cli.engine.local_file import local_fit, read_content
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.engine.several import members_in, out_of_fold
+from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.engine.study_labels import labels_of_studies
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
@@ -25,6 +26,7 @@ from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.nets.tensors import BEST
 from cxrlt_cli.scores.bootstrap import Interval
 from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.drift import NOTHING, STATED, Traits
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.selection import CHOSEN_AMONG, Choice, Gating, ViewWeights, choose
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
@@ -142,9 +144,16 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
 
 
 def finished(
-    blended: Predictions, deciding: Deciding | None, options: EnsembleOptions, reporter: Reporter
+    blended: Predictions,
+    deciding: Deciding | None,
+    stated: StatedViews | None,
+    options: EnsembleOptions,
+    reporter: Reporter,
 ) -> tuple[Predictions, Predictions | None, Watch | None]:
-    """A blend for ``--out``, its decisions where they are asked for, and what was counted of both."""
+    """A blend for ``--out``, its decisions where they are asked for, and what was counted of both.
+
+    ``stated``: how the films were taken, which is counted too.
+    """
     if deciding is None:
         return blended, None, None
     if missing := [name for name in blended.findings if name not in deciding.calibration.platt]:
@@ -153,7 +162,7 @@ def finished(
     if options.decisions is not None:
         deciding.tell(blended.findings, reporter)
         decided = deciding.decide(blended)
-    watch.see(blended, decided)
+    watch.see(blended, decided, NOTHING if stated is None else Traits(views={STATED: stated.comparable(blended.ids)}))
     if options.calibration != "none":
         blended = deciding.calibration.calibrate(blended, options.calibration)
     return blended, decided, watch

@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from itertools import combinations
+from pathlib import Path
 
 from torch.utils.data import DataLoader
 
@@ -24,6 +25,7 @@ from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_chec
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted, tell_needless
 from cxrlt_cli.engine.sources import film_sources, keep_films
+from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
@@ -56,7 +58,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
         if path is not None and same is not None and real(path) == real(same):
             raise OptionError(f"{flag} and {other} are both {same}.", "Give each a file of its own.")
     if options.per_study is None:
-        needless = ["patient_column", "study_column", "view_column"]
+        needless = ["patient_column", "study_column", *(["view_column"] if options.fitted is None else [])]
         tell_needless(reporter, options, needless, "predicting films looks at no patient or study")
     with lock_outputs_once(options, *outputs):
         _infer(options, reporter)
@@ -71,7 +73,7 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     model = from_checkpoint(checkpoint, options.checkpoint)
     kept = FeatureFiles.of(options, model.num_features)
     local = fit_of_checkpoint(options, options.checkpoint, kept.key["model"])
-    post = Postprocess.of(options, checkpoint, local)
+    post = Postprocess.of(options, checkpoint, local, None if local is None else _stated_views(films, csv, options))
     if local is not None and options.calibration == "none" and options.decisions is None:
         reporter.note("--fitted changes no probability by itself: it is for --calibration and --decisions.")
     if not options.dry_run:
@@ -115,7 +117,7 @@ def _predict(
         dataset = FilmDataset(source(films.paths(ids)))
         return films_in_order(dataset, options.batch_size, process)
 
-    features, watch = post.novelty is not None or kept.wanted, post.watch()
+    features, watch = post.need_features or kept.wanted, post.watch()
 
     def predicted(ids: Texts, advance: Advance) -> Outputs:
         (outputs,) = predict([model], batches(ids), process, advance, views, features)
@@ -141,6 +143,11 @@ def _predict(
         kept.tell(films, reporter)
         if watch is not None:
             watch.tell(reporter)
+
+
+def _stated_views(films: FilmList, csv: Path | None, options: InferOptions) -> StatedViews:
+    (ids,) = films.stretches([films.number])
+    return StatedViews.of(ids, csv, films.paths, options)
 
 
 def _key(options: InferOptions, films: FilmList, kept: FeatureFiles, process: Process) -> dict[str, object]:

@@ -152,7 +152,7 @@ def test_what_is_of_another_model_or_other_views_is_refused(run: Path, local: Pa
     with pytest.raises(OptionError, match="a file that this command reads"):
         inferred(run, local, path, fitted=path, findings="nodule")
     for old, new, said in (
-        ('"format": 1', '"format": 2', "of format 2; this cxrlt reads 1"),
+        ('"format": 2', '"format": 3', "of format 3; this cxrlt reads 2"),
         ('"kind": "cxrlt calibrate"', '"kind": "x"', "not what cxrlt calibrate writes"),
         ('"wanted"', '"wannted"', "is damaged"),
         ("{", "", "not what cxrlt calibrate writes"),
