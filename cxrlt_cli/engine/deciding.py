@@ -44,6 +44,7 @@ class Deciding:
 
     def tell(self, findings: Sequence[str], reporter: Reporter) -> None:
         """The thresholds of ``--decisions``, what each rests on, and which rest on little."""
+        unit = "patients"
         if (rule := self.by_rule) is None:
             assert self.local is not None, "it was asked"
             self._tell_asked(self.local, findings, reporter)
@@ -53,13 +54,14 @@ class Deciding:
             self._tell_rule(rule, findings, reporter)
             shares = self.calibration.sensitivity.get(rule, {})
             kept = self.calibration.positives
+            unit = "patients" if shares else "films"  # checkpoints of before kept no patients
             patients = {
                 name: shares[name].patients if name in shares else kept[name] for name in findings if name in kept
             }
         if few := [f"{name} ({number})" for name, number in patients.items() if number < FEW]:
             way_out = "" if self.fitted_here else " cxrlt calibrate fits them on films of your own."
             reporter.warn(
-                f"Fewer than {FEW} patients with the finding are behind the thresholds of {listed(few, 40)}: on other "
+                f"Fewer than {FEW} {unit} with the finding are behind the thresholds of {listed(few, 40)}: on other "
                 f"films they may find far fewer.{way_out}"
             )
 

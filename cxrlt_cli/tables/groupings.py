@@ -22,6 +22,7 @@ from cxrlt_cli.tables.values import MISSING, number_of
 FEW = 12  # values of a column of ages, up to which each is a group
 OLDEST = 120  # years; above, an age is an error of the table
 QUANTILES = range(2, 21)
+_DECADE = re.compile(r"\d0-\d9|\d0 or older")
 EMPTY = "(empty)"
 ACQUISITION = frozenset(
     ("view", "position", "projection", "device", "manufacturer", "scanner", "detector", "station", "model", "portable",
@@ -103,6 +104,11 @@ def grouped(by: By, cells: Texts, path: Path) -> Grouping:
     if "age" in words_of(by.column) and len(known) > FEW and 2 * len(ages) >= len(known):
         return _named(by.column, [_decade(ages[text]) if text in ages else text for text in texts], _first_number)
     return _named(by.column, texts, _first_number if len(ages) == len(known) else lambda _: 0.0)
+
+
+def decades(groupings: Sequence[Grouping]) -> str | None:
+    """The column of ages that went by decades; None where there is none."""
+    return next((one.column for one in groupings if any(_DECADE.fullmatch(name) for name in one.names)), None)
 
 
 def years_of(cell: str) -> float | None:

@@ -81,10 +81,11 @@ def _tell_promise(fit: LocalFit, reporter: Reporter) -> None:
     )
     if lacking := [name for name, one in fit.findings.items() if one.negative_below is None]:
         needed = next(one.needed for one in fit.findings.values())
+        have = [f"{name} ({fit.findings[name].positive_patients})" for name in lacking]
         end = "Their decisions are left empty" if wanted.ppv is None else "They are never decided negative"
         reporter.warn(
-            f"No promise, for want of patients ({needed} with the finding, if none is missed): {listed(lacking, 40)}. "
-            f"{end}."
+            f"No promise, for want of patients: it takes {needed} with the finding, if none is missed, and fewer have "
+            f"{listed(have, 40)}. {end}."
         )
 
 
@@ -124,10 +125,19 @@ def _tell_width(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) ->
 
 
 def _tell_few(fit: LocalFit, reporter: Reporter) -> None:
-    few = [f"{name} ({one.positive_patients})" for name, one in fit.findings.items() if one.positive_patients < FEW]
-    if few and not fit.wanted.promises:
+    if fit.wanted.promises:
+        return
+    have = {name: one.positive_patients for name, one in fit.findings.items()}
+    if few := [f"{name} ({number})" for name, number in have.items() if 0 < number < FEW]:
         reporter.warn(
             f"Fewer than {FEW} patients have the finding, so that its threshold says little: {listed(few, 40)}."
+        )
+    if nobody := [name for name, number in have.items() if not number]:
+        model = "--decisions cut at 0.5" if fit.model is None else "--decisions go by the training's threshold"
+        end = model if fit.decides_by_f1 else "their decisions are left empty"
+        reporter.warn(
+            f"No threshold, for no patient has the finding: {listed(nobody, 40)}. It takes {FEW} patients who have it "
+            f"for one that says something; until then {end}."
         )
 
 

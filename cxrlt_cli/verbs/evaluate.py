@@ -24,7 +24,7 @@ from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids
 from cxrlt_cli.verbs.evaluate_decisions import NEEDLESS, require_alone, table_of, to_json
-from cxrlt_cli.verbs.evaluate_groups import compared_groups
+from cxrlt_cli.verbs.evaluate_groups import compared_groups, groupings_of
 from cxrlt_cli.verbs.evaluate_places import Reference, held_against
 from cxrlt_cli.verbs.evaluate_report import write_report, write_tables
 from cxrlt_cli.verbs.evaluate_studies import read_files, to_studies, truth_of_studies
@@ -110,6 +110,9 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     tell_exclusions(reporter, excluded, labels.left_out)
     if of_studies:
         labels = truth_of_studies(labels, csv, options, reporter)
+    if options.by and not of_studies:
+        scored_films = set(first.ids)
+        groupings_of([film for film in labels.ids if film in scored_films], csv, chosen, options)
     policies = {"csv": labels.policy, "checkpoint": None if model is None else model.policy}
     for name, path in (("csv", csv), ("checkpoint", options.checkpoint)):
         if policies[name]:

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from cxrlt_cli.config import EvaluateOptions
-from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import listed
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.scores.groups import MIN_GROUP, GroupComparison, compare_groups, large_enough
 from cxrlt_cli.scores.judged import Judged, scored, with_intervals
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.tables.chosen import Chosen
-from cxrlt_cli.tables.groupings import crossed, grouped, read_by
+from cxrlt_cli.tables.groupings import By, Grouping, crossed, decades, grouped, read_by
 from cxrlt_cli.tables.label_table import read_csv
 
 HINT_ON_NUMBERS = "Numbers go into groups with a colon, such as --by {}:4."
@@ -23,10 +23,7 @@ def compared_groups(
     judged: Judged, csv: Path, chosen: Chosen, options: EvaluateOptions, reporter: Reporter
 ) -> tuple[GroupComparison, dict[str, Scores]]:
     """The comparison of the groups of ``--by``, and the scores of each by itself where ``--json`` wants them."""
-    frame = chosen.rows_of(read_csv(csv), csv).set_index(options.id_column, drop=False)
-    frame = frame.loc[list(judged.truth.ids)]
-    columns = read_by(options.by, csv, list(frame.columns))
-    groupings = [grouped(one, frame[one.column].to_numpy(object), csv) for one in columns]
+    columns, groupings = groupings_of(judged.truth.ids, csv, chosen, options)
     names = [one.column for one in columns]
     if len(names) > 1:
         is_typed = [one.text for one in columns] == list(options.by)
@@ -55,6 +52,9 @@ def compared_groups(
             num_threads=num_cores(),
             advance=advance,
         )
+    if len(comparison.findings) < len(judged.predictions.findings) / 2 and (ages := decades(groupings)):
+        common = f"{len(comparison.findings)} of {counted(len(judged.predictions.findings), 'finding')}"
+        reporter.note(f"Compared on {common}, for the others are too rare in some group. Fewer groups: --by {ages}:2.")
     if options.json_path is None:
         return comparison, {}
     frequencies = np.array([finding.frequency for finding in judged.scores.findings])
@@ -66,6 +66,16 @@ def compared_groups(
         (one,) = with_intervals([Judged(judged.path, predictions, truth, own)], options, lambda _: None)
         scores[group.name] = one.scores
     return comparison, scores
+
+
+def groupings_of(
+    ids: Sequence[str], csv: Path, chosen: Chosen, options: EvaluateOptions
+) -> tuple[list[By], list[Grouping]]:
+    """The columns of ``--by`` and the groups of these films; raises DataError where numbers are wanted and are none."""
+    frame = chosen.rows_of(read_csv(csv), csv).set_index(options.id_column, drop=False)
+    frame = frame.loc[list(ids)]
+    columns = read_by(options.by, csv, list(frame.columns))
+    return columns, [grouped(one, frame[one.column].to_numpy(object), csv) for one in columns]
 
 
 def _numeric(small: Sequence[tuple[str, int]]) -> bool:

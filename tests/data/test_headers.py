@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_preamble
 from pydicom.uid import CTImageStorage, DigitalXRayImageStorageForPresentation, EncapsulatedPDFStorage
 
+from cxrlt_cli.data import headers
 from cxrlt_cli.data.headers import Header, picture_shape, read_header, why_no_chest_film
 from cxrlt_cli.private_apis import read_file_meta
 from tests.exports import dicom
@@ -22,6 +23,20 @@ def header(path: Path, **elements: Any) -> Header:
     found = read_header(dicom(path, **elements), PIXELS)
     assert found is not None
     return found
+
+
+def test_a_header_is_read_again_only_where_the_file_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    elements = headers._elements
+    monkeypatch.setattr(headers, "_elements", lambda *a: reads.append(1) or elements(*a))
+    path = tmp_path / "x.dcm"
+    assert header(path, ViewPosition="PA").view == "PA"
+    assert read_header(path, PIXELS) == read_header(path, PIXELS)
+    assert len(reads) == 1
+    assert header(path, ViewPosition="AP").view == "AP"
+    assert len(reads) == 2
+    path.unlink()
+    assert read_header(path, PIXELS) is None
 
 
 def why(found: Header) -> str:

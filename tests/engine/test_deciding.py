@@ -4,9 +4,11 @@ import numpy as np
 
 from cxrlt_cli.engine.deciding import UNKNOWN, Deciding, Watch
 from cxrlt_cli.scores.calibration import Calibration
+from cxrlt_cli.scores.drift import STATED, Traits
 from cxrlt_cli.scores.local_fit import Wanted
+from cxrlt_cli.scores.local_fitting import fit_labelled
 from tests.helpers import Recorder
-from tests.scores.places import NAMES, fitted, place
+from tests.scores.places import NAMES, fitted, folds, place
 
 BOTH = Wanted(miss_at_most=0.1, ppv=0.6)
 
@@ -50,8 +52,11 @@ def test_a_rule_of_the_training_is_told_with_its_sensitivity() -> None:
     old = replace(calibration, sensitivity={}, labelled={})
     Deciding(old).tell(["common"], recorder)
     assert recorder.texts[1][1][3:] == (UNKNOWN, UNKNOWN)
+    few = replace(old, positives={"common": 3, "rare": 0})
+    Deciding(few).tell(["common"], recorder)
+    assert recorder.warnings[-1].startswith("Fewer than 30 films with the finding are behind the thresholds of common")
     Deciding(Calibration.identity(NAMES)).tell(["common"], recorder)
-    assert recorder.texts[2][1][2:] == (UNKNOWN, UNKNOWN, UNKNOWN)
+    assert recorder.texts[3][1][2:] == (UNKNOWN, UNKNOWN, UNKNOWN)
 
 
 def test_what_lies_between_two_thresholds_is_counted_stretch_by_stretch() -> None:
@@ -87,3 +92,24 @@ def test_another_place_is_told_with_its_prevalence() -> None:
     )
     assert "common (higher, distance 0." in warning
     assert "What was promised may not hold." in warning
+    assert recorder.notes == [
+        "Of drift, not tested: familiarity and views, which the films calibrated on, or these, do not tell."
+    ]
+
+
+def test_films_that_are_less_familiar_or_of_other_views_are_told() -> None:
+    predictions, targets, patients = place()
+    number = len(patients)
+    familiar = Traits(np.linspace(0, 1, number), {STATED: ["PA", "L"] * (number // 2) + ["PA"] * (number % 2)})
+    fit = fit_labelled(
+        predictions, targets, patients, folds(patients), BOTH, Calibration.identity(NAMES), model="abc", tta="none",
+        traits=familiar,
+    )  # fmt: skip
+    recorder, watch = Recorder(), Watch(Deciding(fit.calibration, fit), NAMES)
+    come = place(seed=1)[0]
+    watch.see(come, None, Traits(np.full(len(come.ids), 0.95), {STATED: ["L"] * len(come.ids)}))
+    watch.tell(recorder)
+    (warning,) = recorder.warnings
+    assert "in familiarity (less like the training films, distance 0.95); in views (L 100 % for 50 %, PA 0 %" in warning
+    assert "scores of" not in warning
+    assert recorder.notes == []

@@ -16,7 +16,7 @@ from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.scores import local_fitting
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.local_fit import LocalFit
-from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.scores.predictions import OOD_SCORE, Predictions
 from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.verbs import infer as engine
 from cxrlt_cli.verbs.calibrate import calibrate
@@ -169,11 +169,66 @@ def test_too_few_patients_get_no_promise_and_empty_decisions(run: Path, local: P
     fit = calibrate(options(run / "best.safetensors", local, tmp_path / "f.json", miss_at_most=0.05), recorder)
     assert fit is not None
     assert fit.without_threshold() == list(FINDINGS)
-    assert any("59 with the finding, if none is missed" in warning for warning in recorder.warnings)
+    assert any("takes 59 with the finding, if none is missed" in warning for warning in recorder.warnings)
     told = Recorder()
     inferred(run, local, tmp_path / "p.csv", told, fitted=tmp_path / "f.json", decisions=tmp_path / "d.csv")
     assert (tmp_path / "d.csv").read_text().splitlines()[1].endswith(",,,")
     assert any(warning.startswith("Left empty in --decisions") for warning in told.warnings)
+
+
+def test_a_finding_that_nobody_has_is_told_with_what_it_takes(run: Path, local: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(local, dtype={"PatientID": str}).assign(nodule=0)
+    frame.to_csv(tmp_path / "none.csv", index=False)
+    changes = {"image_dir": local.parent / "images"}
+    for wanted, end in (
+        ({"sensitivity": 0.9}, "their decisions are left empty."),
+        ({}, "by the training's threshold."),
+    ):
+        recorder = Recorder()
+        calibrate(options(run, tmp_path / "none.csv", tmp_path / "f.json", **changes, **wanted), recorder)
+        (told,) = [warning for warning in recorder.warnings if warning.startswith("No threshold")]
+        assert "no patient has the finding: nodule. It takes 30 patients who have it" in told
+        assert told.endswith(end)
+    recorder = Recorder()
+    calibrate(options(run, tmp_path / "none.csv", tmp_path / "f.json", **changes, miss_at_most=0.05), recorder)
+    assert any("it takes 59 with the finding" in one and "nodule (0)" in one for one in recorder.warnings)
+
+
+def test_familiarity_and_views_are_kept_and_films_without_them_are_said(run: Path, local: Path, tmp_path: Path) -> None:
+    path = tmp_path / "f.json"
+    calibrate(options(run, local, path), Recorder())
+    content = json.loads(path.read_text())
+    assert content["reference"]["views"] == {"stated": {"PA": 60}}
+    scored = inferred(run, local, tmp_path / "p.csv", ood_score=True)
+    known = pd.read_csv(tmp_path / "p.csv")[OOD_SCORE]
+    assert scored.findings == FINDINGS
+    assert known.isin(content["reference"]["edges"][OOD_SCORE]).mean() == pytest.approx(1)
+    frame = pd.read_csv(local, dtype={"PatientID": str}).rename(columns={"ViewPosition": "View"}).assign(View="LL")
+    frame.to_csv(tmp_path / "side.csv", index=False)
+    changes = {"image_dir": local.parent / "images", "fitted": path, "calibration": "platt"}
+    recorder = Recorder()
+    inferred(run, tmp_path / "side.csv", tmp_path / "q.csv", recorder, **changes, view_column="View")
+    assert any("in views (L 100 % for 0 %, PA 0 % for 100 %)" in warning for warning in recorder.warnings)
+    with pytest.raises(DataError, match=r"no column 'Projection'"):
+        inferred(run, tmp_path / "side.csv", tmp_path / "r.csv", **changes, view_column="Projection")
+    recorder = Recorder()
+    inferred(run, tmp_path / "side.csv", tmp_path / "r.csv", recorder, **changes)
+    assert recorder.notes[-1].startswith("Of drift, not tested: views, which")
+    assert not recorder.warnings[1:]
+    content["format"] = 1
+    del (
+        content["reference"]["views"],
+        content["reference"]["edges"][OOD_SCORE],
+        content["reference"]["below"][OOD_SCORE],
+    )
+    path.write_text(json.dumps(content))
+    recorder = Recorder()
+    inferred(run, local, tmp_path / "s.csv", recorder, **changes)
+    assert recorder.notes[-1].startswith("Of drift, not tested: familiarity and views, which")
+    content["reference"]["views"] = {"stated": {"PA": "many"}}
+    path.write_text(json.dumps(content))
+    with pytest.raises(OptionError, match="is damaged"):
+        inferred(run, local, tmp_path / "t.csv", **changes)
 
 
 def test_predictions_of_an_ensemble_are_fitted_and_decided(run: Path, local: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.verbs import evaluate as module
 from cxrlt_cli.verbs.evaluate import evaluate
 from tests.helpers import Recorder, write_csv
 
@@ -106,6 +107,27 @@ def test_ages_are_grouped_and_small_groups_are_said(files: Path) -> None:
     assert "No group of --by has 30 patients" in nobody.warnings[-1]
     assert "and 390 more" in nobody.notes[-1]
     assert "--by PatientID:4" in nobody.notes[-1]
+
+
+def test_decades_that_leave_few_findings_hint_at_fewer_groups(files: Path) -> None:
+    """Of 12 patients with a mass in each of six decades, some have fewer than 10."""
+    recorder = run(files, by="PatientAge")
+    (hint,) = [note for note in recorder.notes if note.startswith("Compared on")]
+    assert (
+        hint
+        == "Compared on 1 of 3 findings, for the others are too rare in some group. Fewer groups: --by PatientAge:2."
+    )
+    assert not [note for note in run(files, by="PatientAge:2").notes if "Fewer groups" in note]
+    assert not [note for note in run(files, by="ViewPosition").notes if "Fewer groups" in note]
+
+
+def test_quantiles_of_words_are_refused_before_anything_is_scored(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scoring(*_: object) -> None:
+        raise AssertionError("scored")
+
+    monkeypatch.setattr(module, "_judged", scoring)
+    with pytest.raises(DataError, match="column 'PatientSex' holds 'M', which is no number"):
+        run(files, by="PatientSex:4")
 
 
 def test_what_cannot_be_compared_is_said(files: Path) -> None:
