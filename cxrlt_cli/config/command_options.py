@@ -67,9 +67,13 @@ class PredictOptions(ComputeOptions, StudyOptions):
     @model_validator(mode="after")
     def _check_decisions(self) -> Self:
         if self.per_study is not None:
-            for name in ("decisions", "dicom_columns"):
-                if getattr(self, name):
-                    raise ValueError(f"--{name.replace('_', '-')} is for films: leave it out with --per-study")
+            if self.decisions is not None:
+                raise ValueError(
+                    "--decisions cuts by thresholds that were fitted on films, and --per-study predicts studies: leave "
+                    "one of them out"
+                )
+            if self.dicom_columns:
+                raise ValueError("--dicom-columns is for films: leave it out with --per-study")
         if "decide" in self.model_fields_set and self.decisions is None:
             raise ValueError("--decide says where --decisions cuts: pass that too, a CSV to write")
         return self

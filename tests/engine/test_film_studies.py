@@ -134,7 +134,7 @@ def test_headers_say_which_study_films_of_a_folder_belong_to(tmp_path: Path) -> 
 
 
 def test_what_does_not_go_together_is_told(csv: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--decisions is for films"):
+    with pytest.raises(ValueError, match="thresholds that were fitted on films, and --per-study predicts studies"):
         InferOptions(checkpoint=csv, per_study="max", decisions=tmp_path / "d.csv")
     with pytest.raises(ValueError, match="pass --per-study mean too"):
         InferOptions(checkpoint=csv, view_weights=WEIGHTS)

@@ -202,7 +202,7 @@ def test_familiarity_and_views_are_kept_and_films_without_them_are_said(run: Pat
     scored = inferred(run, local, tmp_path / "p.csv", ood_score=True)
     known = pd.read_csv(tmp_path / "p.csv")[OOD_SCORE]
     assert scored.findings == FINDINGS
-    assert known.isin(content["reference"]["edges"][OOD_SCORE]).mean() == pytest.approx(1)
+    assert set(np.round(content["reference"]["edges"][OOD_SCORE], 6)) <= set(known.round(6))
     frame = pd.read_csv(local, dtype={"PatientID": str}).rename(columns={"ViewPosition": "View"}).assign(View="LL")
     frame.to_csv(tmp_path / "side.csv", index=False)
     changes = {"image_dir": local.parent / "images", "fitted": path, "calibration": "platt"}

@@ -113,10 +113,8 @@ def test_decades_that_leave_few_findings_hint_at_fewer_groups(files: Path) -> No
     """Of 12 patients with a mass in each of six decades, some have fewer than 10."""
     recorder = run(files, by="PatientAge")
     (hint,) = [note for note in recorder.notes if note.startswith("Compared on")]
-    assert (
-        hint
-        == "Compared on 1 of 3 findings, for the others are too rare in some group. Fewer groups: --by PatientAge:2."
-    )
+    assert hint.startswith("Compared on 1 of 3 findings, for the others are too rare in some group.")
+    assert hint.endswith("--by PatientAge:2.")
     assert not [note for note in run(files, by="PatientAge:2").notes if "Fewer groups" in note]
     assert not [note for note in run(files, by="ViewPosition").notes if "Fewer groups" in note]
 
