@@ -170,7 +170,9 @@ class Meter:
 
     def _of_views(self) -> dict[str, ViewDrift]:
         """By what says most of both; none where nothing says a view of ``LEAST`` films of both."""
-        pairs = [(self.reference.views.get(source, {}), self._views.get(source, {})) for source in (STATED, CLASSIFIED)]
+        pairs: list[tuple[Mapping[str, int], Mapping[str, int]]] = [
+            (self.reference.views.get(source, {}), self._views.get(source, {})) for source in (STATED, CLASSIFIED)
+        ]
         before, now = max(pairs, key=lambda pair: min(sum(one.values()) for one in pair))
         if min(sum(before.values()), sum(now.values())) < LEAST:
             return {}

@@ -1,6 +1,6 @@
 """Groups of films, by columns of their CSV: compared on what all of them have, and each by itself for ``--json``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def compared_groups(
 
 
 def groupings_of(
-    ids: Sequence[str], csv: Path, chosen: Chosen, options: EvaluateOptions
+    ids: Iterable[str], csv: Path, chosen: Chosen, options: EvaluateOptions
 ) -> tuple[list[By], list[Grouping]]:
     """The columns of ``--by`` and the groups of these films; raises DataError where numbers are wanted and are none."""
     frame = chosen.rows_of(read_csv(csv), csv).set_index(options.id_column, drop=False)

@@ -28,7 +28,12 @@ def header(path: Path, **elements: Any) -> Header:
 def test_a_header_is_read_again_only_where_the_file_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     elements = headers._elements
-    monkeypatch.setattr(headers, "_elements", lambda *a: reads.append(1) or elements(*a))
+
+    def counted(*given: Any) -> Dataset:
+        reads.append(1)
+        return elements(*given)
+
+    monkeypatch.setattr(headers, "_elements", counted)
     path = tmp_path / "x.dcm"
     assert header(path, ViewPosition="PA").view == "PA"
     assert read_header(path, PIXELS) == read_header(path, PIXELS)

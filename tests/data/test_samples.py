@@ -24,7 +24,7 @@ def stored(path: Path) -> np.ndarray:
 
 def test_samples_are_the_bits_that_are_stored(tmp_path: Path) -> None:
     samples, bits = cells(tmp_path / "x.dcm")
-    assert (bits, samples.dtype) == (12, np.uint16)
+    assert (bits, samples.dtype) == (12, np.dtype(np.uint16))
     np.testing.assert_array_equal(samples, stored(tmp_path / "x.dcm"))
 
 
@@ -40,7 +40,7 @@ def test_signed_samples_stay_bits(tmp_path: Path) -> None:
     samples, bits = cells(
         tmp_path / "x.dcm", PixelRepresentation=1, BitsStored=16, HighBit=15, PixelData=levels.tobytes()
     )
-    assert (bits, samples.dtype) == (16, np.uint16)
+    assert (bits, samples.dtype) == (16, np.dtype(np.uint16))
     assert (samples == 2**16 - 5).all()
 
 

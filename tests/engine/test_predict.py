@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.loading import Batch
-from cxrlt_cli.engine import predict as module
 from cxrlt_cli.engine.predict import predict, preprocessings, read_checkpoint, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import DataError, FilmError, WorkerError
@@ -30,7 +29,7 @@ def classifier(side: int = 64, seed: int = 0) -> Classifier:
 
 def batches(films: torch.Tensor, *sides: int) -> Iterator[Batch]:
     """Three films at a time; as many kinds of them as there are sides, the corner of each film."""
-    for rows in torch.arange(len(films)).split(3):
+    for rows in torch.tensor_split(torch.arange(len(films)), [3, 6]):
         yield Batch(rows, tuple(films[rows, :, :side, :side] for side in sides), ())
 
 
@@ -61,7 +60,7 @@ def test_features_are_kept_only_where_they_are_asked_for(films: torch.Tensor) ->
 
 
 def test_every_film_that_cannot_be_read_is_told(films: torch.Tensor) -> None:
-    faults = tuple(FilmError("is damaged", Path(f"{name}.png")) for name in "xy")
+    faults = tuple(FilmError(Path(f"{name}.png"), "is damaged") for name in "xy")
     spoilt = [replace(batch, faults=faults[number : number + 1]) for number, batch in enumerate(batches(films, 64))]
     advanced: list[int] = []
     with pytest.raises(DataError, match=r"2 of 9 films") as told:
@@ -94,7 +93,7 @@ def test_a_rehearsal_is_one_batch(films: torch.Tensor) -> None:
 
 def test_stretches_grow_to_about_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0, 10, 10, 30, 30, 75, 75, 175, 175])  # stretches that took 10, 20, 45 and 100 seconds
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("cxrlt_cli.engine.predict.time.monotonic", lambda: next(clock))
     assert list(islice(stretches(4, CPU), 5)) == [32, 64, 128, 128, 64]
 
 

@@ -76,7 +76,8 @@ def test_each_is_found_where_it_alone_differs() -> None:
     assert strange.familiarity is not None
     assert strange.familiarity.found
     assert strange.familiarity.higher
-    assert not any(one.found for one in [*strange.scores.values(), *strange.views.values()])
+    assert not any(one.found for one in strange.scores.values())
+    assert not any(view.found for view in strange.views.values())
     come, _, others = whole(150, rng, lateral=0.7)
     turned = drifts_of(reference, come, others)
     assert turned.views["L"].found

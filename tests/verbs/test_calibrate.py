@@ -205,7 +205,7 @@ def test_familiarity_and_views_are_kept_and_films_without_them_are_said(run: Pat
     assert set(np.round(content["reference"]["edges"][OOD_SCORE], 6)) <= set(known.round(6))
     frame = pd.read_csv(local, dtype={"PatientID": str}).rename(columns={"ViewPosition": "View"}).assign(View="LL")
     frame.to_csv(tmp_path / "side.csv", index=False)
-    changes = {"image_dir": local.parent / "images", "fitted": path, "calibration": "platt"}
+    changes: dict[str, Any] = {"image_dir": local.parent / "images", "fitted": path, "calibration": "platt"}
     recorder = Recorder()
     inferred(run, tmp_path / "side.csv", tmp_path / "q.csv", recorder, **changes, view_column="View")
     assert any("in views (L 100 % for 0 %, PA 0 % for 100 %)" in warning for warning in recorder.warnings)
