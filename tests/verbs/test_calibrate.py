@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from cxrlt_cli.config import CalibrateOptions, EnsembleOptions, InferOptions
+from cxrlt_cli.config import CalibrateOptions, DataPhantomOptions, EnsembleOptions, InferOptions
 from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
@@ -20,6 +20,7 @@ from cxrlt_cli.scores.predictions import OOD_SCORE, Predictions
 from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.verbs import infer as engine
 from cxrlt_cli.verbs.calibrate import calibrate
+from cxrlt_cli.verbs.data_phantom import draw_phantoms
 from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
 from tests.helpers import FINDINGS, Recorder, make_films, write_csv
@@ -229,6 +230,26 @@ def test_familiarity_and_views_are_kept_and_films_without_them_are_said(run: Pat
     path.write_text(json.dumps(content))
     with pytest.raises(OptionError, match="is damaged"):
         inferred(run, local, tmp_path / "t.csv", **changes)
+
+
+@pytest.mark.soak  # draws 180 films
+def test_the_second_hospital_of_phantoms_is_noticed(run: Path, tmp_path: Path) -> None:
+    """Of which the model knows neither films nor findings; other films of the first hospital are not warned of."""
+    for name, seed, hospital in (("ours", 1, 1), ("later", 2, 1), ("theirs", 3, 2)):
+        drawn = {"directory": tmp_path / name, "films": 60, "size": 64, "seed": seed, "hospital": hospital}
+        draw_phantoms(DataPhantomOptions.model_validate(drawn), Recorder())
+    path = tmp_path / "f.json"
+    changes: dict[str, Any] = {"image_dir": tmp_path / "ours" / "images", "unlabelled": True}
+    calibrate(options(run, None, path, **changes), Recorder())
+    warned = {}
+    for name in ("later", "theirs"):
+        recorder = Recorder()
+        folder: Any = {"csv": None, "image_dir": tmp_path / name / "images"}
+        inferred(run, **{"out": tmp_path / f"{name}.csv", "recorder": recorder, "fitted": path, **folder})
+        warned[name] = [warning for warning in recorder.warnings if "are unlike those" in warning]
+    assert warned["later"] == []
+    (warning,) = warned["theirs"]
+    assert "in familiarity (" in warning
 
 
 def test_predictions_of_an_ensemble_are_fitted_and_decided(run: Path, local: Path, tmp_path: Path) -> None:
