@@ -164,7 +164,7 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
     if device.type != "cuda":
         yield from batches
         return
-    copies = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    copies = _copying(device)
     ready: tuple[Batch, torch.cuda.Event] | None = None
     for batch in batches:
         with torch.cuda.stream(copies):
@@ -175,6 +175,12 @@ def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]
         ready = replace(batch, films=films), copied
     if ready is not None:
         yield _after(*ready, device)
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The stream that copies films to a device."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _after(batch: Batch, copied: torch.cuda.Event, device: torch.device) -> Batch:

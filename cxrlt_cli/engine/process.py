@@ -34,6 +34,8 @@ class Process:
         Raises OptionError where the device is missing or cannot compute in the precision asked for.
         """
         device = _device(options.device, local_rank)
+        if device.type == "cuda":
+            _take_free_speed(exact=options.precision == "fp32")
         workers = default_workers(device, num_local) if options.workers == "auto" else options.workers
         return cls(device, _dtype(options.precision, device), workers)
 
@@ -59,7 +61,7 @@ class Process:
 
     def collecting_late(self) -> Callable[[T], list[T]]:
         """``collected``, for processes that end days apart; to be asked for while all are there."""
-        group = distributed.new_group(backend="gloo", timeout=timedelta(days=365))
+        group: Any = distributed.new_group(backend="gloo", timeout=timedelta(days=365))
 
         def collected(mine: T) -> list[T]:
             found: list[Any] = [None] * self.num_processes
@@ -81,6 +83,12 @@ class Process:
         parts = [torch.empty_like(padded) for _ in range(self.num_processes)]
         distributed.all_gather(parts, padded)
         return torch.stack(parts, dim=1).flatten(0, 1)[:num_films].movedim(0, dim)
+
+    def peak_memory(self) -> tuple[int, int] | None:
+        """Bytes of the GPU that were held at most since the process began, and that it has; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_reserved(self.device), torch.cuda.get_device_properties(self.device).total_memory
 
     def wait(self) -> None:
         """Until the device has done all that it was given, for whoever takes the time."""
@@ -137,5 +145,16 @@ def _dtype(precision: Literal["auto", "fp32", "bf16", "fp16"], device: torch.dev
         raise OptionError("--precision fp16 needs a GPU.", "Pass --precision fp32 or bf16.")
     if precision != "auto":
         return DTYPES[precision]
-    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return torch.bfloat16 if fast else torch.float32  # on a CPU until it was tried
+    if device.type == "cpu":
+        return torch.float32  # until it was tried
+    capability = torch.cuda.get_device_capability(device)
+    if capability >= (8, 0):
+        return torch.bfloat16
+    return torch.float16 if capability >= (7, 0) else torch.float32  # tensor cores of V100 and T4 know fp16 alone
+
+
+def _take_free_speed(exact: bool) -> None:
+    """Convolutions by the algorithm that is fastest here; what stays float32 by TF32, unless float32 was asked for."""
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = not exact
+    torch.set_float32_matmul_precision("highest" if exact else "high")

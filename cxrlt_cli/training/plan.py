@@ -8,7 +8,8 @@ from itertools import islice
 from cxrlt_cli.data.feature_maps import NUM_VIEWS
 from cxrlt_cli.engine.precision import compile_error, uncompiled
 from cxrlt_cli.engine.predict import predict
-from cxrlt_cli.engine.reporter import counted, duration
+from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporter import counted, duration, size
 from cxrlt_cli.errors import explain
 from cxrlt_cli.labels import BANDS, band
 from cxrlt_cli.scores.metrics import prevalence
@@ -99,5 +100,11 @@ def rehearse_run(run: Run, phases: tuple[Phase, ...], num_runs: int = 1) -> None
     several = "the whole run" if num_runs == 1 else f"a member {whole} or less, all {num_runs}"
     run.reporter.result(
         f"Dry run: one batch went through. An epoch takes about {duration(epoch)}, {several} "
-        f"{duration(epoch * num_epochs * num_runs)} or less{slow}. Nothing was written."
+        f"{duration(epoch * num_epochs * num_runs)} or less{slow}{told_memory(run.process)}. Nothing was written."
     )
+
+
+def told_memory(process: Process) -> str:
+    """What the GPU held at most, where there is one."""
+    memory = process.peak_memory()
+    return "" if memory is None else f", with {size(memory[0])} of the GPU's {size(memory[1])}"

@@ -17,6 +17,32 @@ def test_a_cpu_starts_from_float32_until_bf16_was_tried() -> None:
     assert Process.of(TrainOptions(device="cpu")).dtype == torch.float32
 
 
+@pytest.mark.parametrize(
+    ("capability", "precision", "dtype", "tf32"),
+    [
+        ((9, 0), "auto", torch.bfloat16, True),
+        ((7, 5), "auto", torch.float16, True),  # T4
+        ((6, 1), "auto", torch.float32, True),
+        ((9, 0), "fp32", torch.float32, False),
+    ],
+)
+def test_a_gpu_computes_as_it_is_fastest_unless_float32_was_asked_for(
+    capability: tuple[int, int], precision: str, dtype: torch.dtype, tf32: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    try:
+        process = Process.of(TrainOptions.model_validate({"device": "cuda", "precision": precision}))
+        assert (process.device, process.dtype) == (torch.device("cuda", 0), dtype)
+        assert torch.backends.cudnn.benchmark
+        assert (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision() == "high") == (tf32, tf32)
+    finally:
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before[:2]
+        torch.set_float32_matmul_precision(before[2])
+
+
 def test_what_the_machine_lacks_is_told() -> None:
     with pytest.raises(OptionError, match="fp16 needs a GPU"):
         Process.of(TrainOptions(device="cpu", precision="fp16"))
