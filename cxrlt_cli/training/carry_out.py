@@ -19,8 +19,9 @@ from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.training.loop import Fitted, command_of, fit
 from cxrlt_cli.training.members import Member, members_of, side_by_side
 from cxrlt_cli.training.method import Method
-from cxrlt_cli.training.out_of_fold import judge, resampled_patients, tell_by_view, warn_of_few
+from cxrlt_cli.training.out_of_fold import judge, resampled_patients, tell_best_place, tell_by_view, warn_of_few
 from cxrlt_cli.training.preflight import check_batches, read_once
+from cxrlt_cli.training.record import Record
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
 from cxrlt_cli.training.schedule import num_films_learned
 from cxrlt_cli.training.starts import Start, Started
@@ -53,7 +54,8 @@ def carry_out(
         require_room_for_run(started.model, options, num_validation, folder.path, len(members), number if apart else 1)
     waiting = [(started, method)]  # popped by who uses it, so that no model outlives its run
     del started, method
-    return launch(_fit_each, options, reporter, members, start, waiting, division, options, folder)
+    record = Record.of(options, division, command_of(options))
+    return launch(_fit_each, options, reporter, members, start, waiting, division, options, folder, record)
 
 
 def _fit_each(
@@ -65,6 +67,7 @@ def _fit_each(
     division: Division,
     options: FitOptions,
     folder: RunFolder,
+    record: Record,
 ) -> Scores | None:
     together = options.fold is None and members[0].name != ""
     apart = side_by_side(members, options, process.num_processes, os.environ)
@@ -98,6 +101,8 @@ def _fit_each(
             for place, (member, one) in enumerate(zip(members, fitted, strict=True)):
                 if place % len(shares):  # the others were told as they ended
                     _tell_member(member, one, reporter)
+        if process.is_main and options.fold is None and not all(one.was_finished for one in fitted):
+            record.write(folder.path, str(process))
         if process.is_main and not members[0].name:
             return _tell_run(members[0], fitted[0], options, reporter)
         if not together or not process.is_main:
@@ -179,6 +184,8 @@ def _tell_member(member: Member, fitted: Fitted, reporter: Reporter) -> None:
     was = "was finished; " if fitted.was_finished else ""
     films = counted(fitted.scores.num_films, "validation film")
     reporter.result(f"{member.name}: {was}{numbers} on {films}; epoch kept: {fitted.best}.")
+    if not fitted.was_finished:
+        tell_best_place(member.folder.path, member.options, reporter)
 
 
 def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Reporter) -> Scores:
@@ -194,5 +201,6 @@ def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Rep
     reporter.scores(f"Validation, best epoch: {fitted.best}", scores)
     tell_by_view(predictions, table, options, reporter)
     warn_of_few(scores, options, reporter)
+    tell_best_place(path, options, reporter)
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
     return scores

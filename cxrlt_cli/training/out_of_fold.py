@@ -133,6 +133,24 @@ def warn_of_few(scores: Scores, options: FitOptions, reporter: Reporter) -> None
     )
 
 
+def tell_best_place(run: Path, options: FitOptions, reporter: Reporter) -> None:
+    """Where the epoch that was kept, by validation AP, is the first or the last of several."""
+    try:
+        lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        chosen = [place for place, line in enumerate(lines) if json.loads(line)["best"]]
+    except (ValueError, LookupError, TypeError):  # damaged before it was gone on with; nothing is read from it
+        return
+    if options.folds or len(lines) < 2 or not chosen:
+        return
+    if chosen[-1] == 0:
+        reporter.warn(
+            f"The best of {len(lines)} epochs by validation AP is the first: nothing that was learned after it helped. "
+            "Lower --lr-head and --lr-backbone, or judge by more films."
+        )
+    elif chosen[-1] == len(lines) - 1:
+        reporter.note(f"The best of {len(lines)} epochs is the last: with more --epochs it may become better.")
+
+
 def _gathered(members: Sequence[Member], seed: int, division: Division, options: FitOptions) -> Predictions:
     """What the members of a seed predicted, in the order of the CSV; each film was judged by one of them.
 

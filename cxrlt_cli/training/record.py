@@ -1,0 +1,92 @@
+"""What a report needs to know of a run beyond its options: versions, hashes, and which films it took and left out."""
+
+import csv
+import hashlib
+import io
+import json
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+
+from cxrlt_cli import __version__
+from cxrlt_cli.config import FitOptions
+from cxrlt_cli.engine.films import Division
+from cxrlt_cli.files import write_text
+from cxrlt_cli.nets.manifest import sha256
+from cxrlt_cli.tables.label_table import LabelTable
+from cxrlt_cli.tables.rows import read_rows
+
+RECORD, SPLIT = "record.json", "split.csv"
+
+
+@dataclass(frozen=True)
+class Record:
+    """The content of ``record.json``, and the text of ``split.csv``: every film with its patient and its part."""
+
+    content: dict[str, Any]
+    split: str
+
+    @classmethod
+    def of(cls, options: FitOptions, division: Division, command: str) -> "Record":
+        """Made before the first epoch, so that hashes are of the files that were read."""
+        split = _split_csv(division, options)
+        first = division.pairs[0]
+        tables = [division.judged] if options.folds else [part.table for part in first]
+        csvs = [options.csv, *([options.val_csv] if options.val_csv else [])]
+        content = {
+            "command": f"cxrlt {command}",
+            "versions": {
+                "cxrlt": __version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "timm": timm.__version__,
+                "numpy": np.__version__,
+            },
+            "labels": [_file(path) for path in csvs if path is not None],
+            "exclude": [_file(path) for path in options.exclude],
+            "num_rows": sum(_num_rows(path) for path in csvs if path is not None),
+            "num_excluded": len({film for table in tables for film in table.left_out}),
+            "num_taken": sum(map(len, tables)),
+            "split_sha256": hashlib.sha256(split.encode()).hexdigest(),
+        }
+        return cls(content, split)
+
+    def write(self, folder: Path, process: str) -> None:
+        """``record.json`` and ``split.csv``; ``process``: on what it was trained."""
+        content = {**self.content, "process": process}
+        write_text(folder / SPLIT, self.split)
+        write_text(folder / RECORD, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"name": path.name, "sha256": sha256(path)}
+
+
+def _num_rows(path: Path) -> int:
+    return sum(1 for _ in read_rows(path)) - 1
+
+
+def _split_csv(division: Division, options: FitOptions) -> str:
+    """``ImageID,PatientID,Split``: train and val, or the fold that judges the film."""
+    if options.folds:
+        parts = [(f"fold-{number}", judged.table) for number, (_, judged) in enumerate(division.pairs, 1)]
+    else:
+        training, validation = division.pairs[0]
+        parts = [("train", training.table), ("val", validation.table)]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow((options.id_column, "PatientID", "Split"))
+    writer.writerows(_rows(parts))
+    return text.getvalue()
+
+
+def _rows(parts: Sequence[tuple[str, LabelTable]]) -> Iterable[tuple[str, str, str]]:
+    for name, table in parts:
+        for film, patient in zip(table.ids, table.patients, strict=True):
+            yield str(film), str(patient), name
