@@ -157,6 +157,14 @@ def evaluate() -> Run[c.EvaluateOptions]:
     return evaluate
 
 
+@command(c.ReportOptions, panel="Judge")
+def report() -> Run[c.ReportOptions]:
+    """A folder for a paper: tables, figures, methods, cards; or the check that one still holds (--verify)."""
+    from cxrlt_cli.verbs.paper import report
+
+    return report
+
+
 @command(c.DemoOptions, panel="Learn")
 def demo() -> Run[c.DemoOptions]:
     """The whole story on digital phantoms: drawn, checked, learned, blended, judged. Goes on after a stop."""

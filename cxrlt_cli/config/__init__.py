@@ -37,6 +37,7 @@ from cxrlt_cli.config.fields import (
 from cxrlt_cli.config.film_options import ComputeOptions, Device, FilmOptions, Precision
 from cxrlt_cli.config.import_options import DataImportOptions
 from cxrlt_cli.config.presets import PRESETS, filled_in
+from cxrlt_cli.config.report_options import ReportOptions
 from cxrlt_cli.config.train_options import FinetuneOptions, FitOptions, TrainOptions
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "OptionsT",
     "Precision",
     "PredictOptions",
+    "ReportOptions",
     "Settings",
     "Track",
     "TrainOptions",

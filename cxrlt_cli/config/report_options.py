@@ -1,0 +1,48 @@
+"""Options of ``report``."""
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, model_validator
+
+from cxrlt_cli.config.fields import Names, Options, changed, flags, option
+
+CARDS = ("model", "claim", "tripod-ai", "chai")
+
+
+def _cards(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in CARDS:
+            raise ValueError(f"'{name}' is none of {', '.join(CARDS)}")
+    return names
+
+
+Cards = Annotated[Names, AfterValidator(_cards)]
+
+
+class ReportOptions(Options):
+    runs: tuple[Path, ...] = option(
+        (), "Folders of train or finetune, or prediction CSVs with --csv; the first has the page.", argument=True
+    )
+    csv: Path | None = option(None, "Labels of the prediction CSVs; a run knows its own.", panel="Films")
+    id_column: str = option("ImageID", "Column of --csv that names the film.", panel="Films")
+    patient_column: str = option("PatientID", "Column of --csv that says whose film it is.", panel="Films")
+    copies: bool = option(
+        False, "Read every film of the runs, to count copies in two parts of the split.", panel="Films"
+    )
+    bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
+    card: Cards = option(
+        (),
+        "Cards to fill in, separated by commas: model (Mitchell et al.; Hugging Face's header), claim (CLAIM 2024), "
+        "tripod-ai (TRIPOD+AI), chai (CHAI's applied model card, XML).",
+    )
+    verify: Path | None = option(None, "Folder of a report: compute it again from its data, and list what differs.")
+    out: Path = option(Path("report"), "Folder for the report; it must not exist.")
+
+    @model_validator(mode="after")
+    def _check_runs(self) -> Self:
+        if self.verify is None and not self.runs:
+            raise ValueError("RUNS is missing: name folders of train, or prediction CSVs with --csv. Or pass --verify")
+        if self.verify is not None and (extra := changed(self) - {"verify", "quiet", "debug"}):
+            raise ValueError(f"{flags(self, extra)} changes nothing with --verify, which says all: leave it out")
+        return self

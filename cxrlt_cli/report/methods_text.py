@@ -1,0 +1,192 @@
+"""The methods paragraph of a report: what is known of a run, in plain English, and nothing else."""
+
+from pathlib import PurePath
+from typing import Any
+
+from cxrlt_cli import __version__
+from cxrlt_cli.report.ledger import Ledger, plain
+from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, Study
+
+START = {
+    "pretrained": "pretrained weights of timm",
+    "imagenet": "weights pretrained on ImageNet",
+    "none": "random weights",
+}
+HEADS = {
+    "linear": "global average pooling and one linear layer",
+    "mlp": "global average pooling and two layers",
+    "csra": "class-specific residual attention (CSRA)",
+    "mldecoder": "an ML-Decoder",
+}
+LOSSES = {
+    "bce": "binary cross-entropy",
+    "weighted-bce": "binary cross-entropy with weighted positives",
+    "focal": "the focal loss",
+    "cb-focal": "the class-balanced focal loss",
+    "asl": "the asymmetric loss",
+    "ral": "the robust asymmetric loss",
+    "hill": "the Hill loss",
+    "twoway": "the two-way loss",
+    "ldam": "LDAM",
+    "ldam-drw": "LDAM with deferred re-weighting",
+    "db": "the Distribution-Balanced loss",
+}
+SAMPLERS = {
+    "uniform": "once an epoch, in random order",
+    "cas": "by class-aware sampling",
+    "rfs": "by repeat-factor sampling",
+}
+
+
+def methods(study: Study, ledger: Ledger) -> list[str]:
+    """Paragraphs: films, model, training and scores; of predictions without a run, films and scores."""
+    paragraphs = [_films(study, ledger)]
+    if study.is_run:
+        paragraphs += [_model(study, ledger), _training(study, ledger)]
+    paragraphs.append(_scores(study, ledger))
+    return [" ".join(sentence for sentence in one if sentence) for one in paragraphs]
+
+
+def _of(number: str, whose: str | None) -> str:
+    return f"{number} films" + (f" of {whose} patients" if whose else "")
+
+
+def _counted(study: Study, name: str, ledger: Ledger) -> str:
+    films = study.parts[name]
+    number = ledger.count(f"methods/{name}/films", int(films.sum()), FILMS, part=name)
+    whose = study.num_patients(films)
+    patients = None if whose is None else ledger.count(f"methods/{name}/patients", whose, FILMS, part=name)
+    return _of(number, patients)
+
+
+def _films(study: Study, ledger: Ledger) -> list[str]:
+    labels = study.facts["labels"]
+    names = " and ".join(f"{file['name']} (SHA-256 {file['sha256'][:12]}…)" for file in labels)
+    number = ledger.count("methods/findings", len(study.predictions.findings), FACTS, key="findings")
+    policy = study.facts.get("policy")
+    sentences = [
+        f"Labels of {number} findings were read from {names}.",
+        f"They were made by these rules: {policy}." if policy else "",
+    ]
+    option = _option(study, ledger)
+    if study.in_folds:
+        folds = option("folds")
+        sentences.append(
+            f"Films were divided by patient into {folds} folds, positives of rare findings first "
+            f"(seed {option('split_seed') or option('seed')}). "
+            "Each film was predicted by the model that was trained on the other folds."
+        )
+    elif TRAIN in study.parts:
+        held = [name for name in study.parts if name != TRAIN]
+        where = " and ".join(f"validated on {_counted(study, name, ledger)}" for name in held)
+        sentences.append(f"The model was trained on {_counted(study, TRAIN, ledger)} and {where}.")
+        if study.options.get("val_fraction") and not study.options.get("val_csv"):
+            sentences.append(
+                f"A share of {option('val_fraction')} was held out by patient, positives of rare findings first (seed "
+                f"{option('split_seed') or option('seed')})."
+            )
+    return sentences
+
+
+def _option(study: Study, ledger: Ledger) -> Any:
+    """An option of the run as text, noted; empty where the run has none."""
+
+    def told(name: str) -> str:
+        value = study.options.get(name)
+        if value is None:
+            return ""
+        return ledger(f"options/{name}", plain(value), FACTS, key=f"options.{name}")
+
+    return told
+
+
+def _model(study: Study, ledger: Ledger) -> list[str]:
+    option, model, options = _option(study, ledger), study.facts.get("model"), study.options
+    if model is None:
+        return ["The network is not recorded: the run has no weights left."]
+    begun = options.get("checkpoint") and f"the checkpoint {_last(options['checkpoint'])}"
+    begun = begun or START.get(str(options.get("weights"))) or f"the weights {_last(options.get('weights'))}"
+    films = ledger("methods/films", model["films"], FACTS, key="model.films")
+    sentences = [
+        f"The network was {model['backbone']} with {HEADS.get(model['head'], model['head'])}, begun with {begun}.",
+        f"Films were read at {films} and normalised as the weights want it.",
+    ]
+    known = study.record is not None and study.record["versions"]["cxrlt"] == __version__
+    if known and not options.get("frozen"):
+        sentences.append(
+            "In training they were augmented at random: flipped, shifted, scaled, turned, equalised, changed in "
+            "brightness and contrast, with noise and with holes."
+        )
+    return [*sentences, f"Stochastic depth was {option('drop_path')}." if options.get("drop_path") else ""]
+
+
+def _last(path: Any) -> str:
+    return PurePath(str(path)).name
+
+
+def _training(study: Study, ledger: Ledger) -> list[str]:
+    option, options = _option(study, ledger), study.options
+    loss = LOSSES.get(str(options.get("loss")), str(options.get("loss")))
+    settings = f" ({option('loss_options')})" if options.get("loss_options") else ""
+    adjusted = f", with logit adjustment {option('logit_adjust')}" if options.get("logit_adjust") else ""
+    drawn = SAMPLERS.get(str(options.get("sampler")), f"by the sampler {options.get('sampler')}")
+    drawn += f" ({option('sampler_options')})" if options.get("sampler_options") else ""
+    phases = []
+    if options.get("frozen") or options.get("retrain_head"):
+        phases.append(f"the head alone for {_epochs(option('epochs'))} at {option('lr_head')}")
+    else:
+        if options.get("warmup_epochs"):
+            phases.append(f"the head alone for {_epochs(option('warmup_epochs'))} at {option('lr_warmup')}")
+        if options.get("epochs"):
+            rates = f"{option('lr_head')} (head) and {option('lr_backbone')} (backbone)"
+            phases.append(f"the whole network for {_epochs(option('epochs'))} at {rates}, up a ramp and down a cosine")
+    stops = [f"after {option('max_steps')} steps"] if options.get("max_steps") else []
+    stops += [f"when AP had not risen for {_epochs(option('patience'))}"] if options.get("patience") else []
+    batch = f"in batches of {option('batch_size')} films"
+    batch += f", {option('accumulate')} of them a step" if options.get("accumulate", 1) != 1 else ""
+    averaged = f"Weights were averaged exponentially with decay {option('ema_decay')}."
+    best = f"Of all epochs, the one with the highest macro AP on the validation films was kept{_best(study, ledger)}."
+    seeds = f"It was repeated with {option('seeds')} seeds, whose predictions were averaged."
+    return [
+        f"The loss was {loss}{settings}{adjusted}; films were drawn {drawn}.",
+        f"AdamW (weight decay {option('weight_decay')}, {batch}, seed {option('seed')}) trained "
+        f"{', then '.join(phases)}{f'; it stopped {chr(32).join(stops)}' if stops else ''}.",
+        averaged if options.get("ema_decay") else "",
+        "The last epoch was kept." if study.in_folds else best,
+        seeds if options.get("seeds") else "",
+    ]
+
+
+def _epochs(number: str) -> str:
+    return f"{number} epoch{'' if number == '1' else 's'}"
+
+
+def _best(study: Study, ledger: Ledger) -> str:
+    best = study.facts.get("best")
+    if not best:
+        return ""
+    epoch = ledger("methods/best_epoch", str(best["epoch"]), FACTS, key="best.epoch")
+    number = ledger("methods/num_epochs", str(best["num_epochs"]), FACTS, key="best.num_epochs")
+    return f" (epoch {epoch} of {number})"
+
+
+def _scores(study: Study, ledger: Ledger) -> list[str]:
+    judged = ledger.count("judged/films", len(study.predictions.ids), PREDICTIONS)
+    patients = None
+    if study.facts["has_patients"]:
+        patients = ledger.count("judged/patients", study.truth.num_patients, FILMS)
+    number = study.facts["bootstrap"]
+    unit = "patients" if patients else "films (whose patients are not known)"
+    interval = (
+        f"95 % confidence intervals were made by resampling {unit} "
+        f"{ledger.count('methods/bootstrap', number, FACTS, key='bootstrap')} times (seed "
+        f"{ledger('methods/seed', str(study.facts['seed']), FACTS, key='seed')})."
+        if number
+        else ""
+    )
+    return [
+        f"Average precision (AP) and the area under the ROC curve (AUROC) were computed on {_of(judged, patients)} for "
+        "each finding, over the films labelled for it; macro values are unweighted means over the findings with a "
+        "positive film.",
+        interval,
+    ]

@@ -1,0 +1,215 @@
+"""The tables of a report, each cell a text whose number stands in the ledger."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxrlt_cli.report.ledger import Ledger
+from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, PREDICTIONS, SEX, VIEW, Study
+from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.scores.metrics import MIN_POSITIVES, compare
+from cxrlt_cli.tables.chosen import number_in
+
+NOT_RECORDED = "not recorded"
+ALL = "all films"
+
+
+def findings_table(study: Study, ledger: Ledger) -> Table:
+    """Scores of each finding, the most frequent first, and their means."""
+    seed, number = study.facts["seed"], study.facts["bootstrap"]
+    how = {"interval": f"bootstrap of patients, {number} resamples, seed {seed}"} if number else {}
+    scores = study.scores
+    rows = []
+    for finding in (one for band in scores.by_band().values() for one in band):
+        at = f"findings/{finding.name}"
+        about = {"finding": finding.name, **how}
+        rows.append(
+            (
+                finding.name,
+                ledger.count(f"{at}/positives", finding.positives, FILMS, finding=finding.name),
+                ledger(f"{at}/prevalence", f"{100 * finding.prevalence:.1f} %", FILMS, metric="prevalence",
+                       finding=finding.name),
+                ledger.score(f"{at}/ap", finding.ap, finding.ap_ci, PREDICTIONS, metric="AP", **about),
+                ledger.score(f"{at}/auroc", finding.auroc, finding.auroc_ci, PREDICTIONS, metric="AUROC", **about),
+            )
+        )  # fmt: skip
+    means = scores.macro()
+    scored = [finding for finding in scores.findings if finding.positives]
+    chance = float(np.mean([finding.prevalence for finding in scored])) if scored else 0.0
+    rows.append(
+        (
+            ledger("findings/number", f"Mean of {len(scored)}", FILMS, metric="count of findings with a positive"),
+            ledger.count("findings/positives", sum(one.positives for one in scored), FILMS),
+            ledger("findings/prevalence", f"{100 * chance:.1f} %", FILMS, metric="mean prevalence"),
+            ledger.score("macro/ap", means["ap"], scores.ap_ci, PREDICTIONS, metric="macro AP", **how),
+            ledger.score("macro/auroc", means["auroc"], scores.auroc_ci, PREDICTIONS, metric="macro AUROC", **how),
+        )
+    )
+    note = "AP: average precision; its chance level is the prevalence. Chance level of AUROC: 0.5."
+    if number:
+        note += (
+            " In brackets: 95 % confidence intervals by bootstrap over patients, less twice the bias that resampling "
+            f"shows; none for findings of fewer than {MIN_POSITIVES} patients."
+        )
+    columns = ("Finding", "Positives", "Prevalence", "AP", "AUROC")
+    return Table(f"Scores of {study.name}, {told_kind(study)}", columns, rows, note)
+
+
+def told_kind(study: Study) -> str:
+    films = f"{len(study.predictions.ids):,} films"
+    return {"out of fold": f"{films} out of fold", "validation": f"{films} held out"}.get(study.facts["kind"], films)
+
+
+def characteristics_table(study: Study, ledger: Ledger) -> Table:
+    """Table 1: films and patients of each part of the split, by age, sex, view and finding."""
+    groups = {ALL: np.ones(len(study.table), bool), **(study.parts if len(study.parts) > 1 else {})}
+    rows = [("Films", *(ledger.count(f"table1/{name}/films", int(films.sum()), FILMS, part=name)
+                        for name, films in groups.items()))]  # fmt: skip
+    rows.append(("Patients", *(_patients(study, name, films, ledger) for name, films in groups.items())))
+    rows.append(("Age in years, median (quartiles)", *_ages(study, groups, ledger)))
+    for title, column in (("Sex", SEX), ("View", VIEW)):
+        rows += _by_value(title, study.cells(column), groups, ledger)
+    for place, name in enumerate(study.table.space.findings):
+        labels = study.table.targets[:, place]
+        cells = []
+        for group, films in groups.items():
+            mine = labels[films]
+            labelled = int((~np.isnan(mine)).sum())
+            cells.append(
+                ledger.share(f"table1/{group}/{name}", int((mine == 1).sum()), labelled, FILMS, part=group,
+                             finding=name)
+            )  # fmt: skip
+        rows.append((name, *cells))
+    note = "Numbers of films; shares are of the films whose age, sex or view is known, or that are labelled."
+    return Table(f"Films of {study.name} by part of the split", ("", *groups), rows, note)
+
+
+def _patients(study: Study, name: str, films: NDArray[np.bool_], ledger: Ledger) -> str:
+    number = study.num_patients(films)
+    return NOT_RECORDED if number is None else ledger.count(f"table1/{name}/patients", number, FILMS, part=name)
+
+
+def _ages(study: Study, groups: dict[str, NDArray[np.bool_]], ledger: Ledger) -> list[str]:
+    cells = study.cells(AGE)
+    if cells is None:
+        return [NOT_RECORDED] * len(groups)
+    ages = np.array([np.nan if (age := number_in(cell)) is None else float(age) for cell in cells])
+    told = []
+    for name, films in groups.items():
+        known = ages[films & ~np.isnan(ages)]
+        if not len(known):
+            told.append(NOT_RECORDED)
+            continue
+        low, middle, high = np.percentile(known, (25, 50, 75))
+        text = f"{middle:.0f} ({low:.0f} to {high:.0f})"
+        text += f"; {int(films.sum()) - len(known):,} not known" if len(known) < films.sum() else ""
+        told.append(ledger(f"table1/{name}/age", text, FILMS, metric="median and quartiles of PatientAge", part=name))
+    return told
+
+
+def _by_value(
+    title: str, cells: NDArray[np.object_] | None, groups: dict[str, NDArray[np.bool_]], ledger: Ledger
+) -> list[tuple[str, ...]]:
+    if cells is None or not any(cells):
+        return [(title, *([NOT_RECORDED] * len(groups)))]
+    rows = []
+    for value in sorted(set(cells), key=lambda cell: (cell == "", cell)):
+        shown = [
+            ledger.share(f"table1/{name}/{title}/{value}", int((films & (cells == value)).sum()),
+                         int((films & (cells != "")).sum()) if value else 0, FILMS, part=name)
+            for name, films in groups.items()
+        ]  # fmt: skip
+        rows.append((f"{title}: {value or 'not known'}", *shown))
+    return rows
+
+
+def disjointness_table(study: Study, ledger: Ledger) -> Table:
+    """What each two parts of the split share: patients, ids and, where films were read, their pixels."""
+    copies = study.facts.get("copies")
+    rows = []
+    for (one, mine), (other, theirs) in combinations(study.parts.items(), 2):
+        at = f"disjoint/{one}/{other}"
+        patients = (
+            ledger.count(f"{at}/patients", _shared(study.table.patients, mine, theirs), FILMS, parts=[one, other])
+            if study.facts["has_patients"]
+            else NOT_RECORDED
+        )
+        ids = ledger.count(f"{at}/films", _shared(study.table.ids, mine, theirs), FILMS, parts=[one, other])
+        pixels = [NOT_RECORDED] * 2
+        if copies is not None:
+            found = copies["pairs"].get(f"{one} {other}", {})
+            pixels = [
+                ledger.count(f"{at}/{kind}", found.get(kind, 0), FACTS, key=f"copies.pairs.{one} {other}.{kind}")
+                for kind in ("identical", "alike")
+            ]
+        rows.append((f"{one} and {other}", patients, ids, *pixels))
+    note = (
+        "Identical: all levels of two films are the same; nearly alike: fingerprints of 256 bits differ in few."
+        if copies
+        else "Copies were not looked for: cxrlt report --copies reads the films."
+    )
+    columns = ("Parts", "Patients in both", "Ids in both", "Identical films", "Nearly alike")
+    return Table(f"What the parts of {study.name} share", columns, rows, note)
+
+
+def _shared(values: NDArray[np.object_], mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> int:
+    return len(set(values[mine]) & set(values[theirs]))
+
+
+def provenance_table(study: Study, ledger: Ledger) -> Table:
+    """Versions, commands and hashes, each with the key it stands under."""
+    record = study.record
+    rows = []
+
+    def add(what: str, value: str | None, key: str) -> None:
+        shown = NOT_RECORDED if value is None else ledger(f"provenance/{key}", value, FACTS, key=key)
+        rows.append((what, shown, key))
+
+    add("Command", None if record is None else f"{record['command']} --config run.yaml", "record.command")
+    add("Trained on", None if record is None else record["process"], "record.process")
+    versions = {} if record is None else record["versions"]
+    for name in ("cxrlt", "python", "torch", "timm", "numpy"):
+        add(name, versions.get(name), f"record.versions.{name}")
+    for number, file in enumerate(study.facts["labels"]):
+        changed = "; changed since the training" if file.get("changed") else ""
+        add(f"SHA-256 of {file['name']}{changed}", file["sha256"], f"labels.{number}.sha256")
+    add("SHA-256 of the split", None if record is None else record["split_sha256"], "record.split_sha256")
+    for number, file in enumerate(study.facts["weights"]):
+        add(f"SHA-256 of {file['name']}", file["sha256"], f"weights.{number}.sha256")
+    add("SHA-256 of the predictions", study.facts["predictions"]["sha256"], "predictions.sha256")
+    return Table(f"Provenance of {study.name}", ("What", "Value", f"Key in data/{study.name}/{FACTS}"), rows)
+
+
+def runs_table(studies: Sequence[Study], ledger: Ledger) -> Table:
+    """Several runs side by side; differences from the first where both are judged on the same films."""
+    first, *others = studies
+    rows = []
+    for study in studies:
+        mine = ledger.of(study.name)
+        means, scores = study.scores.macro(), study.scores
+        difference = "reference" if study is first else "–"
+        if study in others and first.shares_films_with(study):
+            difference = _difference(first, study, mine)
+        rows.append(
+            (
+                study.name,
+                mine.count("judged/films", len(study.predictions.ids), PREDICTIONS),
+                mine.score("runs/ap", means["ap"], scores.ap_ci, PREDICTIONS, metric="macro AP"),
+                mine.score("runs/auroc", means["auroc"], scores.auroc_ci, PREDICTIONS, metric="macro AUROC"),
+                difference,
+            )
+        )
+    note = "Differences only where both are judged on the same films; not corrected for their number."
+    return Table("Runs", ("Run", "Films", "Macro AP", "Macro AUROC", f"AP less that of {first.name}"), rows, note)
+
+
+def _difference(first: Study, other: Study, ledger: Ledger) -> str:
+    resampled = [one.resampled for one in (other, first) if one.resampled is not None]
+    found = compare(other.scores, first.scores, resampled)
+    if found is None:
+        return "–"
+    span = f" ({found.ci[0]:.3f} to {found.ci[1]:.3f})" if found.ci else ""
+    text = f"{found.ap_difference:.3f}{span}".replace("-", "−")  # which no spreadsheet takes for a formula
+    return ledger("runs/difference", text, PREDICTIONS, metric=f"macro AP less that of {first.name}")

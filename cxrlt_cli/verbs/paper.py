@@ -1,0 +1,72 @@
+"""``cxrlt report``: a folder for a paper from runs and predictions, or the check that one still holds."""
+
+import json
+import shlex
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxrlt_cli import __version__
+from cxrlt_cli.config import ReportOptions
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.files import real, working_path, write_text
+from cxrlt_cli.report.paper import DATA, ORDER, PAGE, made_again
+from cxrlt_cli.verbs.paper_inputs import write_inputs
+from cxrlt_cli.verbs.paper_verify import verify
+
+
+def report(options: ReportOptions, reporter: Reporter) -> None:
+    """Write the folder, whole or not at all; with ``--verify``, raise DataError where a number no longer holds."""
+    if options.verify is not None:
+        verify(options.verify, reporter)
+        return
+    out = real(options.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OptionError(f"--out {options.out} is there already.", "Pass another folder, or remove that one first.")
+    folder = working_path(out)
+    try:
+        names = _names(options.runs)
+        for name, run in zip(names, options.runs, strict=True):
+            write_inputs(run, folder / DATA / name, options, reporter)
+        order = {
+            "cxrlt": __version__,
+            "command": _command(options),
+            "runs": names,
+            "cards": list(options.card),
+            "bootstrap": options.bootstrap,
+        }
+        write_text(folder / DATA / ORDER, json.dumps(order, indent=1, ensure_ascii=False) + "\n")
+        with reporter.progress("Resampling patients", len(names) * options.bootstrap, "resamples") as advance:
+            files = made_again(folder, advance)
+        for name, text in files.items():
+            write_text(folder / name, text)
+        folder.replace(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    reporter.result(
+        f"Wrote {options.out}: {PAGE}, {counted(len(files) - 1, 'file')} of tables, figures, texts and numbers, and "
+        f"{DATA}, which names films and patients. To check them: cxrlt report --verify {shlex.quote(str(options.out))}"
+    )
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """What each is called: as its folder or file, with a number where two are called the same."""
+    names: list[str] = []
+    for run in runs:
+        plain = run.resolve().name if run.is_dir() else run.stem
+        name, number = plain, 1
+        while name in names:
+            number += 1
+            name = f"{plain}-{number}"
+        names.append(name)
+    return names
+
+
+def _command(options: ReportOptions) -> str:
+    words = ["cxrlt", "report", *(run.name for run in options.runs)]
+    words += ["--csv", options.csv.name] if options.csv else []
+    words += ["--copies"] if options.copies else []
+    words += ["--bootstrap", str(options.bootstrap)] if options.bootstrap != 1000 else []
+    words += ["--card", ",".join(options.card)] if options.card else []
+    return shlex.join(words)

@@ -1,0 +1,268 @@
+"""What ``report`` keeps of a run: its predictions, the labels of its films, and the facts that it recorded."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cxrlt_cli.config import ReportOptions
+from cxrlt_cli.data.film_checks import Look, look_at, near_pairs
+from cxrlt_cli.documents import read_json, read_yaml
+from cxrlt_cli.engine.film_folder import finder
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.files import write_text
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.names import fault_of_name, shown
+from cxrlt_cli.nets.checkpoints import Checkpoint
+from cxrlt_cli.nets.manifest import sha256
+from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, ID, JUDGED, PART, PATIENT, PREDICTIONS, SEX, VIEW
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.chosen import Chosen
+from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_header, read_ids, read_labels
+from cxrlt_cli.tables.provenance import read_policy
+from cxrlt_cli.tables.study_columns import read_cells
+from cxrlt_cli.training.record import RECORD, SPLIT
+
+MAX_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a run, or a prediction CSV, has what is kept of it."""
+
+    predictions: Path
+    csvs: tuple[Path, ...]
+    options: Mapping[str, Any]  # of run.yaml
+    record: Mapping[str, Any] | None
+    split: Mapping[str, tuple[str, str]]  # of a film: its patient and its part
+    folder: Path | None
+
+    def option(self, name: str, default: str) -> str:
+        return str(self.options.get(name) or default)
+
+
+def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Reporter) -> None:
+    """Fill ``folder`` with ``facts.json``, ``films.csv`` and ``predictions.csv``.
+
+    Raises OptionError where ``run`` is neither, DataError where labels or predictions are gone or do not fit.
+    """
+    source = _run(run, options) if run.is_dir() else _predictions(run, options)
+    id_column = source.option("id_column", options.id_column)
+    predictions = Predictions.read(source.predictions, id_column)
+    tables = [_labels(path, source, predictions, id_column, options, reporter) for path in source.csvs]
+    findings = [name for name in predictions.findings if all(name in table.space.findings for table in tables)]
+    films = [str(film) for table in tables for film in table.ids]
+    if len(set(films)) < len(films):
+        raise DataError(f"{listed(source.csvs)} share films.", "Make each CSV one of films of its own.")
+    unlabelled = set(predictions.ids) - set(films)
+    if unlabelled:
+        some = listed(sorted(unlabelled))
+        if source.folder is not None or len(unlabelled) == len(predictions.ids):
+            raise DataError(f"{listed(source.csvs)} no longer holds films of {source.predictions}: {some}.",
+                            "Give the labels that it was made with.")  # fmt: skip
+        reporter.warn(f"{counted(len(unlabelled), 'film')} of {source.predictions} without labels: {some}.")
+    kept = predictions.rows([film for film in predictions.ids if film not in unlabelled]).select(findings)
+    facts = _facts(source, kept, tables, options, reporter)
+    facts["copies"] = _copies(source, tables, id_column, reporter) if options.copies else None
+    kept.write(folder / PREDICTIONS, ID)
+    write_text(folder / FILMS, _films_csv(source, tables, findings, id_column))
+    write_text(folder / FACTS, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _run(run: Path, options: ReportOptions) -> _Source:
+    try:
+        known = read_yaml(run / "run.yaml")
+        csvs = [Path(known["csv"]), *([Path(known["val_csv"])] if known.get("val_csv") else [])]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise OptionError(f"{run} holds no run.yaml that names its labels.", "Name a folder of train.") from error
+    names = ("oof_predictions.csv", "val_predictions.csv")
+    predictions = next((run / name for name in names if (run / name).is_file()), None)
+    if predictions is None:
+        raise OptionError(f"{run} holds neither {' nor '.join(names)}.", "Let the run end: train --resume.")
+    if options.csv is not None and len(csvs) == 1 and not csvs[0].is_file():
+        csvs = [options.csv]
+    record, split = None, {}
+    if (run / RECORD).is_file():
+        record = _json(run / RECORD)
+        frame = read_csv(run / SPLIT)
+        if record.get("split_sha256") != sha256(run / SPLIT):
+            raise DataError(f"{run / SPLIT} was changed since the run.", f"Put it back, or remove {run / RECORD}.")
+        split = {film: (patient, part) for film, patient, part in frame.itertuples(index=False)}
+    elif len(csvs) == 2:
+        csvs = csvs[1:]
+    return _Source(predictions, tuple(csvs), known, record, split, run)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} is damaged: {error}.", "Remove it: what it says is then told as not recorded."
+        ) from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no mapping.", "Remove it: what it says is then told as not recorded.")
+    return content  # fmt: skip
+
+
+def _predictions(path: Path, options: ReportOptions) -> _Source:
+    if options.csv is None:
+        raise OptionError(f"--csv is missing, which labels the films of {path}.", "Or name the folder of a run.")
+    return _Source(path, (options.csv,), {}, None, {}, None)
+
+
+def _labels(
+    path: Path, source: _Source, predictions: Predictions, id_column: str, options: ReportOptions, reporter: Reporter
+) -> LabelTable:
+    """The films of a CSV that the run used; of one without a record, and of predictions, those that are predicted."""
+    every = read_ids(path, id_column)
+    wanted = set(source.split) if source.split else set(predictions.ids)
+    if source.folder is None and (lost := [film for film in every if film not in wanted]):
+        raise DataError(
+            f"{source.predictions} has no prediction for {len(lost):,} of the {len(every):,} films of {path}: "
+            f"{listed(lost)}.",
+            "Predict them, or give a CSV of the others.",
+        )
+    columns = read_header(path)
+    findings = [name for name in predictions.findings if name in columns]
+    if not findings:
+        raise DataError(f"{path} has none of the findings that were predicted ({listed(predictions.findings)}).")
+    if odd := [name for name in predictions.findings if name not in columns]:
+        reporter.warn(f"Not scored, since {path} has no such column: {listed(odd, 40)}.")
+    return read_labels(
+        path,
+        id_column=id_column,
+        patient_column=source.option("patient_column", options.patient_column),
+        view_column=source.option("view_column", VIEW),
+        findings=findings,
+        needs_patients=False,
+        chosen=Chosen(without=frozenset(set(every) - wanted), id_column=id_column),
+    )
+
+
+def _facts(
+    source: _Source, kept: Predictions, tables: Sequence[LabelTable], options: ReportOptions, reporter: Reporter
+) -> dict[str, Any]:
+    labels = []
+    recorded = {file["name"]: file["sha256"] for file in (source.record or {}).get("labels", ())}
+    for path in source.csvs:
+        digest = sha256(path)
+        changed = path.name in recorded and recorded[path.name] != digest
+        if changed:
+            reporter.warn(f"{path} was changed since {source.folder} was trained with it.")
+        labels.append({"name": path.name, "path": str(path), "sha256": digest, "changed": changed})
+    weights = sorted(source.folder.rglob("best.safetensors")) if source.folder else []
+    patients = {str(film): patient for table in tables for film, patient in zip(table.ids, table.patients, strict=True)}
+    patients |= {film: patient for film, (patient, _) in source.split.items()}
+    kind = "predictions" if source.folder is None else "out of fold" if source.options.get("folds") else "validation"
+    return {
+        "kind": kind,
+        "predictions": {
+            "name": source.predictions.name,
+            "path": str(source.predictions),
+            "sha256": sha256(source.predictions),
+        },
+        "labels": labels,
+        "weights": [
+            {"name": path.relative_to(source.folder).as_posix(), "sha256": sha256(path)}
+            for path in weights
+            if source.folder is not None
+        ],
+        "model": _model(weights[0]) if weights else None,
+        "best": _best(source),
+        "policy": read_policy(source.csvs[0]),
+        "findings": list(kept.findings),
+        "has_patients": any(film != patient for film, patient in patients.items()),
+        "bootstrap": options.bootstrap,
+        "seed": int(source.options.get("seed", options.seed)),
+        "options": dict(source.options),
+        "record": source.record,
+    }
+
+
+def _model(weights: Path) -> dict[str, Any]:
+    checkpoint = Checkpoint.read(weights)
+    number = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    return {**checkpoint.architecture.to_json(), "films": checkpoint.preprocessing.told, "num_weights": number}
+
+
+def _best(source: _Source) -> dict[str, int] | None:
+    """Which of its epochs a single run kept; None where it is several, or that is not known."""
+    if source.folder is None or source.options.get("folds") or source.options.get("seeds"):
+        return None
+    try:
+        lines = (source.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        chosen = [place for place, line in enumerate(lines, 1) if json.loads(line)["best"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return {"epoch": chosen[-1], "num_epochs": len(lines)} if chosen else None
+
+
+def _films_csv(source: _Source, tables: Sequence[LabelTable], findings: Sequence[str], id_column: str) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    columns = {
+        column: cells
+        for column in (source.option("view_column", VIEW), SEX, AGE)
+        if (cells := _cells(source.csvs, tables, id_column, column)) is not None
+    }
+    names = [VIEW if column == source.option("view_column", VIEW) else column for column in columns]
+    writer.writerow((ID, PATIENT, PART, *names, *findings))
+    told = {1.0: "1", 0.0: "0"}
+    for table in tables:
+        targets = table.select(findings).targets
+        for film, patient, labels in zip(table.ids, table.patients, targets, strict=True):
+            whose, part = source.split.get(film, (patient, JUDGED))
+            cells = [column[film] for column in columns.values()]
+            writer.writerow((film, whose, part, *cells, *(told.get(float(label), "") for label in labels)))
+    return text.getvalue()
+
+
+def _cells(csvs: Sequence[Path], tables: Sequence[LabelTable], id_column: str, column: str) -> dict[str, str] | None:
+    """A column of all CSVs; None where one lacks it. Raises DataError where a cell is none for a table."""
+    if not all(column in read_header(path) for path in csvs):
+        return None
+    cells: dict[str, str] = {}
+    for path, table in zip(csvs, tables, strict=True):
+        cells |= read_cells(path, list(table.ids), id_column, column)
+    for cell in set(cells.values()) - {""}:
+        if fault := fault_of_name(cell):
+            raise DataError(f"Column '{column}' of {listed(csvs)} holds {shown(cell)}, which {fault}.", "Mend it.")
+    return cells
+
+
+def _copies(source: _Source, tables: Sequence[LabelTable], id_column: str, reporter: Reporter) -> dict[str, Any]:
+    """How many films in two parts of the split are identical, or nearly alike, by reading all of them."""
+    parts: list[str] = []
+    looks: list[Look] = []
+    for path, table in zip(source.csvs, tables, strict=True):
+        films = [str(film) for film in table.ids]
+        images = source.options.get("image_dir")
+        where = finder(path, Path(images) if images else None, films, "follow", reporter.progress)
+        found = where.find(lambda films=films: [films])
+        if found.lost:
+            raise DataError(f"--copies: films of {path} are not there: {listed(sorted(found.lost))}.")
+        with reporter.progress("Looking at films", len(films)) as advance:
+            seen = look_at([found.naming.path(film) for film in films], max_pixels=MAX_PIXELS,
+                           num_threads=num_cores(), advance=advance)  # fmt: skip
+        for film, look in zip(films, seen, strict=True):
+            if isinstance(look, Look) and not look.constant:
+                looks.append(look)
+                parts.append(source.split.get(film, ("", JUDGED))[1])
+    content = np.array([look.content.hex() for look in looks])
+    pairs: dict[str, dict[str, int]] = {}
+    for one, other in combinations(sorted(set(parts), key=lambda part: (len(part), part)), 2):
+        mine, theirs = (set(content[np.array(parts) == part]) for part in (one, other))
+        pairs[f"{one} {other}"] = {"identical": len(mine & theirs), "alike": 0}
+    for first, second in near_pairs(np.stack([look.fingerprint for look in looks])) if looks else ():
+        for key in (f"{parts[first]} {parts[second]}", f"{parts[second]} {parts[first]}"):
+            if key in pairs and content[first] != content[second]:
+                pairs[key]["alike"] += 1
+    return {"num_films": len(looks), "pairs": pairs}

@@ -1,0 +1,66 @@
+"""``cxrlt report --verify``: every number of a report, computed again from the data in it."""
+
+from pathlib import Path
+
+from cxrlt_cli.documents import read_json
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.nets.manifest import sha256
+from cxrlt_cli.report.number_check import Deviation, deviations
+from cxrlt_cli.report.paper import DATA, NUMBERS, made_again, order_of
+
+SHOWN = 200
+
+
+def verify(folder: Path, reporter: Reporter) -> None:
+    """List what differs, with file, line and both values; raises DataError where anything does."""
+    if not (folder / DATA).is_dir():
+        raise OptionError(f"--verify {folder} holds no {DATA}, of which its numbers were made.", "Name a report.")
+    order = order_of(folder)
+    faults = _changed_data(folder)
+    with reporter.progress("Resampling patients", len(order["runs"]) * order["bootstrap"], "resamples") as advance:
+        made = made_again(folder, advance)
+    for name, text in made.items():
+        path = folder / name
+        if not path.is_file():
+            faults.append(Deviation(name, 0, "", "the file is missing"))
+            continue
+        faults += deviations(name, text, path.read_bytes().decode("utf-8", "replace"))
+    _tell_sources(folder, order["runs"], reporter)
+    others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    if others := [name for name in others if name not in made and not name.startswith(f"{DATA}/")]:
+        reporter.note(f"Not made by cxrlt report, and not looked at: {', '.join(others[:20])}.")
+    if faults:
+        rows = [(one.file, str(one.line or "–"), one.printed, one.computed) for one in faults[:SHOWN]]
+        reporter.table(f"What no longer holds in {folder}", ("file", "line", "stands there", "computed"), rows)
+        raise DataError(
+            f"{counted(len(faults), 'place')} of {folder} {'does' if len(faults) == 1 else 'do'} not hold.",
+            "Mend the text, or make the report again.",
+        )
+    numbers = len(read_json(folder / NUMBERS)["numbers"])
+    reporter.result(f"{folder} holds: {counted(len(made), 'file')} are what its data give, {numbers:,} numbers.")
+
+
+def _changed_data(folder: Path) -> list[Deviation]:
+    """Files of data that are others than the numbers were made of, by ``numbers.json``."""
+    try:
+        known = dict(read_json(folder / NUMBERS)["data"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return [Deviation(NUMBERS, 0, "", "it is gone or damaged")]
+    faults = []
+    for name, digest in known.items():
+        path = folder / str(name)
+        found = sha256(path) if path.is_file() and path.resolve().is_relative_to(folder.resolve()) else "missing"
+        if found != digest:
+            faults.append(Deviation(str(name), 0, f"SHA-256 {found[:16]}", f"made of {str(digest)[:16]}"))
+    return faults
+
+
+def _tell_sources(folder: Path, runs: list[str], reporter: Reporter) -> None:
+    """Warn where the files that the data were taken from are still there, and have changed."""
+    for run in runs:
+        facts = read_json(folder / DATA / run / "facts.json")
+        for file in (*facts["labels"], facts["predictions"]):
+            path = Path(file["path"])
+            if path.is_file() and sha256(path) != file["sha256"]:
+                reporter.warn(f"{path} was changed since the report was made: it is of what stood there then.")
