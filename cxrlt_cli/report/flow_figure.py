@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from cxrlt_cli.report.ledger import Ledger
-from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, Study
+from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, VAL, Study
 from cxrlt_cli.report.texts import escape
 
-WIDTH, BOX, LINE, GAP = 720, 250, 17, 34  # pixels
+WIDTH, BOX, LINE, GAP, MOST = 720, 270, 17, 40, 5  # pixels; parts of a split that have a box each
 Box = Sequence[str]
+TOLD = {TRAIN: "Training", VAL: "Validation"}
 
 
 def flow(study: Study, ledger: Ledger) -> str:
@@ -24,15 +25,19 @@ def flow(study: Study, ledger: Ledger) -> str:
         steps.append((("Rows of the labels", "not recorded by this run"), ()))
     every = np.ones(len(study.table), bool)
     steps.append((("Films used", *_numbers(study, "all", every, ledger)), ()))
-    parts = [
-        (name if name != TRAIN else "train: learned from", *_numbers(study, name, films, ledger))
-        for name, films in study.parts.items()
-    ]
+    parts = [(TOLD.get(name, name), *_numbers(study, name, films, ledger)) for name, films in study.parts.items()]
+    if len(parts) > MOST:
+        sizes = [int(films.sum()) for films in study.parts.values()]
+        fewest, most = (
+            ledger.count(f"flow/{name}", number, FILMS, metric=f"{name} films of a part")
+            for name, number in (("fewest", min(sizes)), ("most", max(sizes)))
+        )
+        number = ledger("flow/parts", str(len(parts)), FILMS, metric="parts of the split")
+        parts = [(f"{number} folds", f"of {fewest} to {most} films")]
     judged = ledger.count("judged/films", len(study.predictions.ids), PREDICTIONS)
     number = ledger.count("judged/findings", len(study.predictions.findings), FACTS, key="findings")
-    how = "each by the model that did not see its patient" if study.in_folds else ""
-    last = ("Judged", f"{judged} films, {number} findings", *([how] if how else []))
-    return _drawn(steps, parts if len(parts) > 1 else [], last)
+    how = ["each by the model that did not see its patient"] if study.in_folds else []
+    return _drawn(steps, parts if len(study.parts) > 1 else [], ("Judged", f"{judged} films, {number} findings", *how))
 
 
 def _left_out(study: Study, ledger: Ledger) -> Box:
@@ -60,51 +65,58 @@ def _numbers(study: Study, name: str, films: "np.ndarray[tuple[int, ...], np.dty
 
 
 def _drawn(steps: Sequence[tuple[Box, Box]], parts: Sequence[Box], last: Box) -> str:
-    middle, top, marks = WIDTH // 2, 8, []
-    height = max(len(one) for one in (last, *(box for step in steps for box in step)))
-    tall = height * LINE + 14
-    for number, (box, aside) in enumerate(steps):
-        left = middle - BOX // 2 - (BOX // 2 + 20 if any(side for _, side in steps) else 0)
-        marks.append(_box(left, top, BOX, tall, box))
+    asides = any(aside for _, aside in steps)
+    middle = WIDTH // 2 - (BOX // 2 + 20 if asides else 0)
+    tall = max(len(one) for one in (last, *parts, *(box for step in steps for box in step))) * LINE + 14
+    top, marks = 8, []
+    for box, aside in steps:
+        marks.append(_box(middle, top, BOX, tall, box))
         if aside:
-            marks.append(_arrow(left + BOX, top + tall // 2, left + BOX + 40, top + tall // 2))
-            marks.append(_box(left + BOX + 40, top, BOX + 40, tall, aside))
-        if number + 1 < len(steps) or parts:
-            marks.append(_arrow(left + BOX // 2, top + tall, left + BOX // 2, top + tall + GAP))
+            marks.append(_line(middle + BOX // 2, top + tall // 2, middle + BOX // 2 + 40, top + tall // 2))
+            marks.append(_box(middle + BOX + 40, top, BOX, tall, aside))
         top += tall + GAP
-    start = middle if not any(side for _, side in steps) else middle - BOX // 2 - 20
+        ends = box is steps[-1][0] and bool(parts)
+        marks.append(_line(middle, top - GAP, middle, top - GAP // 2 * ends, head=not ends))
     if parts:
-        each = 6 if len(parts) > 6 else len(parts)
-        width = (WIDTH - 20 * (each - 1) - 4) // each
-        for number, box in enumerate(parts):
-            row, column = divmod(number, each)
-            marks.append(_box(2 + column * (width + 20), top + row * (tall + 12), width, tall, box, narrow=each > 3))
-        top += -(-len(parts) // each) * (tall + 12) - 12
-        marks.append(_arrow(start, top, start, top + GAP))
-        top += GAP
-    marks.append(_box(start - BOX // 2, top, BOX + 60, tall, last))
+        width = min(BOX, (WIDTH - 4) // len(parts) - 16)
+        centres = [round(WIDTH * (place + 0.5) / len(parts)) for place in range(len(parts))]
+        judged = centres if TOLD[TRAIN] != parts[0][0] else centres[1:]
+        marks += _bus((middle, *centres), top - GAP // 2)
+        for centre, box in zip(centres, parts, strict=True):
+            marks.append(_line(centre, top - GAP // 2, centre, top))
+            marks.append(_box(centre, top, width, tall, box))
+        top += tall + GAP
+        middle = round(sum(judged) / len(judged))
+        marks += _bus(judged, top - GAP // 2)
+        marks += [_line(centre, top - GAP, centre, top - GAP // 2, head=False) for centre in judged]
+        marks.append(_line(middle, top - GAP // 2, middle, top))
+    marks.append(_box(middle, top, BOX + 40, tall, last))
     return (
         f'<svg class="wide" viewBox="0 0 {WIDTH} {top + tall + 8}" role="img" aria-label="Flow of films">'
         f"{''.join(marks)}</svg>"
     )
 
 
-def _box(left: int, top: int, width: int, tall: int, lines: Box, narrow: bool = False) -> str:
-    """Lines of text in a frame, the first of them bold; in a ``narrow`` one, words are broken."""
-    shown = [part for line in lines for part in (line.split(" of ") if narrow else [line])]
-    shown = [part if not (narrow and number > 1) else f"of {part}" for number, part in enumerate(shown)]
-    first = top + (tall - LINE * len(shown)) // 2 + 13
+def _box(centre: int, top: int, width: int, tall: int, lines: Box) -> str:
+    """Lines of text in a frame, the first of them bold."""
+    first = top + (tall - LINE * len(lines)) // 2 + 13
     text = "".join(
-        f'<text class="label middle{" bold" if number == 0 else ""}" x="{left + width / 2:g}" '
-        f'y="{first + LINE * number}">{escape(line)}</text>'
-        for number, line in enumerate(shown)
+        f'<text class="label middle{" bold" if number == 0 else ""}" x="{centre}" y="{first + LINE * number}">'
+        f"{escape(line)}</text>"
+        for number, line in enumerate(lines)
     )
-    return f'<rect class="frame" x="{left}" y="{top}" width="{width}" height="{tall}" rx="4"/>{text}'
+    frame = f'<rect class="frame" x="{centre - width // 2}" y="{top}" width="{width}" height="{tall}" rx="4"/>'
+    return frame + text
 
 
-def _arrow(x0: int, y0: int, x1: int, y1: int) -> str:
-    if x0 == x1:
-        head = f"{x1 - 4},{y1 - 7} {x1 + 4},{y1 - 7} {x1},{y1}"
-    else:
-        head = f"{x1 - 7},{y1 - 4} {x1 - 7},{y1 + 4} {x1},{y1}"
-    return f'<line class="arrow" x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}"/><polygon class="arrowhead" points="{head}"/>'
+def _bus(places: Sequence[int], y: int) -> list[str]:
+    return [_line(min(places), y, max(places), y, head=False)] if len(set(places)) > 1 else []
+
+
+def _line(x0: int, y0: int, x1: int, y1: int, head: bool = True) -> str:
+    line = f'<line class="arrow" x1="{x0}" y1="{y0}" x2="{x1}" y2="{y1}"/>'
+    if not head:
+        return line
+    down = f"{x1 - 4},{y1 - 7} {x1 + 4},{y1 - 7} {x1},{y1}"
+    aside = f"{x1 - 7},{y1 - 4} {x1 - 7},{y1 + 4} {x1},{y1}"
+    return f'{line}<polygon class="arrowhead" points="{down if x0 == x1 else aside}"/>'

@@ -130,14 +130,13 @@ def _page(chapters: Sequence[_Chapter], together: Table | None, command: str) ->
         if value is not None:
             span = f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
             facts.append((label if bounds else label[:-6], f"{value:.3f}{span}"))
-    tables = [together] if together is not None else []
-    tables += [table for chapter in chapters for name, table in chapter.tables.items()
-               if name != "findings" or chapter is not chapters[0]]  # fmt: skip
-    more = []
+    more = [] if together is None else [_shown(together)]
     for chapter in chapters:
+        name = escape(chapter.study.name)
         text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in chapter.methods)
-        more.append(section(f"Methods of {escape(chapter.study.name)}", text, ""))
-        more.append(section(f"Flow of films of {escape(chapter.study.name)}", FLOW_STYLE + wide(chapter.flow), ""))
+        more += [section(f"Flow of films of {name}", FLOW_STYLE + wide(chapter.flow), "")]
+        more += [section(f"Methods of {name}", text, "")]
+        more += [_shown(table) for name, table in chapter.tables.items() if name != "findings" or len(chapters) > 1]
     html = page(
         f"{first.name}: report",
         facts,
@@ -146,9 +145,12 @@ def _page(chapters: Sequence[_Chapter], together: Table | None, command: str) ->
         first.truth.targets,
         frequencies_of="training films" if TRAIN in first.parts else "films that are scored",
         notes=[f"Made by {command}; cxrlt report --verify computes every number again."],
-        tables=tables,
         mistakes=worst(first.predictions, first.truth.targets),
         more=more,
     )
     short = _LONG.sub(lambda found: f"{float(found[0]):.6f}", html)  # another machine's last digits may be others
     return _BLOCK.sub("\n", short)
+
+
+def _shown(table: Table) -> str:
+    return section(escape(table.title), table.html(), escape(table.note))
