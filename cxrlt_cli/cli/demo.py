@@ -90,6 +90,12 @@ def steps(folder: Path, seed: int) -> list[Step]:
             ("evaluate", unseen, "--csv", truth[1], "--json", folder / "unseen.json"),
             "unseen.json",
         ),
+        (
+            "Put together what a paper needs: tables, figures, methods, cards, and where every number comes from.",
+            ("report", a, submission, "--csv", truth[0], "--copies", "--card", "model,claim,tripod-ai,chai", "--out",
+             folder / "report"),
+            "report/index.html",
+        ),
     ]  # fmt: skip
     return [Step(why, tuple(map(str, command)), leaves) for why, command, leaves in told]
 
@@ -185,5 +191,6 @@ def _summary(folder: Path, seconds: float, out: Console) -> None:
         low, high = macro["ap_ci"]
         out.print(f"{title}: macro AP {macro['ap']:.3f} (95 % {low:.3f} to {high:.3f}), AUROC {macro['auroc']:.3f}")
     out.print(f"The page: {folder / 'report.html'}", soft_wrap=True)
+    out.print(f"For a paper: {folder / 'report'}", soft_wrap=True)
     out.print(f"It took {seconds / 60:.1f} minutes. Digital phantoms: this says nothing about patients.")
     out.print("With your own films: cxrlt data check --csv labels.csv, then cxrlt train --csv labels.csv")

@@ -31,8 +31,8 @@ class ReportOptions(Options):
         False, "Read every film of the runs, to count copies in two parts of the split.", panel="Films"
     )
     bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
-    card: Cards = option(
-        (),
+    card: Cards | None = option(
+        None,
         "Cards to fill in, separated by commas: model (Mitchell et al.; Hugging Face's header), claim (CLAIM 2024), "
         "tripod-ai (TRIPOD+AI), chai (CHAI's applied model card, XML).",
     )

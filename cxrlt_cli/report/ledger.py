@@ -12,7 +12,7 @@ class Ledger:
     """Collects every number as it is printed; ``run`` begins the names of those of one run."""
 
     run: str = ""
-    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def of(self, run: str) -> "Ledger":
         return Ledger(run, self.entries)
@@ -25,8 +25,8 @@ class Ledger:
         assert self.entries.setdefault(whole, entry) == entry, f"{whole} is printed in two ways"
         return text
 
-    def count(self, name: str, number: int, source: str, **how: Any) -> str:
-        return self(name, f"{number:,}", source, metric="count", **how)
+    def count(self, name: str, number: int, source: str, *, metric: str = "count", **how: Any) -> str:
+        return self(name, f"{number:,}", source, metric=metric, **how)
 
     def share(self, name: str, number: int, among: int, source: str, **how: Any) -> str:
         """``12 (3.4 %)``; among none, the number alone."""

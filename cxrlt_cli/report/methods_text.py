@@ -40,11 +40,12 @@ SAMPLERS = {
 
 def methods(study: Study, ledger: Ledger) -> list[str]:
     """Paragraphs: films, model, training and scores; of predictions without a run, films and scores."""
-    paragraphs = [_films(study, ledger)]
+    paragraphs = [[*_label_sentences(study, ledger), *partition_sentences(study, ledger)]]
     if study.is_run:
-        paragraphs += [_model(study, ledger), _training(study, ledger)]
-    paragraphs.append(_scores(study, ledger))
-    return [" ".join(sentence for sentence in one if sentence) for one in paragraphs]
+        paragraphs.append(list(model_sentences(study, ledger).values()))
+        paragraphs.append(list(training_sentences(study, ledger).values()))
+    paragraphs.append(score_sentences(study, ledger))
+    return [" ".join(filter(None, one)) for one in paragraphs]
 
 
 def _of(number: str, whose: str | None) -> str:
@@ -59,20 +60,24 @@ def _counted(study: Study, name: str, ledger: Ledger) -> str:
     return _of(number, patients)
 
 
-def _films(study: Study, ledger: Ledger) -> list[str]:
+def _label_sentences(study: Study, ledger: Ledger) -> list[str]:
     labels = study.facts["labels"]
     names = " and ".join(f"{file['name']} (SHA-256 {file['sha256'][:12]}…)" for file in labels)
     number = ledger.count("methods/findings", len(study.predictions.findings), FACTS, key="findings")
     policy = study.facts.get("policy")
-    sentences = [
+    return [
         f"Labels of {number} findings were read from {names}.",
         f"They were made by these rules: {policy}." if policy else "",
     ]
-    option = _option(study, ledger)
+
+
+def partition_sentences(study: Study, ledger: Ledger) -> list[str]:
+    """How films were divided."""
+    option, sentences = _option(study, ledger), []
     if study.in_folds:
         folds = option("folds")
         sentences.append(
-            f"Films were divided by patient into {folds} folds, positives of rare findings first "
+            f"Films were divided by patient into {folds} folds, stratified by finding, the rarest first "
             f"(seed {option('split_seed') or option('seed')}). "
             "Each film was predicted by the model that was trained on the other folds."
         )
@@ -82,7 +87,7 @@ def _films(study: Study, ledger: Ledger) -> list[str]:
         sentences.append(f"The model was trained on {_counted(study, TRAIN, ledger)} and {where}.")
         if study.options.get("val_fraction") and not study.options.get("val_csv"):
             sentences.append(
-                f"A share of {option('val_fraction')} was held out by patient, positives of rare findings first (seed "
+                f"A share of {option('val_fraction')} was held out by patient, stratified by finding, the rarest first (seed "
                 f"{option('split_seed') or option('seed')})."
             )
     return sentences
@@ -100,31 +105,34 @@ def _option(study: Study, ledger: Ledger) -> Any:
     return told
 
 
-def _model(study: Study, ledger: Ledger) -> list[str]:
+def model_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
+    """The network, and what it is given."""
     option, model, options = _option(study, ledger), study.facts.get("model"), study.options
     if model is None:
-        return ["The network is not recorded: the run has no weights left."]
+        return {"network": "The network is not recorded: the run has no weights left."}
     begun = options.get("checkpoint") and f"the checkpoint {_last(options['checkpoint'])}"
     begun = begun or START.get(str(options.get("weights"))) or f"the weights {_last(options.get('weights'))}"
     films = ledger("methods/films", model["films"], FACTS, key="model.films")
-    sentences = [
-        f"The network was {model['backbone']} with {HEADS.get(model['head'], model['head'])}, begun with {begun}.",
-        f"Films were read at {films} and normalised as the weights want it.",
-    ]
     known = study.record is not None and study.record["versions"]["cxrlt"] == __version__
-    if known and not options.get("frozen"):
-        sentences.append(
-            "In training they were augmented at random: flipped, shifted, scaled, turned, equalised, changed in "
-            "brightness and contrast, with noise and with holes."
-        )
-    return [*sentences, f"Stochastic depth was {option('drop_path')}." if options.get("drop_path") else ""]
+    augmented = (
+        "In training they were augmented at random: flipped, shifted, scaled, turned, equalised, changed in brightness "
+        "and contrast, with noise and with holes."
+    )
+    return {
+        "network": f"The network was {model['backbone']} with {HEADS.get(model['head'], model['head'])}, begun with "
+        f"{begun}.",
+        "films": f"Films were read at {films} and normalised as the weights want it.",
+        "augmented": augmented if known and not options.get("frozen") else "",
+        "depth": f"Stochastic depth was {option('drop_path')}." if options.get("drop_path") else "",
+    }
 
 
 def _last(path: Any) -> str:
     return PurePath(str(path)).name
 
 
-def _training(study: Study, ledger: Ledger) -> list[str]:
+def training_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
+    """Loss and sampler, phases, and what was kept."""
     option, options = _option(study, ledger), study.options
     loss = LOSSES.get(str(options.get("loss")), str(options.get("loss")))
     settings = f" ({option('loss_options')})" if options.get("loss_options") else ""
@@ -147,14 +155,14 @@ def _training(study: Study, ledger: Ledger) -> list[str]:
     averaged = f"Weights were averaged exponentially with decay {option('ema_decay')}."
     best = f"Of all epochs, the one with the highest macro AP on the validation films was kept{_best(study, ledger)}."
     seeds = f"It was repeated with {option('seeds')} seeds, whose predictions were averaged."
-    return [
-        f"The loss was {loss}{settings}{adjusted}; films were drawn {drawn}.",
-        f"AdamW (weight decay {option('weight_decay')}, {batch}, seed {option('seed')}) trained "
+    return {
+        "loss": f"The loss was {loss}{settings}{adjusted}; films were drawn {drawn}.",
+        "phases": f"AdamW (weight decay {option('weight_decay')}, {batch}, seed {option('seed')}) trained "
         f"{', then '.join(phases)}{f'; it stopped {chr(32).join(stops)}' if stops else ''}.",
-        averaged if options.get("ema_decay") else "",
-        "The last epoch was kept." if study.in_folds else best,
-        seeds if options.get("seeds") else "",
-    ]
+        "averaged": averaged if options.get("ema_decay") else "",
+        "kept": "The last epoch was kept." if study.in_folds else best,
+        "seeds": seeds if options.get("seeds") else "",
+    }
 
 
 def _epochs(number: str) -> str:
@@ -170,7 +178,8 @@ def _best(study: Study, ledger: Ledger) -> str:
     return f" (epoch {epoch} of {number})"
 
 
-def _scores(study: Study, ledger: Ledger) -> list[str]:
+def score_sentences(study: Study, ledger: Ledger) -> list[str]:
+    """What was computed, and its intervals."""
     judged = ledger.count("judged/films", len(study.predictions.ids), PREDICTIONS)
     patients = None
     if study.facts["has_patients"]:

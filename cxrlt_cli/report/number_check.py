@@ -19,19 +19,32 @@ class Deviation:
     computed: str
 
 
-def deviations(file: str, computed: str, printed: str) -> list[Deviation]:
-    """Every place where ``printed`` differs from ``computed``: numbers and words one by one."""
+def deviations(file: str, computed: str, printed: str, authors: str | None = None) -> list[Deviation]:
+    """Every place where ``printed`` differs from ``computed``: numbers and words one by one.
+
+    ``authors``: what marks the lines, and the heading of the last part, that authors write in; those may differ.
+    """
     if computed == printed:
         return []
-    mine, theirs = computed.split("\n"), printed.split("\n")
+    mine, theirs = (_before(text.replace("\r\n", "\n").split("\n"), authors) for text in (computed, printed))
+    if mine == theirs:
+        return []
     found: list[Deviation] = []
     for first, last, begin, end in _stretches(mine, theirs):
+        if authors is not None and last > first and all(authors in line for line in mine[first:last]):
+            continue
         if last - first == end - begin:
             for one, other, line in zip(mine[first:last], theirs[begin:end], range(begin + 1, end + 1), strict=True):
                 found += _in_line(file, line, one, other)
         else:
             found += _in_line(file, begin + 1, " ".join(mine[first:last]), " ".join(theirs[begin:end]))
-    return found or [Deviation(file, 0, "other spaces or line ends", "")]
+    return found
+
+
+def _before(lines: list[str], authors: str | None) -> list[str]:
+    """The lines up to the heading of the authors' part, if there is one."""
+    heading = None if authors is None else f"## {authors}"
+    return lines[: lines.index(heading) + 1] if heading in lines else lines
 
 
 def _stretches(mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:

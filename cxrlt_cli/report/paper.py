@@ -87,9 +87,8 @@ def paper(studies: Sequence[Study], cards: Sequence[str], command: str, data: Ma
         drawn = {"flow": standalone(chapter.flow), **figures(study)}
         files |= {f"figures/{front}{name}.svg": svg for name, svg in drawn.items()}
         files[f"{front}methods.md"] = "\n\n".join(chapter.methods) + "\n"
-        files |= {
-            f"cards/{front}{name}": text for name, text in card_files(study, cards, ledger.of(study.name)).items()
-        }
+        filled = card_files(study, cards, ledger.of(study.name), front)
+        files |= {f"cards/{front}{name}": text for name, text in filled.items()}
     together = runs_table(studies, ledger) if len(studies) > 1 else None
     if together is not None:
         files |= _table_files("runs", together)

@@ -33,7 +33,7 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
             "cxrlt": __version__,
             "command": _command(options),
             "runs": names,
-            "cards": list(options.card),
+            "cards": list(options.card or ()),
             "bootstrap": options.bootstrap,
         }
         write_text(folder / DATA / ORDER, json.dumps(order, indent=1, ensure_ascii=False) + "\n")

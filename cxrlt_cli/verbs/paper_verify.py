@@ -1,11 +1,14 @@
 """``cxrlt report --verify``: every number of a report, computed again from the data in it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+from cxrlt_cli import __version__
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.reporter import Reporter, counted
-from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.nets.manifest import sha256
+from cxrlt_cli.report.cards import AUTHORS
 from cxrlt_cli.report.number_check import Deviation, deviations
 from cxrlt_cli.report.paper import DATA, NUMBERS, made_again, order_of
 
@@ -17,15 +20,21 @@ def verify(folder: Path, reporter: Reporter) -> None:
     if not (folder / DATA).is_dir():
         raise OptionError(f"--verify {folder} holds no {DATA}, of which its numbers were made.", "Name a report.")
     order = order_of(folder)
+    if order.get("cxrlt") != __version__:
+        raise OptionError(
+            f"{folder} was made by cxrlt {order.get('cxrlt')}, and this is {__version__}, which may word it otherwise.",
+            "Verify it with the version that made it.",
+        )
     faults = _changed_data(folder)
     with reporter.progress("Resampling patients", len(order["runs"]) * order["bootstrap"], "resamples") as advance:
-        made = made_again(folder, advance)
+        made = _made(folder, faults, advance)
     for name, text in made.items():
         path = folder / name
         if not path.is_file():
             faults.append(Deviation(name, 0, "", "the file is missing"))
             continue
-        faults += deviations(name, text, path.read_bytes().decode("utf-8", "replace"))
+        authors = AUTHORS if name.startswith("cards/") else None
+        faults += deviations(name, text, path.read_bytes().decode("utf-8", "replace"), authors)
     _tell_sources(folder, order["runs"], reporter)
     others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     if others := [name for name in others if name not in made and not name.startswith(f"{DATA}/")]:
@@ -39,6 +48,14 @@ def verify(folder: Path, reporter: Reporter) -> None:
         )
     numbers = len(read_json(folder / NUMBERS)["numbers"])
     reporter.result(f"{folder} holds: {counted(len(made), 'file')} are what its data give, {numbers:,} numbers.")
+
+
+def _made(folder: Path, faults: list[Deviation], advance: Callable[[int], None]) -> dict[str, str]:
+    try:
+        return made_again(folder, advance)
+    except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        changed = f" Changed since: {listed([one.file for one in faults])}." if faults else ""
+        raise DataError(f"{folder / DATA} is damaged ({error!r}).{changed}", "Make the report again.") from error
 
 
 def _changed_data(folder: Path) -> list[Deviation]:
