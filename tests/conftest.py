@@ -12,7 +12,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cxrlt_cli.config import TrainOptions
+from cxrlt_cli.config import ReportOptions, TrainOptions
+from cxrlt_cli.verbs.paper import report
 from cxrlt_cli.verbs.train import train
 from tests.helpers import Recorder, make_films
 
@@ -39,6 +40,15 @@ def run(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run on these films."""
     out = tmp_path_factory.mktemp("runs") / "first"
     train(run_options(labels, out), Recorder())
+    return out
+
+
+@pytest.fixture(scope="session")
+def reported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a report of that run, with every card."""
+    out = tmp_path_factory.mktemp("reports") / "report"
+    card = "model,claim,tripod-ai,chai"
+    report(ReportOptions.model_validate({"runs": [run], "bootstrap": 20, "card": card, "out": out}), Recorder())
     return out
 
 

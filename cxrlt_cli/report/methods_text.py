@@ -87,8 +87,8 @@ def partition_sentences(study: Study, ledger: Ledger) -> list[str]:
         sentences.append(f"The model was trained on {_counted(study, TRAIN, ledger)} and {where}.")
         if study.options.get("val_fraction") and not study.options.get("val_csv"):
             sentences.append(
-                f"A share of {option('val_fraction')} was held out by patient, stratified by finding, the rarest first (seed "
-                f"{option('split_seed') or option('seed')})."
+                f"A share of {option('val_fraction')} was held out by patient, stratified by finding, the rarest first "
+                f"(seed {option('split_seed') or option('seed')})."
             )
     return sentences
 

@@ -1,0 +1,161 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxrlt_cli.config import ReportOptions
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import read_labels
+from cxrlt_cli.verbs.paper import report
+from tests.helpers import FINDINGS, Recorder, write_csv
+
+
+def make(out: Path, *runs: Path, **changes: Any) -> Recorder:
+    recorder = Recorder()
+    report(ReportOptions.model_validate({"runs": runs, "bootstrap": 0, "out": out, **changes}), recorder)
+    return recorder
+
+
+def verified(folder: Path) -> Recorder:
+    recorder = Recorder()
+    report(ReportOptions.model_validate({"verify": folder}), recorder)
+    return recorder
+
+
+@pytest.fixture
+def copy(reported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(reported, tmp_path / "copy"))
+
+
+@pytest.fixture
+def predicted(labels: Path, tmp_path: Path) -> Path:
+    table = read_labels(labels)
+    rng = np.random.default_rng(1)
+    Predictions(table.ids, FINDINGS, rng.random(table.targets.shape)).write(tmp_path / "p.csv")
+    return tmp_path / "p.csv"
+
+
+def test_a_report_is_whole_and_holds(reported: Path, run: Path) -> None:
+    for name in ("index.html", "numbers.json", "methods.md", "figures/flow.svg", "tables/table1.tex",
+                 "cards/claim.md", "cards/chai.xml", "data/first/films.csv"):  # fmt: skip
+        assert (reported / name).is_file(), name
+    facts = json.loads((reported / "data/first/facts.json").read_text())
+    assert set(facts["record"]["versions"]) == {"cxrlt", "python", "torch", "timm", "numpy"}
+    assert facts["best"]["num_epochs"] == 3
+    predictions = Predictions.read(reported / "data/first/predictions.csv")
+    assert np.array_equal(predictions.probabilities, Predictions.read(run / "val_predictions.csv").probabilities)
+    assert verified(reported).results[-1].startswith(f"{reported} holds")
+
+
+def test_what_was_changed_is_listed_with_both_values(copy: Path) -> None:
+    page = copy / "index.html"
+    page.write_text(page.read_text().replace(">24<", ">25<", 1).replace("films judged", "films judged", 1))
+    table = copy / "tables" / "findings.tex"
+    table.write_text(table.read_text().replace("Mean of 3", "Mean of 4"))
+    (copy / "figures" / "roc.svg").unlink()
+    (copy / "cards" / "claim.md").write_text((copy / "cards" / "claim.md").read_text() + "- 45: more of ours\n")
+    (copy / "notes.txt").write_text("ours 7")
+    recorder = Recorder()
+    with pytest.raises(DataError, match=r"places of .* do not hold|place of .* does not hold"):
+        report(ReportOptions.model_validate({"verify": copy}), recorder)
+    rows = recorder.texts[-1]
+    assert ("tables/findings.tex", "10", "4", "3") in rows
+    assert ("figures/roc.svg", "–", "", "the file is missing") in rows
+    assert not any("claim" in row[0] for row in rows)
+    assert any("notes.txt" in note for note in recorder.notes)
+
+
+def test_changed_data_are_told_and_what_they_change(copy: Path) -> None:
+    path = copy / "data" / "first" / "films.csv"
+    lines = path.read_text().splitlines()
+    lines[-1] = lines[-1][:-1] + str(1 - int(lines[-1][-1]))
+    path.write_text("\n".join(lines) + "\n")
+    recorder = Recorder()
+    with pytest.raises(DataError):
+        report(ReportOptions.model_validate({"verify": copy}), recorder)
+    rows = recorder.texts[-1]
+    assert rows[1][0] == "data/first/films.csv"
+    assert {row[0] for row in rows} > {"tables/table1.md", "numbers.json"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", '{"findings": 3, "seed": 1}', '{"findings": ["nodule"], "seed": 1}']
+)
+def test_damaged_facts_are_no_crash(copy: Path, content: str) -> None:
+    (copy / "data" / "first" / "facts.json").write_text(content)
+    with pytest.raises(DataError):
+        verified(copy)
+
+
+def test_another_version_is_told(copy: Path) -> None:
+    order = json.loads((copy / "data" / "report.json").read_text())
+    (copy / "data" / "report.json").write_text(json.dumps({**order, "cxrlt": "0.0.1"}))
+    with pytest.raises(OptionError, match=r"made by cxrlt 0\.0\.1"):
+        verified(copy)
+    with pytest.raises(OptionError, match="holds no data"):
+        verified(copy / "tables")
+
+
+def test_runs_and_predictions_stand_side_by_side(run: Path, predicted: Path, labels: Path, tmp_path: Path) -> None:
+    other = predicted.with_name("q.csv")
+    mine = Predictions.read(predicted)
+    Predictions(mine.ids, mine.findings, 1 - mine.probabilities).write(other)
+    make(tmp_path / "out", predicted, other, run, csv=labels, bootstrap=20, copies=True)
+    table = (tmp_path / "out" / "tables" / "runs.md").read_text()
+    assert "| p | 48 |" in table
+    assert "reference" in table
+    assert table.splitlines()[5].split(" | ")[4].startswith(("0.", "−0."))
+    assert table.splitlines()[6].endswith("| – |")
+    assert "| train and val | 0 | 0 | 0 |" in (tmp_path / "out" / "tables" / "first-disjointness.md").read_text()
+    assert "begun with" not in (tmp_path / "out" / "p-methods.md").read_text()
+    verified(tmp_path / "out")
+
+
+def test_a_run_of_before_says_not_recorded(run: Path, tmp_path: Path) -> None:
+    old = Path(shutil.copytree(run, tmp_path / "old"))
+    (old / "record.json").unlink()
+    make(tmp_path / "out", old, card="claim")
+    assert "| torch | not recorded |" in (tmp_path / "out" / "tables" / "provenance.md").read_text()
+    assert "not recorded by this run" in (tmp_path / "out" / "figures" / "flow.svg").read_text()
+    assert not (tmp_path / "out" / "tables" / "disjointness.md").exists()
+    verified(tmp_path / "out")
+
+
+def test_labels_that_changed_since_the_training_are_told(labels: Path, run: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(run, tmp_path / "run"))
+    other = write_csv(tmp_path / "labels.csv", *_rows(labels))
+    other.write_text(other.read_text().replace(",PA,", ",AP,", 1))
+    text = (mine / "run.yaml").read_text()
+    (mine / "run.yaml").write_text(text.replace(f"csv: {labels.resolve()}", f"csv: {other}"))
+    recorder = make(tmp_path / "out", mine)
+    assert "was changed since" in recorder.warnings[-1]
+    assert "changed since the training" in (tmp_path / "out" / "tables" / "provenance.md").read_text()
+    (mine / "split.csv").write_text("ImageID,PatientID,Split\n")
+    with pytest.raises(DataError, match="changed since the run"):
+        make(tmp_path / "again", mine)
+
+
+def test_nothing_is_written_where_something_is_wrong(run: Path, labels: Path, predicted: Path, tmp_path: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OptionError, match="--csv is missing"):
+        make(tmp_path / "out", predicted)
+    with pytest.raises(OptionError, match=r"holds no run\.yaml"):
+        make(tmp_path / "out", run, labels.parent)
+    some = write_csv(tmp_path / "some.csv", ("ImageID", "nodule"), [("film000.png", 1), ("other.png", 0)])
+    with pytest.raises(DataError, match="has no prediction for 1 of the 2 films"):
+        make(tmp_path / "out", predicted, csv=some)
+    some.unlink()
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").touch()
+    with pytest.raises(OptionError, match="is there already"):
+        make(tmp_path / "out", run)
+
+
+def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    header, *rows = (line.split(",") for line in path.read_text().splitlines())
+    return header, rows
