@@ -9,8 +9,6 @@ from importlib.resources import as_file, files
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-import yaml
-
 from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.report.known import Answer, known
 from cxrlt_cli.report.ledger import Ledger
@@ -100,24 +98,24 @@ def model_card(study: Study, answers: Mapping[str, Answer], ledger: Ledger) -> s
             value = ledger(f"card/{name}", f"{means[name]:.3f}", PREDICTIONS, metric=title)
             metrics.append({"type": kind, "name": title, "value": float(value)})
     label = study.facts["labels"][0]["name"]
-    header = {
-        "pipeline_tag": "image-classification",
-        "tags": ["chest-x-ray", "multi-label", "long-tailed", "cxrlt"],
-        "model-index": [
-            {
-                "name": study.name,
-                "results": [
-                    {
-                        "task": {"type": "image-classification", "name": "multi-label classification"},
-                        "dataset": {"type": label, "name": label},
-                        "metrics": metrics,
-                    }
-                ],
-            }
-        ],
+    results = {
+        "task": {"type": "image-classification", "name": "multi-label classification"},
+        "dataset": {"type": label, "name": label},
+        "metrics": metrics,
     }
-    lines = ["---", f"license: unknown  # {AUTHORS}", yaml.safe_dump(header, sort_keys=False).rstrip(), "---", ""]
-    lines += [f"# {study.name}", "", f"Research software, not a medical device. {ABOUT}", ""]
+    lines = [
+        "---",
+        f"license: unknown  # {AUTHORS}",
+        "pipeline_tag: image-classification",
+        "tags: [chest-x-ray, multi-label, long-tailed, cxrlt]",
+        f"model-index: {json.dumps([{'name': study.name, 'results': [results]}], indent=2)}",  # JSON is YAML
+        "---",
+        "",
+        f"# {study.name}",
+        "",
+        f"Research software, not a medical device. {ABOUT}",
+        "",
+    ]
     for title, names in SECTIONS.items():
         told = [f"- {answers[name].text} ({answers[name].source})" for name in names if name in answers]
         lines += [f"## {title}", "", *(told or ["Not recorded."]), ""]

@@ -11,7 +11,7 @@ from cxrlt_cli.config import ReportOptions
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real, working_path, write_text
-from cxrlt_cli.report.paper import DATA, ORDER, PAGE, made_again
+from cxrlt_cli.report.paper_files import DATA, ORDER, PAGE, made_again
 from cxrlt_cli.verbs.paper_inputs import write_inputs
 from cxrlt_cli.verbs.paper_verify import verify
 

@@ -10,7 +10,7 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.report.cards import AUTHORS
 from cxrlt_cli.report.number_check import Deviation, deviations
-from cxrlt_cli.report.paper import DATA, NUMBERS, made_again, order_of
+from cxrlt_cli.report.paper_files import DATA, NUMBERS, made_again, order_of
 
 SHOWN = 200
 

@@ -144,7 +144,7 @@ def test_the_whole_way_train_finetune_infer_evaluate(labels: Path, tmp_path: Pat
     assert "macro mean of 3 findings" in out
     assert {path.name for path in first.iterdir()} == {
         "best.safetensors", "last.safetensors", "resume.pt", "history.jsonl", "run.yaml", "metrics.json",
-        "val_predictions.csv", "tensorboard",
+        "val_predictions.csv", "record.json", "split.csv", "tensorboard",
     }  # fmt: skip
 
     code, _, err = run("finetune", first / "best.safetensors", *small, "--loss", "asl", "--epochs", 1, "--out", second)

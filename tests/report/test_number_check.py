@@ -6,7 +6,7 @@ import pytest
 
 from cxrlt_cli.report.cards import AUTHORS
 from cxrlt_cli.report.number_check import Deviation, deviations
-from cxrlt_cli.report.paper import made_again
+from cxrlt_cli.report.paper_files import made_again
 
 NUMBER = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)*")
 
