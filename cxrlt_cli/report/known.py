@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrlt_cli.report.ledger import Ledger
+from cxrlt_cli.report.ledger import Ledger, plain
 from cxrlt_cli.report.methods_text import model_sentences, partition_sentences, score_sentences, training_sentences
 from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, Study
 
@@ -74,8 +74,9 @@ def _of_run(study: Study, ledger: Ledger, facts: str, films: str) -> dict[str, A
         versions = ", ".join(f"{name} {version}" for name, version in study.record["versions"].items())
         answers["software"] = Answer(f"{versions}.", f"{facts}: record.versions")
         answers["eligibility"] = Answer(_eligibility(study, ledger), f"{facts}: record, options.split, options.where")
-    if told := [f"--{name} {study.options[name]}" for name in ("split", "where") if study.options.get(name)]:
-        answers["selection"] = Answer(f"Rows of the labels by {' and '.join(told)}.", f"{facts}: options")
+    chosen = [f"--{name} {plain(study.options[name])}" for name in ("split", "where") if study.options.get(name)]
+    if chosen:
+        answers["selection"] = Answer(f"Rows of the labels by {' and '.join(chosen)}.", f"{facts}: options")
     return answers
 
 

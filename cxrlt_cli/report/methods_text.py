@@ -85,6 +85,8 @@ def partition_sentences(study: Study, ledger: Ledger) -> list[str]:
         held = [name for name in study.parts if name != TRAIN]
         where = " and ".join(f"validated on {_counted(study, name, ledger)}" for name in held)
         sentences.append(f"The model was trained on {_counted(study, TRAIN, ledger)} and {where}.")
+        if study.options.get("split") and not study.options.get("val_fraction"):
+            sentences.append("The parts are those of the column Split of the labels.")
         if study.options.get("val_fraction") and not study.options.get("val_csv"):
             sentences.append(
                 f"A share of {option('val_fraction')} was held out by patient, stratified by finding, the rarest first "

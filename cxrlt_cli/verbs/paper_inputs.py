@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -151,10 +152,10 @@ def _facts(
     source: _Source, kept: Predictions, tables: Sequence[LabelTable], options: ReportOptions, reporter: Reporter
 ) -> dict[str, Any]:
     labels = []
-    recorded = {file["name"]: file["sha256"] for file in (source.record or {}).get("labels", ())}
-    for path in source.csvs:
+    recorded = [file["sha256"] for file in (source.record or {}).get("labels", ())] or [None] * len(source.csvs)
+    for path, known in zip(source.csvs, recorded, strict=True):
         digest = sha256(path)
-        changed = path.name in recorded and recorded[path.name] != digest
+        changed = known not in (None, digest)
         if changed:
             reporter.warn(f"{path} was changed since {source.folder} was trained with it.")
         labels.append({"name": path.name, "path": str(path), "sha256": digest, "changed": changed})
@@ -208,20 +209,19 @@ def _best(source: _Source) -> dict[str, int] | None:
 def _films_csv(source: _Source, tables: Sequence[LabelTable], findings: Sequence[str], id_column: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    columns = {
-        column: cells
-        for column in (source.option("view_column", VIEW), SEX, AGE)
-        if (cells := _cells(source.csvs, tables, id_column, column)) is not None
-    }
-    names = [VIEW if column == source.option("view_column", VIEW) else column for column in columns]
-    writer.writerow((ID, PATIENT, PART, *names, *findings))
+    columns: dict[str, dict[str, str]] = {}
+    for name, column in ((VIEW, source.option("view_column", VIEW)), (SEX, SEX), (AGE, AGE)):
+        cells = _cells(source.csvs, tables, id_column, column)
+        if cells is not None:
+            columns[name] = cells
+    writer.writerow((ID, PATIENT, PART, *columns, *findings))
     told = {1.0: "1", 0.0: "0"}
     for table in tables:
         targets = table.select(findings).targets
         for film, patient, labels in zip(table.ids, table.patients, targets, strict=True):
             whose, part = source.split.get(film, (patient, JUDGED))
-            cells = [column[film] for column in columns.values()]
-            writer.writerow((film, whose, part, *cells, *(told.get(float(label), "") for label in labels)))
+            facts = [column[film] for column in columns.values()]
+            writer.writerow((film, whose, part, *facts, *(told.get(float(label), "") for label in labels)))
     return text.getvalue()
 
 
@@ -238,15 +238,20 @@ def _cells(csvs: Sequence[Path], tables: Sequence[LabelTable], id_column: str, c
     return cells
 
 
-def _copies(source: _Source, tables: Sequence[LabelTable], id_column: str, reporter: Reporter) -> dict[str, Any]:
-    """How many films in two parts of the split are identical, or nearly alike, by reading all of them."""
+def _copies(source: _Source, tables: Sequence[LabelTable], id_column: str, reporter: Reporter) -> dict[str, Any] | None:
+    """How many films in two parts of the split are identical, or nearly alike, by reading all of them.
+
+    None where there is one part alone.
+    """
+    if len({part for _, part in source.split.values()}) < 2:
+        return None
     parts: list[str] = []
     looks: list[Look] = []
     for path, table in zip(source.csvs, tables, strict=True):
         films = [str(film) for film in table.ids]
         images = source.options.get("image_dir")
         where = finder(path, Path(images) if images else None, films, "follow", reporter.progress)
-        found = where.find(lambda films=films: [films])
+        found = where.find(partial(list, [films]))
         if found.lost:
             raise DataError(f"--copies: films of {path} are not there: {listed(sorted(found.lost))}.")
         with reporter.progress("Looking at films", len(films)) as advance:

@@ -74,7 +74,7 @@ def test_a_model_card_has_a_header_that_hugging_face_reads(study: Study) -> None
     ledger = Ledger("first")
     text = card_files(study, ["model"], ledger)["model.md"]
     data = ModelCard(text).data
-    (ap, auroc) = data.eval_results
+    (ap, auroc) = data.eval_results  # type: ignore[attr-defined]
     assert (ap.metric_type, auroc.metric_type) == ("average_precision", "roc_auc")
     assert f"{ap.metric_value:.3f}" == ledger.entries["first/card/ap"]["value"]
     assert yaml.safe_load(text.split("---")[1])["license"] == "unknown"

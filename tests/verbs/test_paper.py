@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cxrlt_cli.config import ReportOptions
+from cxrlt_cli.config import ReportOptions, TrainOptions
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.verbs.paper import report
-from tests.helpers import FINDINGS, Recorder, write_csv
+from cxrlt_cli.verbs.train import train
+from tests.conftest import run_options
+from tests.helpers import FINDINGS, Recorder, make_films, write_csv
 
 
 def make(out: Path, *runs: Path, **changes: Any) -> Recorder:
@@ -137,6 +139,25 @@ def test_labels_that_changed_since_the_training_are_told(labels: Path, run: Path
     (mine / "split.csv").write_text("ImageID,PatientID,Split\n")
     with pytest.raises(DataError, match="changed since the run"):
         make(tmp_path / "again", mine)
+
+
+def test_validation_films_of_their_own_csv_and_parts_of_a_column(labels: Path, tmp_path: Path) -> None:
+    other = make_films(tmp_path / "other", 20, first=100)
+    options = run_options(labels, tmp_path / "run", epochs=1, image_size=32)
+    given = {name: getattr(options, name) for name in options.model_fields_set - {"val_fraction"}}
+    train(TrainOptions.model_validate({**given, "val_csv": other}), Recorder())
+    assert make(tmp_path / "out", tmp_path / "run").warnings == []
+    facts = json.loads((tmp_path / "out/data/run/facts.json").read_text())
+    assert [file["changed"] for file in facts["labels"]] == [False, False]
+    assert "| Films | 68 | 48 | 20 |" in (tmp_path / "out/tables/table1.md").read_text()
+    header, rows = _rows(labels)
+    rows = [[*row, "train" if number < 30 else "val" if number < 42 else "test"] for number, row in enumerate(rows)]
+    csv = write_csv(labels.with_name("parts.csv"), [*header, "Split"], rows)
+    train(TrainOptions.model_validate({**given, "csv": csv, "split": "train", "out": tmp_path / "parts"}), Recorder())
+    make(tmp_path / "second", tmp_path / "parts")
+    verified(tmp_path / "second")
+    assert "6 not taken by --split" in (tmp_path / "second/figures/flow.svg").read_text()
+    assert "the column Split" in (tmp_path / "second/methods.md").read_text()
 
 
 def test_nothing_is_written_where_something_is_wrong(run: Path, labels: Path, predicted: Path, tmp_path: Path) -> None:
