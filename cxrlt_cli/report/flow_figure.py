@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from cxrlt_cli.report.ledger import Ledger
-from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, VAL, Study
+from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, Study, told_part
 from cxrlt_cli.report.texts import escape
 
 WIDTH, BOX, LINE, GAP, MOST = 720, 270, 17, 40, 5  # pixels; parts of a split that have a box each
 Box = Sequence[str]
-TOLD = {TRAIN: "Training", VAL: "Validation"}
 
 
 def flow(study: Study, ledger: Ledger) -> str:
@@ -25,7 +24,7 @@ def flow(study: Study, ledger: Ledger) -> str:
         steps.append((("Rows of the labels", "not recorded by this run"), ()))
     every = np.ones(len(study.table), bool)
     steps.append((("Films used", *_numbers(study, "all", every, ledger)), ()))
-    parts = [(TOLD.get(name, name), *_numbers(study, name, films, ledger)) for name, films in study.parts.items()]
+    parts = [(told_part(name), *_numbers(study, name, films, ledger)) for name, films in study.parts.items()]
     if len(parts) > MOST:
         sizes = [int(films.sum()) for films in study.parts.values()]
         fewest, most = (
@@ -37,7 +36,9 @@ def flow(study: Study, ledger: Ledger) -> str:
     judged = ledger.count("judged/films", len(study.predictions.ids), PREDICTIONS)
     number = ledger.count("judged/findings", len(study.predictions.findings), FACTS, key="findings")
     how = ["each by the model that did not see its patient"] if study.in_folds else []
-    return _drawn(steps, parts if len(study.parts) > 1 else [], ("Judged", f"{judged} films, {number} findings", *how))
+    return _drawn(
+        steps, parts if len(study.parts) > 1 else [], ("Evaluated", f"{judged} films, {number} findings", *how)
+    )
 
 
 def _left_out(study: Study, ledger: Ledger) -> Box:
@@ -80,7 +81,7 @@ def _drawn(steps: Sequence[tuple[Box, Box]], parts: Sequence[Box], last: Box) ->
     if parts:
         width = min(BOX, (WIDTH - 4) // len(parts) - 16)
         centres = [round(WIDTH * (place + 0.5) / len(parts)) for place in range(len(parts))]
-        judged = centres if TOLD[TRAIN] != parts[0][0] else centres[1:]
+        judged = centres if told_part(TRAIN) != parts[0][0] else centres[1:]
         marks += _bus((middle, *centres), top - GAP // 2)
         for centre, box in zip(centres, parts, strict=True):
             marks.append(_line(centre, top - GAP // 2, centre, top))

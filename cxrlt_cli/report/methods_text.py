@@ -115,6 +115,11 @@ def model_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
     begun = options.get("checkpoint") and f"the checkpoint {_last(options['checkpoint'])}"
     begun = begun or START.get(str(options.get("weights"))) or f"the weights {_last(options.get('weights'))}"
     films = ledger("methods/films", model["films"], FACTS, key="model.films")
+    mean, deviation = (
+        ledger(f"methods/{name}", plain(list(dict.fromkeys(model[name]))), FACTS, key=f"model.{name}")
+        for name in ("mean", "std")
+    )
+    normal = f"mean {mean} and standard deviation {deviation}"
     known = study.record is not None and study.record["versions"]["cxrlt"] == __version__
     augmented = (
         "In training they were augmented at random: flipped, shifted, scaled, turned, equalised, changed in brightness "
@@ -123,7 +128,7 @@ def model_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
     return {
         "network": f"The network was {model['backbone']} with {HEADS.get(model['head'], model['head'])}, begun with "
         f"{begun}.",
-        "films": f"Films were read at {films} and normalised as the weights want it.",
+        "films": f"Films were read at {films} and normalised with {normal}.",
         "augmented": augmented if known and not options.get("frozen") else "",
         "depth": f"Stochastic depth was {option('drop_path')}." if options.get("drop_path") else "",
     }

@@ -28,6 +28,11 @@ ID, PATIENT, PART, VIEW, SEX, AGE = "ImageID", "PatientID", "Split", "ViewPositi
 TRAIN, VAL, JUDGED = "train", "val", "judged"  # parts; beside fold-1, fold-2, ...
 
 
+def told_part(name: str) -> str:
+    """``Training``, ``Validation``, ``Fold 1``."""
+    return {TRAIN: "Training", VAL: "Validation", JUDGED: "Evaluated"}.get(name, name.capitalize().replace("-", " "))
+
+
 @dataclass(frozen=True)
 class Study:
     """One run with its films ``[N]``, and the scores of those that are judged."""

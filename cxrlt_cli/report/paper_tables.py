@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.report.ledger import Ledger
-from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, PREDICTIONS, SEX, VIEW, Study
+from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, PREDICTIONS, SEX, VIEW, Study, told_part
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.scores.metrics import MIN_POSITIVES, compare
 from cxrlt_cli.tables.chosen import number_in
@@ -83,7 +83,8 @@ def characteristics_table(study: Study, ledger: Ledger) -> Table:
             )  # fmt: skip
         rows.append((name, *cells))
     note = "Numbers of films; shares are of the films whose age, sex or view is known, or that are labelled."
-    return Table(f"Films of {study.name} by part of the split", ("", *groups), rows, note)
+    columns = ("", *(name if name == ALL else told_part(name) for name in groups))
+    return Table(f"Table 1: films of {study.name} by part of the split", columns, rows, note)
 
 
 def _patients(study: Study, name: str, films: NDArray[np.bool_], ledger: Ledger) -> str:
@@ -144,14 +145,14 @@ def disjointness_table(study: Study, ledger: Ledger) -> Table:
                 ledger.count(f"{at}/{kind}", found.get(kind, 0), FACTS, key=f"copies.pairs.{one} {other}.{kind}")
                 for kind in ("identical", "alike")
             ]
-        rows.append((f"{one} and {other}", patients, ids, *pixels))
+        rows.append((f"{told_part(one)} and {told_part(other).lower()}", patients, ids, *pixels))
     note = (
         "Identical: all levels of two films are the same; nearly alike: fingerprints of 256 bits differ in few."
         if copies
         else "Copies were not looked for: cxrlt report --copies reads the films."
     )
     columns = ("Parts", "Patients in both", "Ids in both", "Identical films", "Nearly alike")
-    return Table(f"What the parts of {study.name} share", columns, rows, note)
+    return Table(f"Disjointness of the split of {study.name}", columns, rows, note)
 
 
 def _shared(values: NDArray[np.object_], mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> int:

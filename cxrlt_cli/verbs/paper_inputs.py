@@ -191,7 +191,13 @@ def _facts(
 def _model(weights: Path) -> dict[str, Any]:
     checkpoint = Checkpoint.read(weights)
     number = sum(tensor.numel() for tensor in checkpoint.tensors.values())
-    return {**checkpoint.architecture.to_json(), "films": checkpoint.preprocessing.told, "num_weights": number}
+    return {
+        **checkpoint.architecture.to_json(),
+        "films": checkpoint.preprocessing.told,
+        "mean": list(checkpoint.mean),
+        "std": list(checkpoint.std),
+        "num_weights": number,
+    }
 
 
 def _best(source: _Source) -> dict[str, int] | None:

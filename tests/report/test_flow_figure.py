@@ -26,7 +26,7 @@ def test_boxes_hold_films_and_patients_of_each_part(study: Study) -> None:
     assert train + val == 48
     assert told[:4] == ["Rows of labels.csv", "48 films", "Left out", "none"]
     assert f"{train} films of {train // 2} patients" in told
-    assert told[-2:] == ["Judged", f"{val} films, 3 findings"]
+    assert told[-2:] == ["Evaluated", f"{val} films, 3 findings"]
 
 
 def test_what_was_left_out_is_told_with_its_option(study: Study) -> None:

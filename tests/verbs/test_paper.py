@@ -112,7 +112,9 @@ def test_runs_and_predictions_stand_side_by_side(run: Path, predicted: Path, lab
     assert "reference" in table
     assert table.splitlines()[5].split(" | ")[4].startswith(("0.", "−0."))
     assert table.splitlines()[6].endswith("| – |")
-    assert "| train and val | 0 | 0 | 0 |" in (tmp_path / "out" / "tables" / "first-disjointness.md").read_text()
+    assert (
+        "| Training and validation | 0 | 0 | 0 |" in (tmp_path / "out" / "tables" / "first-disjointness.md").read_text()
+    )
     assert "begun with" not in (tmp_path / "out" / "p-methods.md").read_text()
     verified(tmp_path / "out")
 
