@@ -122,8 +122,8 @@ def model_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
     normal = f"mean {mean} and standard deviation {deviation}"
     known = study.record is not None and study.record["versions"]["cxrlt"] == __version__
     augmented = (
-        "In training they were augmented at random: flipped, shifted, scaled, turned, equalised, changed in brightness "
-        "and contrast, with noise and with holes."
+        "Training films were augmented at random: horizontal flips, translation, scaling, rotation, CLAHE, brightness "
+        "and contrast, Gaussian noise and coarse dropout."
     )
     return {
         "network": f"The network was {model['backbone']} with {HEADS.get(model['head'], model['head'])}, begun with "
@@ -147,19 +147,21 @@ def training_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
     drawn = SAMPLERS.get(str(options.get("sampler")), f"by the sampler {options.get('sampler')}")
     drawn += f" ({option('sampler_options')})" if options.get("sampler_options") else ""
     phases = []
+    decay = "linear warm-up and cosine decay"
     if options.get("frozen") or options.get("retrain_head"):
-        phases.append(f"the head alone for {_epochs(option('epochs'))} at {option('lr_head')}")
+        phases.append(f"the head alone for {_epochs(option('epochs'))} (learning rate {option('lr_head')}, {decay})")
     else:
         if options.get("warmup_epochs"):
-            phases.append(f"the head alone for {_epochs(option('warmup_epochs'))} at {option('lr_warmup')}")
+            alone = _epochs(option("warmup_epochs"))
+            phases.append(f"the head alone for {alone} (learning rate {option('lr_warmup')})")
         if options.get("epochs"):
-            rates = f"{option('lr_head')} (head) and {option('lr_backbone')} (backbone)"
-            phases.append(f"the whole network for {_epochs(option('epochs'))} at {rates}, up a ramp and down a cosine")
+            rates = f"learning rates {option('lr_head')} of the head and {option('lr_backbone')} of the backbone"
+            phases.append(f"the whole network for {_epochs(option('epochs'))} ({rates}, {decay})")
     stops = [f"after {option('max_steps')} steps"] if options.get("max_steps") else []
     stops += [f"when AP had not risen for {_epochs(option('patience'))}"] if options.get("patience") else []
     batch = f"in batches of {option('batch_size')} films"
     batch += f", {option('accumulate')} of them a step" if options.get("accumulate", 1) != 1 else ""
-    averaged = f"Weights were averaged exponentially with decay {option('ema_decay')}."
+    averaged = f"An exponential moving average of the weights was kept (decay {option('ema_decay')})."
     best = f"Of all epochs, the one with the highest macro AP on the validation films was kept{_best(study, ledger)}."
     seeds = f"It was repeated with {option('seeds')} seeds, whose predictions were averaged."
     return {
@@ -194,8 +196,8 @@ def score_sentences(study: Study, ledger: Ledger) -> list[str]:
     number = study.facts["bootstrap"]
     unit = "patients" if patients else "films (whose patients are not known)"
     interval = (
-        f"95 % confidence intervals were made by resampling {unit} "
-        f"{ledger.count('methods/bootstrap', number, FACTS, key='bootstrap')} times (seed "
+        f"95 % confidence intervals are by bootstrap over {unit} "
+        f"({ledger.count('methods/bootstrap', number, FACTS, key='bootstrap')} resamples, seed "
         f"{ledger('methods/seed', str(study.facts['seed']), FACTS, key='seed')})."
         if number
         else ""

@@ -79,7 +79,7 @@ def test_parts_that_share_patients_are_told(study: Study) -> None:
 def test_the_methods_say_what_was_done_and_no_more(study: Study) -> None:
     text = "\n".join(methods(study, Ledger("first")))
     assert "test_convnext" in text
-    assert "the head alone for 1 epoch at 0.001, then the whole network for 2 epochs" in text
+    assert "the head alone for 1 epoch (learning rate 0.001), then the whole network for 2 epochs" in text
     assert "Distribution-Balanced loss" in text
     assert "A share of 0.3 was held out by patient" in text
     assert not re.search(r"None|\bnan\b|\{|\[", text)
