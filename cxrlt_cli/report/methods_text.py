@@ -31,6 +31,7 @@ LOSSES = {
     "ldam-drw": "LDAM with deferred re-weighting",
     "db": "the Distribution-Balanced loss",
 }
+WEIGHTS = {"raw": "weights as trained", "ema": "averaged weights", "average": "weights averaged over the last epochs"}
 SAMPLERS = {
     "uniform": "once an epoch, in random order",
     "cas": "by class-aware sampling",
@@ -161,7 +162,7 @@ def training_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
     stops += [f"when AP had not risen for {_epochs(option('patience'))}"] if options.get("patience") else []
     batch = f"in batches of {option('batch_size')} films"
     batch += f", {option('accumulate')} of them a step" if options.get("accumulate", 1) != 1 else ""
-    averaged = f"An exponential moving average of the weights was kept (decay {option('ema_decay')})."
+    averaged = f"An exponential moving average of the weights was made (decay {option('ema_decay')})."
     best = f"Of all epochs, the one with the highest macro AP on the validation films was kept{_best(study, ledger)}."
     seeds = f"It was repeated with {option('seeds')} seeds, whose predictions were averaged."
     return {
@@ -184,7 +185,7 @@ def _best(study: Study, ledger: Ledger) -> str:
         return ""
     epoch = ledger("methods/best_epoch", str(best["epoch"]), FACTS, key="best.epoch")
     number = ledger("methods/num_epochs", str(best["num_epochs"]), FACTS, key="best.num_epochs")
-    return f" (epoch {epoch} of {number})"
+    return f" (epoch {epoch} of {number}, {WEIGHTS.get(best['weights'], best['weights'])})"
 
 
 def score_sentences(study: Study, ledger: Ledger) -> list[str]:

@@ -200,16 +200,18 @@ def _model(weights: Path) -> dict[str, Any]:
     }
 
 
-def _best(source: _Source) -> dict[str, int] | None:
+def _best(source: _Source) -> dict[str, Any] | None:
     """Which of its epochs a single run kept; None where it is several, or that is not known."""
     if source.folder is None or source.options.get("folds") or source.options.get("seeds"):
         return None
     try:
         lines = (source.folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
-        chosen = [place for place, line in enumerate(lines, 1) if json.loads(line)["best"]]
+        epochs = [json.loads(line) for line in lines]
+        chosen = [place for place, epoch in enumerate(epochs, 1) if epoch["best"]]
+        kept = {"epoch": chosen[-1], "num_epochs": len(epochs), "weights": str(epochs[chosen[-1] - 1]["weights"])}
     except (OSError, ValueError, LookupError, TypeError):
         return None
-    return {"epoch": chosen[-1], "num_epochs": len(lines)} if chosen else None
+    return kept
 
 
 def _films_csv(source: _Source, tables: Sequence[LabelTable], findings: Sequence[str], id_column: str) -> str:
