@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import ReportOptions
-from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real, working_path, write_text
 from cxrlt_cli.report.paper_files import DATA, ORDER, PAGE, made_again
@@ -27,8 +27,13 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
     folder = working_path(out)
     try:
         names = _names(options.runs)
+        read: set[Path] = set()
         for name, run in zip(names, options.runs, strict=True):
-            write_inputs(run, folder / DATA / name, options, reporter)
+            read.update(write_inputs(run, folder / DATA / name, options, reporter))
+        if options.csv not in read:
+            tell_needless(reporter, options, ("csv", "id_column", "patient_column"), "a run knows its own labels")
+        if all(run.is_dir() for run in options.runs):
+            tell_needless(reporter, options, ("seed",), "a run has its own")
         order = {
             "cxrlt": __version__,
             "command": _command(options),

@@ -5,21 +5,15 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cxrlt_cli.config import ReportOptions
-from cxrlt_cli.data.film_checks import Look, look_at, near_pairs
 from cxrlt_cli.documents import read_json, read_yaml
-from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.engine.split_copies import copies
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
-from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_name, shown
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.manifest import sha256
@@ -31,7 +25,7 @@ from cxrlt_cli.tables.provenance import read_policy
 from cxrlt_cli.tables.study_columns import read_cells
 from cxrlt_cli.training.record import RECORD, SPLIT
 
-MAX_PIXELS = 100_000_000
+KEYS = {"command", "process", "versions", "labels", "exclude", "num_rows", "num_excluded", "num_taken", "split_sha256"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +43,8 @@ class _Source:
         return str(self.options.get(name) or default)
 
 
-def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Reporter) -> None:
-    """Fill ``folder`` with ``facts.json``, ``films.csv`` and ``predictions.csv``.
+def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Reporter) -> tuple[Path, ...]:
+    """Fill ``folder`` with ``facts.json``, ``films.csv`` and ``predictions.csv``; the CSVs whose labels were read.
 
     Raises OptionError where ``run`` is neither, DataError where labels or predictions are gone or do not fit.
     """
@@ -71,10 +65,14 @@ def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Repo
         reporter.warn(f"{counted(len(unlabelled), 'film')} of {source.predictions} without labels: {some}.")
     kept = predictions.rows([film for film in predictions.ids if film not in unlabelled]).select(findings)
     facts = _facts(source, kept, tables, options, reporter)
-    facts["copies"] = _copies(source, tables, id_column, reporter) if options.copies else None
+    facts["copies"] = None
+    if options.copies:
+        parts = {film: part for film, (_, part) in source.split.items()}
+        facts["copies"] = copies(source.csvs, tables, parts, source.options, reporter)
     kept.write(folder / PREDICTIONS, ID)
     write_text(folder / FILMS, _films_csv(source, tables, findings, id_column))
     write_text(folder / FACTS, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    return source.csvs
 
 
 def _run(run: Path, options: ReportOptions) -> _Source:
@@ -91,26 +89,27 @@ def _run(run: Path, options: ReportOptions) -> _Source:
         csvs = [options.csv]
     record, split = None, {}
     if (run / RECORD).is_file():
-        record = _json(run / RECORD)
-        frame = read_csv(run / SPLIT)
-        if record.get("split_sha256") != sha256(run / SPLIT):
-            raise DataError(f"{run / SPLIT} was changed since the run.", f"Put it back, or remove {run / RECORD}.")
-        split = {film: (patient, part) for film, patient, part in frame.itertuples(index=False)}
+        record = _record(run / RECORD)
+        if not (run / SPLIT).is_file() or record["split_sha256"] != sha256(run / SPLIT):
+            raise DataError(
+                f"{run / SPLIT} is not what it was at the end of the run.", f"Put it back, or remove {run / RECORD}."
+            )
+        rows = read_csv(run / SPLIT).itertuples(index=False)
+        split = {film: (patient, part) for film, patient, part in rows}
     elif len(csvs) == 2:
         csvs = csvs[1:]
     return _Source(predictions, tuple(csvs), known, record, split, run)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _record(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{path} is damaged: {error}.", "Remove it: what it says is then told as not recorded."
-        ) from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path} holds no mapping.", "Remove it: what it says is then told as not recorded.")
-    return content  # fmt: skip
+        if lost := KEYS - set(content):
+            raise ValueError(f"it lacks {listed(sorted(lost))}")
+    except (OSError, ValueError, TypeError) as error:
+        way_out = "Remove it: what it says is then told as not recorded."
+        raise DataError(f"{path} is damaged: {error}.", way_out) from error
+    return dict(content)
 
 
 def _predictions(path: Path, options: ReportOptions) -> _Source:
@@ -244,38 +243,3 @@ def _cells(csvs: Sequence[Path], tables: Sequence[LabelTable], id_column: str, c
         if fault := fault_of_name(cell):
             raise DataError(f"Column '{column}' of {listed(csvs)} holds {shown(cell)}, which {fault}.", "Mend it.")
     return cells
-
-
-def _copies(source: _Source, tables: Sequence[LabelTable], id_column: str, reporter: Reporter) -> dict[str, Any] | None:
-    """How many films in two parts of the split are identical, or nearly alike, by reading all of them.
-
-    None where there is one part alone.
-    """
-    if len({part for _, part in source.split.values()}) < 2:
-        return None
-    parts: list[str] = []
-    looks: list[Look] = []
-    for path, table in zip(source.csvs, tables, strict=True):
-        films = [str(film) for film in table.ids]
-        images = source.options.get("image_dir")
-        where = finder(path, Path(images) if images else None, films, "follow", reporter.progress)
-        found = where.find(partial(list, [films]))
-        if found.lost:
-            raise DataError(f"--copies: films of {path} are not there: {listed(sorted(found.lost))}.")
-        with reporter.progress("Looking at films", len(films)) as advance:
-            seen = look_at([found.naming.path(film) for film in films], max_pixels=MAX_PIXELS,
-                           num_threads=num_cores(), advance=advance)  # fmt: skip
-        for film, look in zip(films, seen, strict=True):
-            if isinstance(look, Look) and not look.constant:
-                looks.append(look)
-                parts.append(source.split.get(film, ("", JUDGED))[1])
-    content = np.array([look.content.hex() for look in looks])
-    pairs: dict[str, dict[str, int]] = {}
-    for one, other in combinations(sorted(set(parts), key=lambda part: (len(part), part)), 2):
-        mine, theirs = (set(content[np.array(parts) == part]) for part in (one, other))
-        pairs[f"{one} {other}"] = {"identical": len(mine & theirs), "alike": 0}
-    for first, second in near_pairs(np.stack([look.fingerprint for look in looks])) if looks else ():
-        for key in (f"{parts[first]} {parts[second]}", f"{parts[second]} {parts[first]}"):
-            if key in pairs and content[first] != content[second]:
-                pairs[key]["alike"] += 1
-    return {"num_films": len(looks), "pairs": pairs}

@@ -9,7 +9,7 @@ import pytest
 from cxrlt_cli.config import ReportOptions, TrainOptions
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
-from cxrlt_cli.tables.label_table import read_labels
+from cxrlt_cli.tables.label_table import read_csv, read_labels
 from cxrlt_cli.verbs.paper import report
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
@@ -139,8 +139,51 @@ def test_labels_that_changed_since_the_training_are_told(labels: Path, run: Path
     assert "was changed since" in recorder.warnings[-1]
     assert "changed since the training" in (tmp_path / "out" / "tables" / "provenance.md").read_text()
     (mine / "split.csv").write_text("ImageID,PatientID,Split\n")
-    with pytest.raises(DataError, match="changed since the run"):
+    with pytest.raises(DataError, match="is not what it was"):
         make(tmp_path / "again", mine)
+    for content in ("{}", "[]", "{"):
+        (mine / "record.json").write_text(content)
+        with pytest.raises(DataError, match=r"record\.json is damaged"):
+            make(tmp_path / "again", mine)
+
+
+def with_films(run: Path, labels: Path, folder: Path) -> tuple[Path, Path]:
+    """The run, of films in a folder of its own."""
+    mine = Path(shutil.copytree(run, folder / "run"))
+    films = Path(shutil.copytree(labels.parent / "images", folder / "films"))
+    with (mine / "run.yaml").open("a") as file:
+        file.write(f"image_dir: {films}\n")
+    return mine, films
+
+
+def test_copies_in_two_parts_are_counted(run: Path, labels: Path, tmp_path: Path) -> None:
+    mine, films = with_films(run, labels, tmp_path)
+    split = read_csv(run / "split.csv")
+    first, second = (split["ImageID"][split["Split"] == part].iloc[0] for part in ("train", "val"))
+    shutil.copy(films / first, films / second)
+    make(tmp_path / "out", mine, copies=True)
+    assert "| Training and validation | 0 | 0 | 1 | 0 |" in (tmp_path / "out/tables/disjointness.md").read_text()
+    verified(tmp_path / "out")
+
+
+def test_films_that_cannot_be_read_are_told(run: Path, labels: Path, tmp_path: Path) -> None:
+    mine, films = with_films(run, labels, tmp_path)
+    (films / "film003.png").write_bytes(b"no film")
+    with pytest.raises(DataError, match=r"film003\.png"):
+        make(tmp_path / "out", mine, copies=True)
+    (films / "film003.png").unlink()
+    with pytest.raises(DataError, match=r"film003\.png"):
+        make(tmp_path / "out", mine, copies=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_that_change_nothing_are_told(run: Path, labels: Path, predicted: Path, tmp_path: Path) -> None:
+    recorder = make(tmp_path / "one", run, csv=predicted, seed=7)
+    assert any("--csv changes nothing" in note for note in recorder.notes)
+    assert any("--seed changes nothing" in note for note in recorder.notes)
+    recorder = make(tmp_path / "two", predicted, csv=labels, copies=True, seed=7)
+    assert [note for note in recorder.notes if "changes nothing" in note] == []
+    assert any("of one part" in note for note in recorder.notes)
 
 
 def test_validation_films_of_their_own_csv_and_parts_of_a_column(labels: Path, tmp_path: Path) -> None:
