@@ -14,6 +14,7 @@ from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.errors import DataError, FilmError, listed
 from cxrlt_cli.machine import num_cores
+from cxrlt_cli.report.paper_study import place_of_part
 from cxrlt_cli.tables.label_table import LabelTable
 
 MAX_PIXELS = 100_000_000  # of a film, where the run does not say
@@ -31,7 +32,7 @@ def copies(
     ``parts``: that of each film. ``options``: of the run, which say where its films are. Films of one level are left
     aside. Raises DataError where films are missing or damaged.
     """
-    names = sorted(set(parts.values()), key=lambda part: (len(part), part))
+    names = sorted(set(parts.values()), key=place_of_part)
     if len(names) < 2:
         reporter.note(f"--copies: the films of {listed(csvs)} are of one part, so none are compared.")
         return None

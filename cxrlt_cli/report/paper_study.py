@@ -4,7 +4,6 @@
 labels, ``predictions.csv`` the films that are judged. Nothing else is read to make, or to verify, what is printed.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,11 @@ from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
 FACTS, FILMS, PREDICTIONS = "facts.json", "films.csv", "predictions.csv"
 ID, PATIENT, PART, VIEW, SEX, AGE = "ImageID", "PatientID", "Split", "ViewPosition", "PatientSex", "PatientAge"
 TRAIN, VAL, JUDGED = "train", "val", "judged"  # parts; beside fold-1, fold-2, ...
+
+
+def place_of_part(name: str) -> tuple[int, int, str]:
+    """By which parts are sorted: train, val, then fold-2 before fold-10."""
+    return {TRAIN: 0, VAL: 1}.get(name, 2), len(name), name
 
 
 def told_part(name: str) -> str:
@@ -100,8 +104,7 @@ class Study:
     @cached_property
     def parts(self) -> dict[str, NDArray[np.bool_]]:
         """Which films ``[N]`` each part of the split has."""
-        order = {TRAIN: 0, VAL: 1}
-        names = sorted(Counter(self.films[PART]), key=lambda name: (order.get(name, 2), len(name), name))
+        names = sorted(set(self.films[PART]), key=place_of_part)
         return {name: (self.films[PART] == name).to_numpy() for name in names}
 
     @property
