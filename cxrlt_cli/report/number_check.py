@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-_TOKEN = re.compile(r"[0-9a-f]{16,}|\d+(?:[.,]\d+)*(?:[eE][+-]?\d+)?|[^\W\d]+|\S")
+_TOKEN = re.compile(r"[0-9a-f]{16,}|\d+(?:,\d{3}(?!\d))*(?:\.\d+)*(?:[eE][+-]?\d+)?|[^\W\d]+|\S")
 MOST = 60  # characters of a value that are shown
 
 

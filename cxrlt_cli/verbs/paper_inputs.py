@@ -14,7 +14,7 @@ from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.engine.split_copies import copies
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
-from cxrlt_cli.names import fault_of_name, shown
+from cxrlt_cli.names import fault_of_name, meant_path, shown
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, ID, JUDGED, PART, PATIENT, PREDICTIONS, SEX, VIEW
@@ -48,6 +48,8 @@ def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Repo
 
     Raises OptionError where ``run`` is neither, DataError where labels or predictions are gone or do not fit.
     """
+    if not run.exists():
+        raise OptionError(f"{run} does not exist.{meant_path(run)}", "Name a folder of train, or a prediction CSV.")
     source = _run(run, options) if run.is_dir() else _predictions(run, options)
     id_column = source.option("id_column", options.id_column)
     predictions = Predictions.read(source.predictions, id_column)

@@ -17,6 +17,7 @@ def test_a_number_is_told_with_its_line_and_both_values() -> None:
     assert deviations("a.md", computed, computed.replace("0.380", "0.390")) == [Deviation("a.md", 1, "0.390", "0.380")]
     assert deviations("a.md", computed, computed.replace("1,200", "1,201")) == [Deviation("a.md", 2, "1,201", "1,200")]
     assert deviations("a.md", computed, computed.replace("films", "patients"))[0].computed == "films"
+    assert deviations("a.csv", "a,362,50.9\n", "a,363,50.9\n") == [Deviation("a.csv", 1, "363", "362")]
 
 
 def test_lines_that_are_gone_or_added_are_told() -> None:

@@ -209,6 +209,8 @@ def test_nothing_is_written_where_something_is_wrong(run: Path, labels: Path, pr
     before = sorted(tmp_path.iterdir())
     with pytest.raises(OptionError, match="--csv is missing"):
         make(tmp_path / "out", predicted)
+    with pytest.raises(OptionError, match="does not exist"):
+        make(tmp_path / "out", run / "nothing")
     with pytest.raises(OptionError, match=r"holds no run\.yaml"):
         make(tmp_path / "out", run, labels.parent)
     some = write_csv(tmp_path / "some.csv", ("ImageID", "nodule"), [("film000.png", 1), ("other.png", 0)])
