@@ -1,4 +1,4 @@
-"""Intervals for AP and AUROC by resampling patients: exact scores of weighted films, each finding sorted once.
+"""AP and AUROC of resampled patients: exact scores of weighted films, each finding sorted once.
 
 Letters: N films, C findings, P patients, R resamples. Patients are drawn, not films: films of a patient are alike, and
 taking them for independent makes intervals too narrow. Memory does not grow with R beyond the scores themselves.
@@ -28,6 +28,7 @@ class Resampled:
     auroc: Doubles
     num_patients: int
     positive_patients: NDArray[np.int64]  # [C], who have the finding
+    fewest: NDArray[np.int64]  # [C], who have it or have it not: the fewer of both
     empty: Literal["skip", "zero"] = "skip"
 
     def macro_ap(self) -> Doubles:
@@ -120,8 +121,9 @@ def resample(
     scores = resample_rankings(
         rankings, numbers.max() + 1, num_resamples, seed=seed, num_threads=num_threads, advance=advance
     )
-    having = patients_with(targets == 1, numbers)
-    return [Resampled(ap, auroc, int(numbers.max()) + 1, having, empty) for ap, auroc in zip(*scores, strict=True)]
+    having, fewest = patients_with(targets == 1, numbers), fewest_patients(targets, numbers)
+    number = int(numbers.max()) + 1
+    return [Resampled(ap, auroc, number, having, fewest, empty) for ap, auroc in zip(*scores, strict=True)]
 
 
 def resample_rankings(
@@ -165,20 +167,6 @@ def patients_with(films: NDArray[np.bool_], numbers: NDArray[np.int64]) -> NDArr
 def fewest_patients(targets: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many patients have a finding, or have it not: the fewer of both, ``[N, C] -> [C]``."""
     return np.minimum(patients_with(targets == 1, numbers), patients_with(targets == 0, numbers))
-
-
-def interval(values: Doubles, estimate: float, limits: Interval = (0.0, 1.0)) -> Interval | None:
-    """The 95 % interval of an estimate from its resampled values ``[R]``; None where none of them exists.
-
-    Percentiles, moved down by twice the bias that resampling shows (mean of the values less the estimate): AP of few
-    positives is too high, in a resample as in the sample itself, since a positive film outranks what it displaces and
-    ties with its own copies. The interval is cut at ``limits`` and always holds the estimate.
-    """
-    known = values[~np.isnan(values)]
-    if not len(known):
-        return None
-    low, high = np.percentile(known, (50 * (1 - LEVEL), 50 * (1 + LEVEL))) - 2 * (known.mean() - estimate)
-    return max(limits[0], min(float(low), estimate)), min(limits[1], max(float(high), estimate))
 
 
 def _weights(num_patients: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr, stdtrit
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import LEVEL, Interval, interval
+from cxrlt_cli.scores.bootstrap import Interval
+from cxrlt_cli.scores.intervals import NO_SPREAD, Student, error_of, signed_interval
 
 MIN_EACH = 10  # patients with a finding, and without, from which on it is compared
 
@@ -37,24 +37,17 @@ class Sampled:
 def difference(value: float, first: Sampled, second: Sampled) -> Difference:
     """A difference of means over K findings, with the interval of its resamples; without one where there are none.
 
-    Resamples of few patients spread too little. The interval is that of ``interval``, stretched as Student's t is
-    (Hesterberg, The American Statistician 2015), with the degrees of freedom of Welch and Satterthwaite: ``fewest - 1``
-    of the variance of each finding on each side. p is by the same t, about the value less the bias of the resamples.
+    The interval and p are those of ``intervals``, with Student's t of the patients of both sides.
     """
     drawn = first.scores.mean(axis=1) - second.scores.mean(axis=1)
     drawn = drawn[~np.isnan(drawn)]
-    if len(drawn) < 2 or drawn.std() < 1e-12:
-        return Difference(value, interval(drawn, value, (-1.0, 1.0)))
-    number = np.concatenate([first.fewest, second.fewest]).astype(np.float64)
-    variance = np.nanvar(np.concatenate([first.scores, second.scores], axis=1), axis=0)
-    whole = variance * number / (number - 1)
-    freedom = whole.sum() ** 2 / (whole**2 / (number - 1)).sum()
-    stretch = float(np.sqrt(whole.sum() / variance.sum()))
-    wide = stretch * float(stdtrit(freedom, (1 + LEVEL) / 2) / ndtri((1 + LEVEL) / 2))
-    mean = float(drawn.mean())
-    center, error = 2 * value - mean, stretch * float(drawn.std(ddof=1))
-    held = interval(mean + wide * (drawn - mean), value, (-1.0, 1.0))
-    return Difference(value, held, 2 * float(stdtr(freedom, -abs(center) / error)))
+    if len(drawn) < 2 or drawn.std() < NO_SPREAD:
+        return Difference(value, signed_interval(drawn, value))
+    both = np.concatenate([first.scores, second.scores], axis=1)
+    student = Student.of(both, np.concatenate([first.fewest, second.fewest]))
+    error = error_of(drawn, value)
+    assert error is not None, "there are resamples"
+    return Difference(value, signed_interval(drawn, value, student), student.p(value / error))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:

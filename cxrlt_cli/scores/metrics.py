@@ -15,12 +15,15 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 
 from cxrlt_cli.labels import BANDS, Band, band
 from cxrlt_cli.scores import Floats
-from cxrlt_cli.scores.bootstrap import Interval, Resampled, interval
+from cxrlt_cli.scores.bootstrap import Interval, Resampled
+from cxrlt_cli.scores.differences import holm
+from cxrlt_cli.scores.intervals import Student, gain_interval, interval, p_of_score
 
 Unit = Literal["film", "study"]
 
 NUM_CALIBRATION_BINS = 15
 MIN_POSITIVES = 5  # patients who have a finding, from which its scores have an interval
+SURE = 0.05  # p, below which something is shown
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class FindingScore:
     ece: float | None
     ap_ci: Interval | None = None
     auroc_ci: Interval | None = None
+    p_chance: float | None = None  # of AUROC against 0.5, by Holm's correction over all findings that have one
+
+    @property
+    def above_chance(self) -> bool | None:
+        """Whether AUROC is shown to be above 0.5; None where that was not tested."""
+        return None if self.p_chance is None or self.auroc is None else self.auroc > 0.5 and self.p_chance < SURE
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,11 @@ class Scores:
     def band_means(self) -> dict[Band, dict[str, float | None]]:
         return {name: self._means(findings) for name, findings in self.by_band().items()}
 
+    def chance_ap(self, findings: Sequence[FindingScore] | None = None) -> float | None:
+        """The mean AP that chance has on these findings, or on all: the mean of their prevalences."""
+        counted = [one.prevalence for one in self.findings if one.ap is not None and (not findings or one in findings)]
+        return float(np.mean(counted)) if counted else None
+
     def to_json(self) -> dict[str, Any]:
         """The contract of ``cxrlt evaluate --json``; a value that does not exist is null."""
         means = self.band_means()
@@ -90,6 +104,7 @@ class Scores:
             "macro": {
                 **self.macro(),
                 "ece_flattened": self.ece_flattened,
+                "chance_ap": self.chance_ap(),
                 "ap_ci": self.ap_ci,
                 "auroc_ci": self.auroc_ci,
             },
@@ -97,7 +112,7 @@ class Scores:
                 name: {"findings": [finding.name for finding in findings], **means[name]}
                 for name, findings in self.by_band().items()
             },
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [{**asdict(finding), "above_chance": finding.above_chance} for finding in self.findings],
             "skipped": list(self.skipped),
             "comparison": None if self.comparison is None else asdict(self.comparison),
         }
@@ -113,22 +128,16 @@ class Scores:
         if resampled.num_patients < 2:
             return self
         enough = resampled.positive_patients >= MIN_POSITIVES
-        findings = tuple(
-            replace(
-                finding,
-                ap_ci=None if finding.ap is None else interval(resampled.ap[:, c], finding.ap),
-                auroc_ci=None if finding.auroc is None else interval(resampled.auroc[:, c], finding.auroc),
-            )
-            if enough[c]
-            else finding
-            for c, finding in enumerate(self.findings)
-        )
+        findings = [_with_intervals(one, resampled, c) if enough[c] else one for c, one in enumerate(self.findings)]
+        corrected = holm([one.p_chance for one in findings])
         ap, auroc = self.macro()["ap"], self.macro()["auroc"]
+        of_ap = Student.of(resampled.ap, resampled.positive_patients)
+        of_auroc = Student.of(resampled.auroc, resampled.fewest)
         return replace(
             self,
-            findings=findings,
-            ap_ci=None if ap is None else interval(resampled.macro_ap(), ap),
-            auroc_ci=None if auroc is None else interval(resampled.macro_auroc(), auroc),
+            findings=tuple(replace(one, p_chance=p) for one, p in zip(findings, corrected, strict=True)),
+            ap_ci=None if ap is None else interval(resampled.macro_ap(), ap, of_ap),
+            auroc_ci=None if auroc is None else interval(resampled.macro_auroc(), auroc, of_auroc),
         )
 
     def _means(self, findings: Sequence[FindingScore]) -> dict[str, float | None]:
@@ -191,6 +200,20 @@ def score(
     )
 
 
+def _with_intervals(finding: FindingScore, resampled: Resampled, column: int) -> FindingScore:
+    """With p against chance as it is before Holm's correction."""
+    here = slice(column, column + 1)
+    ap, auroc = resampled.ap[:, column], resampled.auroc[:, column]
+    of_ap = Student.of(resampled.ap[:, here], resampled.positive_patients[here])
+    of_auroc = Student.of(resampled.auroc[:, here], resampled.fewest[here])
+    return replace(
+        finding,
+        ap_ci=None if finding.ap is None else interval(ap, finding.ap, of_ap),
+        auroc_ci=None if finding.auroc is None else interval(auroc, finding.auroc, of_auroc),
+        p_chance=None if finding.auroc is None else p_of_score(auroc, finding.auroc, 0.5, of_auroc),
+    )
+
+
 def compare(first: Scores, second: Scores, resampled: Sequence[Resampled]) -> Comparison | None:
     """Two predictions for the same films and findings, and their scores on the same resamples; None without any AP."""
     ours, theirs = first.macro()["ap"], second.macro()["ap"]
@@ -202,7 +225,7 @@ def compare(first: Scores, second: Scores, resampled: Sequence[Resampled]) -> Co
     differences = differences[~np.isnan(differences)]
     better = (differences > 0) + 0.5 * (differences == 0)
     p_better = float(better.mean()) if len(differences) else None
-    return Comparison(ours - theirs, interval(differences, ours - theirs, (-1.0, 1.0)), p_better)
+    return Comparison(ours - theirs, gain_interval(resampled[1], resampled[0], ours - theirs), p_better)
 
 
 def prevalence(targets: Floats) -> NDArray[np.float64]:

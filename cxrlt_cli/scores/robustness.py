@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import Interval, interval, resample
+from cxrlt_cli.scores.bootstrap import Interval, resample
+from cxrlt_cli.scores.intervals import signed_interval
 from cxrlt_cli.scores.metrics import score
 
 
@@ -122,4 +123,4 @@ def _slope(values: Sequence[float | None], resampled: Doubles | None) -> tuple[f
     steps = np.arange(len(known)) - (len(known) - 1) / 2
     weights = steps / (steps**2).sum()
     slope = float(weights @ np.array(known))
-    return slope, None if resampled is None else interval(weights @ resampled, slope, (-1.0, 1.0))
+    return slope, None if resampled is None else signed_interval(weights @ resampled, slope)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import Interval, Ranking, interval, resample
+from cxrlt_cli.scores.bootstrap import Interval, Ranking, resample
 from cxrlt_cli.scores.calibration import Calibration, CalibrationKind
+from cxrlt_cli.scores.intervals import Student, gain_interval, interval
 from cxrlt_cli.scores.merging import MERGES, weighted_mean
 from cxrlt_cli.scores.metrics import expected_calibration_error
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
@@ -24,7 +25,6 @@ from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
 CHOSEN_AMONG = tuple(name for name, merge in MERGES.items() if merge.combine is weighted_mean)
 ALPHAS = (0.25, 0.5, 1.0)
 MAX_DRAWS = 20  # of members, with replacement: weights are multiples of one over their number
-SIGNED = (-1.0, 1.0)
 
 ViewWeights = Mapping[str, float] | None
 Merged = Callable[[str, ViewWeights], Sequence[Predictions]]  # the members, by how views and films of a study merge
@@ -132,15 +132,15 @@ def choose(
     plain = blend(merged("mean", None), None, "mean").select(findings).probabilities
     pair = [plain, values]
     resampled = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
-    (plain_macro, macro), (plain_ap, ap) = [one.macro_ap() for one in resampled], [_ap(one, targets) for one in pair]
+    macro, (plain_ap, ap) = resampled[1].macro_ap(), [_ap(one, targets) for one in pair]
     return Choice(
         recipe=recipes[0],
         num_folds=num_folds,
         blended=Predictions(final.ids, final.findings, values),
         ap=ap,
-        ap_ci=interval(macro, ap),
+        ap_ci=interval(macro, ap, Student.of(resampled[1].ap, resampled[1].positive_patients)),
         gain=ap - plain_ap,
-        gain_ci=interval(macro - plain_macro, ap - plain_ap, SIGNED),
+        gain_ci=gain_interval(resampled[0], resampled[1], ap - plain_ap),
         calibration=calibration,
         ece={method: _ece(one, targets) for method, one in calibrated.items()},
     )
@@ -213,7 +213,7 @@ def _gating(
         return Gating(alpha, gain, None)
     pair = [plain, gated[alpha]]
     before, after = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
-    return Gating(alpha, gain, interval(after.macro_ap() - before.macro_ap(), gain, SIGNED))
+    return Gating(alpha, gain, gain_interval(before, after, gain))
 
 
 def _calibrated(blended: Predictions, targets: NDArray[Any], part: Mask, judged: Mask) -> dict[str, Doubles]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import Interval, Resampled, interval
+from cxrlt_cli.scores.bootstrap import Interval, Resampled
+from cxrlt_cli.scores.intervals import Student, interval
 from cxrlt_cli.scores.metrics import MIN_POSITIVES, Scores
 
 
@@ -50,16 +51,24 @@ class Spread:
 def spread_over_seeds(scores: Sequence[Scores], resampled: Sequence[Resampled], seed: int) -> Spread:
     """Of two seeds or more, scored on the same films and on the same resampled patients."""
     macro = [one.macro() for one in scores]
+    having = resampled[0].positive_patients
+    ap, auroc = (
+        np.mean(values, axis=0) for values in ([one.ap for one in resampled], [one.auroc for one in resampled])
+    )
     enough = resampled[0].num_patients > 1
     findings = {}
     for c, finding in enumerate(scores[0].findings):
         values = [one.findings[c].ap for one in scores]
         shown = enough and resampled[0].positive_patients[c] >= MIN_POSITIVES
-        findings[finding.name] = _over(values, [one.ap[:, c] for one in resampled] if shown else [], seed)
+        student = Student.of(ap[:, c : c + 1], having[c : c + 1])
+        findings[finding.name] = _over(values, [one.ap[:, c] for one in resampled] if shown else [], student, seed)
+    of_ap, of_auroc = Student.of(ap, having), Student.of(auroc, resampled[0].fewest)
     return Spread(
         tuple(scores),
-        _over([one["ap"] for one in macro], [one.macro_ap() for one in resampled] if enough else [], seed),
-        _over([one["auroc"] for one in macro], [one.macro_auroc() for one in resampled] if enough else [], seed),
+        _over([one["ap"] for one in macro], [one.macro_ap() for one in resampled] if enough else [], of_ap, seed),
+        _over(
+            [one["auroc"] for one in macro], [one.macro_auroc() for one in resampled] if enough else [], of_auroc, seed
+        ),
         findings,
     )
 
@@ -78,10 +87,10 @@ def over_seeds(values: Sequence[Doubles], seed: int) -> Doubles:
     return np.asarray(mean + np.sqrt(number / (number - 1)) * moved, np.float64)
 
 
-def _over(values: Sequence[float | None], resampled: Sequence[Doubles], seed: int) -> Over | None:
+def _over(values: Sequence[float | None], resampled: Sequence[Doubles], student: Student, seed: int) -> Over | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
     mean = float(np.mean(known))
-    held = interval(over_seeds(resampled, seed), mean) if resampled else None
+    held = interval(over_seeds(resampled, seed), mean, student) if resampled else None
     return Over(mean, float(np.std(known, ddof=1)), held)

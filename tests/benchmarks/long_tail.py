@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrlt_cli.scores.bootstrap import interval, resample
+from cxrlt_cli.scores.bootstrap import Interval, resample
+from cxrlt_cli.scores.intervals import interval, signed_interval
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.spread import over_seeds
 from cxrlt_cli.tables.label_table import LabelTable, read_labels
@@ -128,17 +129,19 @@ def row(name: str, mine: Judged, base: Judged) -> str:
     both = sorted(set(mine.seeds) & set(base.seeds))
     here, there = ([one.seeds.index(seed) for seed in both] for one in (mine, base))
     for metric in ("ap", "auroc"):
-        cells.append(told(mine.values[metric], mine.resampled[metric], "", (0.0, 1.0)))
+        cells.append(told(mine.values[metric], mine.resampled[metric], "", interval))
         less = mine.values[metric][here] - base.values[metric][there]
         drawn = mine.resampled[metric][here] - base.resampled[metric][there]
-        cells.append("-" if mine is base or name == BASE else told(less, drawn, "+", (-1.0, 1.0)))
+        cells.append("-" if mine is base or name == BASE else told(less, drawn, "+", signed_interval))
     return f"| {' | '.join(cells)} |"
 
 
-def told(values: Doubles, resampled: Doubles, sign: str, limits: tuple[float, float]) -> str:
+def told(
+    values: Doubles, resampled: Doubles, sign: str, interval_of: Callable[[Doubles, float], Interval | None]
+) -> str:
     mean = float(values.mean())
     drawn = over_seeds(list(resampled), 0) if len(values) > 1 else resampled[0]
-    held = interval(drawn, mean, limits)
+    held = interval_of(drawn, mean)
     assert held is not None
     return f"{mean:{sign}.3f} ({held[0]:{sign}.3f} to {held[1]:{sign}.3f})"
 

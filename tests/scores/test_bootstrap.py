@@ -1,13 +1,11 @@
 import time
-from statistics import NormalDist
 
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrlt_cli.scores.bootstrap import Ranking, interval, resample
-
-Simulated = tuple[np.ndarray, np.ndarray, np.ndarray]
+from cxrlt_cli.scores.bootstrap import Ranking, resample
+from tests.scores.simulated import simulate
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -77,44 +75,6 @@ def test_at_its_own_prevalence_ap_is_itself_and_without_negatives_it_is_none() -
     assert np.isnan(Ranking(np.ones(80), scores, each, 0.5)(ones)).all()
 
 
-SHARES = {"usual": (0.3, 0.15, 0.08, 0.04), "long tail": tuple(np.geomspace(0.4, 0.006, 12))}
-
-
-def simulate(num_patients: int, rng: np.random.Generator, kind: str = "usual") -> Simulated:
-    """Films of patients who resemble themselves, in what they have and in how they score."""
-    patients = np.repeat(np.arange(num_patients), rng.geometric(0.5, num_patients))
-    shape = len(patients), len(SHARES[kind])
-
-    def mixed() -> np.ndarray:
-        own = rng.standard_normal((num_patients, shape[1]))[patients]
-        return np.asarray(np.sqrt(0.6) * own + np.sqrt(0.4) * rng.standard_normal(shape))
-
-    thresholds = [NormalDist().inv_cdf(1 - share) for share in SHARES[kind]]
-    targets = (mixed() > thresholds).astype(float)
-    return targets, mixed() + 1.5 * targets, patients
-
-
-@pytest.mark.parametrize(("kind", "least"), [("usual", 89), ("long tail", 80)])
-def test_95_percent_intervals_hold_the_truth_as_often(kind: str, least: int) -> None:
-    """Of macro AP and macro AUROC; where findings have a handful of positives, somewhat less often."""
-    rng = np.random.default_rng(0)
-    targets, scores, patients = simulate(100_000, rng, kind)
-    columns = range(len(SHARES[kind]))
-    ones = np.ones(patients.max() + 1)
-    truth = np.mean([Ranking(targets[:, c], scores[:, c], patients)(ones) for c in columns], axis=0)
-    held = np.zeros(2)
-    for seed in range(100):
-        targets, scores, patients = simulate(300, rng, kind)
-        ones = np.ones(patients.max() + 1)
-        estimates = np.nanmean([Ranking(targets[:, c], scores[:, c], patients)(ones) for c in columns], axis=0)
-        (resampled,) = resample(targets, [scores], patients, 120, seed=seed)
-        for index, values in enumerate((resampled.macro_ap(), resampled.macro_auroc())):
-            bounds = interval(values, float(estimates[index]))
-            assert bounds is not None
-            held[index] += bounds[0] <= truth[index] <= bounds[1]
-    assert (held >= least).all(), held
-
-
 def test_patients_are_drawn_and_not_films() -> None:
     """Ten films of each patient who score alike: intervals of films would be a third as wide."""
     rng = np.random.default_rng(0)
@@ -143,18 +103,6 @@ def test_a_resample_without_a_positive_counts_as_asked() -> None:
     lost = np.isnan(skip.ap[:, 1])
     assert 0.2 < lost.mean() < 0.5  # (1 - 1/40)^40
     np.testing.assert_allclose(zero.macro_ap()[lost], skip.macro_ap()[lost] / 2)
-
-
-def test_an_interval_holds_its_estimate() -> None:
-    values = np.linspace(0.4, 0.6, 200)
-    for estimate in (0.3, 0.42, 0.5, 0.6, 0.9):
-        bounds = interval(values, estimate)
-        assert bounds is not None
-        assert bounds[0] <= estimate <= bounds[1]
-    assert interval(np.array([np.nan, np.nan]), 0.5) is None
-    assert interval(values, 0.5) == pytest.approx((0.405, 0.595))
-    assert interval(values, 0.45) == pytest.approx((0.305, 0.495)), "moved down by twice the bias"
-    assert interval(values, 0.05) == pytest.approx((0.0, 0.05)), "cut where scores end"
 
 
 def test_it_is_far_faster_than_scoring_each_resample() -> None:

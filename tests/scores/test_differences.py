@@ -48,10 +48,11 @@ NOTHING = sampled(np.zeros(1000))
 
 
 def test_a_difference_is_judged_by_the_spread_of_its_resamples() -> None:
-    """Symmetric resamples about 0.1 + b: p is that of 0.1 - b, for b is the bias."""
+    """Resamples about 0.1 + b: what they are off by is their spread and their bias b together."""
     one = difference(0.1, sampled(DRAWN), NOTHING)
-    assert one.p == pytest.approx(2 * norm.sf(0.08 / DRAWN.std(ddof=1)), rel=1e-3)
-    assert one.ci == pytest.approx((0.08 - 1.96 * 0.05, 0.08 + 1.96 * 0.05), abs=2e-3)
+    error = np.hypot(DRAWN.std(), 0.02)
+    assert one.p == pytest.approx(2 * norm.sf(0.1 / error), rel=1e-3)
+    assert one.ci == pytest.approx((0.1 - 1.96 * error, 0.1 + 1.96 * error), abs=1e-4)
     assert difference(-0.1, NOTHING, sampled(DRAWN)).p == pytest.approx(one.p)
     lost = sampled(np.concatenate([DRAWN, [np.nan] * 5]))
     assert difference(0.1, lost, sampled(np.zeros(1005))) == one
@@ -60,14 +61,14 @@ def test_a_difference_is_judged_by_the_spread_of_its_resamples() -> None:
 def test_few_patients_make_it_wider_by_students_t() -> None:
     """Of ten patients on one side alone: t with 9 degrees of freedom, and the variance times 10 / 9."""
     one = difference(0.1, sampled(DRAWN, 10), NOTHING)
-    error = DRAWN.std(ddof=1) * np.sqrt(10 / 9)
-    assert one.p == pytest.approx(2 * t.sf(0.08 / error, 9))
+    error = np.hypot(DRAWN.std(), 0.02) * np.sqrt(10 / 9)
+    assert one.p == pytest.approx(2 * t.sf(0.1 / error, 9))
     assert one.ci is not None
     assert one.ci[1] - one.ci[0] == pytest.approx(2 * t.isf(0.025, 9) * error, rel=5e-3)
-    both = difference(0.1, sampled(DRAWN, 10), sampled(DRAWN[np.random.default_rng(0).permutation(1000)], 10))
+    both = difference(0.1, sampled(DRAWN, 10), sampled(DRAWN[np.random.default_rng(0).permutation(1000)] - 0.1, 10))
     assert both.p is not None
     spread = np.sqrt(2 * 10 / 9) * 0.05
-    assert both.p == pytest.approx(2 * t.sf(0.2 / spread, 18), rel=0.15), "Welch: twice 9 degrees of freedom"
+    assert both.p == pytest.approx(2 * t.sf(0.1 / spread, 18), rel=0.15), "Welch: twice 9 degrees of freedom"
 
 
 def test_a_mean_over_findings_is_as_sure_as_its_parts() -> None:
@@ -77,7 +78,7 @@ def test_a_mean_over_findings_is_as_sure_as_its_parts() -> None:
     none = Sampled(np.zeros((1000, 2)), np.array([10, 10]))
     one = difference(0.1, two, none)
     mean = (DRAWN + other) / 2
-    assert one.p == pytest.approx(2 * t.sf(0.08 / (mean.std(ddof=1) * np.sqrt(10 / 9)), 18))
+    assert one.p == pytest.approx(2 * t.sf(0.1 / (np.hypot(mean.std(), 0.02) * np.sqrt(10 / 9)), 18))
 
 
 def test_without_resamples_there_is_a_difference_alone() -> None:
