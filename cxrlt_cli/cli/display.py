@@ -34,7 +34,8 @@ EPOCH_COLUMNS = (("phase", 8), ("epoch", 8), ("loss", 9), ("lr head", 9), ("lr b
                  ("films/s", 8), ("time", 8), ("", 6))  # fmt: skip
 
 
-WIDE = 100  # columns, from which a finding's interval has a place in the table
+COLUMNS = ("freq.", "pos.", "chance", "AP", "AP 95 %", "AUROC", "AUROC 95 %", "F1", "ECE")
+WIDE, WIDER = 100, 112  # columns of a terminal
 
 
 class RichReporter:
@@ -116,16 +117,26 @@ class RichReporter:
         self._err.print(line, style="bold green" if summary.best else "", highlight=False)
 
     def scores(self, title: str, scores: "Scores") -> None:
-        self._out.print(_score_table(title, scores, wide=self._out.width >= WIDE))
-        if scores.ap_ci is not None:
-            auroc = f", AUROC {_range(scores.auroc_ci)}" if scores.auroc_ci else ""
-            self.result(f"95 % of resampled patients: macro AP {_range(scores.ap_ci)}{auroc}.\n")
+        from cxrlt_cli.report.score_texts import told_chance, told_without_interval
+
+        self._out.print(_score_table(title, scores, self._out.width))
+        if scores.ap_ci is None:
+            return
+        auroc = f", AUROC {_range(scores.auroc_ci)} (chance 0.5)" if scores.auroc_ci else ""
+        chance = _number(scores.chance_ap())
+        self.result(f"95 % intervals over patients: macro AP {_range(scores.ap_ci)} (chance {chance}){auroc}.")
+        for text in (told_chance(scores, "*"), told_without_interval(scores)):
+            if text:
+                self.result(text)
+        self.result("")
 
     def comparison(self, first: str, second: str, comparison: "Comparison") -> None:
+        from cxrlt_cli.report.score_texts import is_shown
+
         certainty = ""
         if comparison.ci is not None:
-            certainty = f" (95 % of resampled patients: {comparison.ci[0]:+.3f} to {comparison.ci[1]:+.3f}"
-            certainty += f"; better in {100 * (comparison.p_better or 0):.0f} % of them)"
+            shown = "" if is_shown(comparison) else "; no difference is shown"
+            certainty = f" (95 % interval over patients: {comparison.ci[0]:+.3f} to {comparison.ci[1]:+.3f}{shown})"
         self.result(f"{first} against {second}: macro AP {comparison.ap_difference:+.3f}{certainty}.")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -201,18 +212,25 @@ def _markup(text: str) -> str:
     return escape(visible(text))
 
 
-def _score_table(title: str, scores: "Scores", wide: bool) -> Table:
+def _score_table(title: str, scores: "Scores", width: int) -> Table:
+    """With intervals, chance stands in it; they themselves from ``WIDE`` columns on, and frequencies from ``WIDER``."""
     films = counted(scores.num_films, scores.unit, PLURALS[scores.unit])
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
     table = Table(title=f"{_markup(title)} ({films})", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.title_justify, table.title_style = "left", "bold"
-    table.add_column("finding", no_wrap=True, max_width=34)
-    for name, width in (("freq.", 6), ("pos.", 5), ("AP", 5), ("AUROC", 5), ("F1", 5), ("ECE", 5)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    shows = wide and scores.ap_ci is not None  # the interval of each finding's AP
-    if shows:
-        table.add_column("AP 95 %", justify="right", no_wrap=True)
+    sure = scores.ap_ci is not None
+    ranges = sure and width >= WIDE
+    left_out = {"95 %": not ranges, "chance": not sure, "freq.": sure and width < WIDER}
+    names = [name for name in COLUMNS if not any(gone and part in name for part, gone in left_out.items())]
+    table.add_column("finding", no_wrap=True, max_width=28 if ranges and width < WIDER else 34)
+    for name in names:
+        table.add_column("95 %" if "95 %" in name else name, justify="right", no_wrap=True, min_width=5)
+
+    def row(name: str, cells: dict[str, str], style: str = "", ends: bool = False, mark: str = " ") -> None:
+        cells["AUROC"] += f" {mark}" if sure else ""
+        table.add_row(name, *(cells.get(column, "") for column in names), style=style, end_section=ends)
+
     means = scores.band_means()
     for band, findings in scores.by_band().items():
         scored = sum(finding.ap is not None for finding in findings)
@@ -220,28 +238,39 @@ def _score_table(title: str, scores: "Scores", wide: bool) -> Table:
             table.add_row(Text(BAND_TITLES[band], style=f"bold {BAND_STYLES[band]}"))
         for number, finding in enumerate(findings, 1):
             ends = number == len(findings) and not scored
-            cells = (*_finding_row(finding), *([_range(finding.ap_ci)] if shows else []))
-            table.add_row(*cells, style="dim" if finding.ap is None else "", end_section=ends)
+            style, mark = "dim" if finding.ap is None else "", "*" if finding.above_chance else " "
+            row(f"  {_markup(finding.name)}", _cells(finding), style, ends, mark)
         if scored:
             name = f"mean of {counted(scored, f'{band} finding')}"
-            table.add_row(name, "", "", *_numbers(means[band]), style="italic", end_section=True)
+            row(name, _numbers({**means[band], "chance": scores.chance_ap(findings)}), "italic", ends=True)
     number = sum(finding.ap is not None for finding in scores.findings)
-    table.add_row(f"macro mean of {counted(number, 'finding')}", "", "", *_numbers(scores.macro()), style="bold")
+    all_of_them = {**scores.macro(), "chance": scores.chance_ap()}
+    row(f"macro mean of {counted(number, 'finding')}", _numbers(all_of_them), "bold")
     return table
 
 
-def _finding_row(finding: "FindingScore") -> tuple[str, ...]:
+def _cells(finding: "FindingScore") -> dict[str, str]:
+    """By column."""
+    from cxrlt_cli.report.score_texts import told_frequency
+
     values = {"ap": finding.ap, "auroc": finding.auroc, "f1": finding.f1, "ece": finding.ece}
-    frequency = f"{100 * finding.frequency:.1f} %"
-    return "  " + _markup(finding.name), frequency, str(finding.positives), *_numbers(values)
+    return {
+        "freq.": told_frequency(finding.frequency),
+        "pos.": str(finding.positives),
+        **_numbers({**values, "chance": finding.prevalence}),
+        "AP 95 %": _range(finding.ap_ci),
+        "AUROC 95 %": _range(finding.auroc_ci),
+    }
 
 
 def _range(interval: "Interval | None") -> str:
-    return "–" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+    return "–" if interval is None else f"{interval[0]:.3f}–{interval[1]:.3f}"
 
 
-def _numbers(values: Mapping[str, float | None]) -> tuple[str, ...]:
-    return tuple(_number(values[name]) for name in ("ap", "auroc", "f1", "ece"))
+def _numbers(values: Mapping[str, float | None]) -> dict[str, str]:
+    """By column."""
+    columns = {"chance": "chance", "AP": "ap", "AUROC": "auroc", "F1": "f1", "ECE": "ece"}
+    return {column: _number(values[name]) for column, name in columns.items()}
 
 
 def _is_number(text: str) -> bool:

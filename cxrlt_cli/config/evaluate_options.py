@@ -60,6 +60,12 @@ class EvaluateOptions(StudyOptions):
     by_finding: bool = option(False, "With --by: show each finding that all groups have, too.", panel="Scores")
     json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
     report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
+    errors: Path | None = option(
+        None,
+        "CSV for every film that is decided otherwise than it is labelled, at --threshold: finding, label, "
+        "probability, and the share of films below.",
+        panel="Scores",
+    )
     image_dir: Path | None = option(
         None,
         "Folder of the films, for the report and --perturb (default: the CSV's folder, or images/ beside it); with "

@@ -18,3 +18,18 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// A box hides the cards that lack one of its words.
+for (const box of document.querySelectorAll(".search")) {
+  const groups = [...box.nextElementSibling.querySelectorAll(".group")];
+  const cards = [...box.nextElementSibling.querySelectorAll("[data-words]")];
+  const filter = () => {
+    const wanted = box.querySelector("input").value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const card of cards) card.hidden = !wanted.every((word) => card.dataset.words.includes(word));
+    for (const group of groups) group.hidden = !group.querySelector("[data-words]:not([hidden])");
+    const shown = cards.filter((card) => !card.hidden).length;
+    box.querySelector("output").textContent = wanted.length ? `${shown} of ${cards.length}` : `${cards.length} films`;
+  };
+  box.querySelector("input").addEventListener("input", filter);
+  box.hidden = false;
+  filter();
+}

@@ -61,3 +61,21 @@ def read_cells(path: Path, ids: Collection[str], id_column: str, column: str) ->
         raise missing_column(path, id_column, header)
     film, place, wanted = header.index(id_column), header.index(column), set(ids)
     return {row[film]: view_cell(row[place]) for _, row in rows if row[film] in wanted}
+
+
+def read_known_places(path: Path, ids: Collection[str], columns: tuple[str, str, str, str]) -> dict[str, Place]:
+    """The place of each of these films, empty where the table has no such column.
+
+    ``columns``: of the film, its patient, its study and its view.
+    """
+    rows = read_rows(path)
+    _, header = next(rows)
+    if columns[0] not in header:
+        raise missing_column(path, columns[0], header)
+    wanted, places = set(ids), {}
+    for _, row in rows:
+        cells = dict(zip(header, row, strict=True))
+        if (film := cells[columns[0]]) in wanted:
+            patient, study, view = (view_cell(cells.get(name, "")) for name in columns[1:])
+            places[film] = Place(patient_of(patient), study, view)
+    return places

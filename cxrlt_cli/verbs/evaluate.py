@@ -24,6 +24,7 @@ from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids
 from cxrlt_cli.verbs.evaluate_decisions import NEEDLESS, require_alone, table_of, to_json
+from cxrlt_cli.verbs.evaluate_errors import require_errors, write_errors
 from cxrlt_cli.verbs.evaluate_groups import compared_groups, groupings_of
 from cxrlt_cli.verbs.evaluate_places import Reference, held_against
 from cxrlt_cli.verbs.evaluate_report import write_report, write_tables
@@ -78,7 +79,9 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         require_file(options.report, "--report", inputs)
         if options.json_path is not None and real(options.json_path) == real(options.report):
             raise OptionError(f"--report and --json are both {options.report}.", "Give each a file of its own.")
-    with lock_outputs(("--json", options.json_path), ("--report", options.report)):
+    if options.errors is not None:
+        require_errors(options, inputs)
+    with lock_outputs(("--json", options.json_path), ("--report", options.report), ("--errors", options.errors)):
         return _evaluate(options, reporter)
 
 
@@ -129,6 +132,8 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
         shown.content["robustness"] = perturbed.to_json()
     if options.json_path is not None:
         _write_json(options.json_path, {**judged[0].scores.to_json(), **shown.content}, truth, reporter)
+    if options.errors is not None:
+        write_errors(judged[0], options, reporter)
     if options.report is not None:
         second = judged[1] if len(judged) > 1 else None
         write_report(judged[0], second, shown.tables, perturbed, csv, model, options, reporter)

@@ -10,12 +10,13 @@ from cxrlt_cli.files import write_text
 from cxrlt_cli.report import document, page, section, worst
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.robustness_page import robustness_section
+from cxrlt_cli.report.score_texts import is_shown, told_chance, told_without_interval
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.robustness import Robustness
 from cxrlt_cli.tables.label_table import LabelTable
-from cxrlt_cli.verbs.evaluate_report_films import pictures_of
+from cxrlt_cli.verbs.evaluate_report_films import pictures_of, with_places
 
 if TYPE_CHECKING:
     from cxrlt_cli.nets.checkpoints import Checkpoint
@@ -34,6 +35,8 @@ def write_report(
     """Write the page; films are shown where ``--image-dir`` or the CSV's folder has them."""
     assert options.report is not None, "asked for"
     mistakes = worst(judged.predictions, judged.truth.targets)
+    if not options.per_study:
+        mistakes = with_places(mistakes, csv, options)
     pictures = [] if options.per_study else pictures_of(mistakes, csv, judged.truth, model, options, reporter)
     html = page(
         f"{judged.path.name} on {csv.name}",
@@ -68,11 +71,13 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     means = scores.macro()
     facts = _sizes(scores)
     number = len(scores.findings) - (len(scores.skipped) if scores.empty == "skip" else 0)
+    chances = {"ap": scores.chance_ap() or 0.0, "auroc": 0.5}
     for name, label, bounds in (("ap", "macro AP", scores.ap_ci), ("auroc", "macro AUROC", scores.auroc_ci)):
         value = means[name]
         if value is not None:
             span = f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
-            facts.append((f"{label}, {counted(number, 'finding')}{', 95 %' if bounds else ''}", f"{value:.3f}{span}"))
+            what = f"{label}, {counted(number, 'finding')}{', 95 %' if bounds else ''}; chance {chances[name]:.3g}"
+            facts.append((what, f"{value:.3f}{span}"))
     for band, values in scores.band_means().items():
         if values["ap"] is not None:
             facts.append((f"{band} AP", f"{values['ap']:.3f}"))
@@ -81,7 +86,9 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     if scores.comparison is not None and second is not None:
         bounds = scores.comparison.ci
         span = f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else ""
-        facts.append((f"macro AP above {second.path.name}", f"{scores.comparison.ap_difference:+.3f}{span}"))
+        name = f"macro AP less that of {second.path.name}{', 95 %' if bounds else ''}"
+        shown = "" if is_shown(scores.comparison) else ": no difference shown" if bounds else ""
+        facts.append((f"{name}{shown}", f"{scores.comparison.ap_difference:+.3f}{span}"))
     return facts
 
 
@@ -94,7 +101,7 @@ def _policies(truth: LabelTable, csv: Path, model: "Checkpoint | None", options:
 
 
 def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
-    notes = []
+    notes = [text for text in (told_chance(scores), told_without_interval(scores)) if text]
     if scores.skipped:
         verb = "count as AP 0" if scores.empty == "zero" else "are left out of the means"
         notes.append(f"Without a positive film: {', '.join(scores.skipped)}; these {verb}.")

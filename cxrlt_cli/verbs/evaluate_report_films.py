@@ -1,8 +1,9 @@
 """The films of a report: thumbnails, heat maps of where the model looked, and training films that they resemble."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,14 @@ from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture
 from cxrlt_cli.scores.nearest import Known
 from cxrlt_cli.tables.embeddings import Embeddings
 from cxrlt_cli.tables.label_table import LabelTable
+from cxrlt_cli.tables.study_columns import Place, read_known_places
 
 if TYPE_CHECKING:
     from cxrlt_cli.nets.checkpoints import Checkpoint
 
 NUM_SHOWN = 3  # training films beside each film
 SMALL = 160  # pixels of theirs
+MOST_BYTES = 15_000_000  # of pictures on a page
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,19 @@ class _Seen:
     kind: str  # of the maps
     maps: Mapping[str, NDArray[np.float32]]  # [H, W] of each finding
     features: NDArray[np.float32]  # [D]
+
+
+def with_places(mistakes: Sequence[Mistake], csv: Path, options: EvaluateOptions) -> list[Mistake]:
+    """The mistakes with the patient, study and view of their films, where the CSV says them."""
+    names = {mistake.film for mistake in mistakes}
+    columns = (options.id_column, options.patient_column, options.study_column, options.view_column)
+    places = read_known_places(csv, names, columns)
+    return [replace(mistake, whose=_whose(places[mistake.film])) for mistake in mistakes]
+
+
+def _whose(place: Place) -> str:
+    known = (("patient", place.patient), ("study", place.study), ("view", place.view))
+    return ", ".join(f"{name} {value}" for name, value in known if value)
 
 
 def pictures_of(
@@ -57,23 +73,61 @@ def pictures_of(
     for fault in found.faults():
         reporter.warn(f"Not in the report: {fault}.")
     films = _read(names, found, reporter)
+    pictures = _drawn(mistakes, films, csv, model, options, reporter)
+    kept = _within(pictures, MOST_BYTES)
+    if len(kept) < len(pictures):
+        reporter.note(
+            f"The report shows {len(kept)} of {counted(len(pictures), 'picture')}, so that it stays below 20 MB; the "
+            "other films are listed by name."
+        )
+    return kept
+
+
+def _drawn(
+    mistakes: Sequence[Mistake],
+    films: Mapping[str, Film],
+    csv: Path,
+    model: "Checkpoint | None",
+    options: EvaluateOptions,
+    reporter: Reporter,
+) -> list[Picture]:
+    """A picture of each mistake whose film was read, with what the model saw in it."""
+    mistakes = [mistake for mistake in mistakes if mistake.film in films]
     if model is None or options.checkpoint is None:
         reporter.note("The report shows films without heat maps: pass the model with --checkpoint.")
-        return [Picture(one, data_uri(thumbnail(films[one.film]))) for one in mistakes if one.film in films]
+        small = {name: data_uri(thumbnail(film)) for name, film in films.items()}
+        return [Picture(mistake, small[mistake.film]) for mistake in mistakes]
     seen = _seen(model, options.checkpoint, films)
     if model.preprocessing.fit == "pad":  # so that maps lie where the model looked
         films = {name: model.preprocessing(film) for name, film in films.items()}
     neighbours = {} if options.among is None else _neighbours(options.among, seen, csv, options, reporter)
+    thumbnails = {name: thumbnail(film) for name, film in films.items()}
     pictures = []
     for mistake in mistakes:
-        if mistake.film in films:
-            small, mine = thumbnail(films[mistake.film]), seen[mistake.film]
-            heat_map = None
-            if mistake.finding in mine.maps:
-                values = mine.maps[mistake.finding]
-                heat_map = HeatMap(data_uri(overlaid(small, values)), mine.kind, not values.any())
-            pictures.append(Picture(mistake, data_uri(small), heat_map, neighbours.get(mistake.film, ())))
+        small, mine = thumbnails[mistake.film], seen[mistake.film]
+        heat_map = None
+        if mistake.finding in mine.maps:
+            values = mine.maps[mistake.finding]
+            heat_map = HeatMap(data_uri(overlaid(small, values)), mine.kind, not values.any())
+        pictures.append(Picture(mistake, data_uri(small), heat_map, neighbours.get(mistake.film, ())))
     return pictures
+
+
+def _within(pictures: Sequence[Picture], most: int) -> list[Picture]:
+    """As many pictures as ``most`` bytes hold, of each finding the clearest first, in the order that they are in."""
+    turns: Counter[tuple[str, bool]] = Counter()
+    ranked = []
+    for place, picture in enumerate(pictures):
+        kind = picture.mistake.finding, picture.mistake.present
+        ranked.append((turns[kind], place))
+        turns[kind] += 1
+    kept, used = [], 0
+    for _, place in sorted(ranked):
+        used += pictures[place].num_bytes
+        if used > most:
+            break
+        kept.append(place)
+    return [pictures[place] for place in sorted(kept)]
 
 
 def _read(names: Sequence[str], found: Found, reporter: Reporter) -> dict[str, Film]:

@@ -14,6 +14,7 @@ from cxrlt_cli.cli.display import RichReporter, consoles, show_error
 from cxrlt_cli.engine.reporter import EpochSummary
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026
+from cxrlt_cli.scores.bootstrap import resample
 from cxrlt_cli.scores.metrics import Comparison, Scores, score
 
 SUMMARY = EpochSummary("all", 3, 60, 0.0712, 1.5e-4, 1.5e-5, "ema", 0.4, None, 47.2, 131.0, True)
@@ -173,3 +174,41 @@ def test_whoever_stops_reading_warnings_takes_no_results_along(tmp_path: Path) -
     os.close(writes)
     assert done.returncode == 0
     assert (tmp_path / "out").read_text() == "written\n"
+
+
+def test_chance_and_intervals_fit_into_100_columns_and_what_is_not_shown_is_said() -> None:
+    judged = scores()
+    targets = np.zeros((500, 30))
+    for column, finding in enumerate(judged.findings):
+        targets[: finding.positives, column] = 1
+    probabilities = np.random.default_rng(1).random((500, 30))
+    probabilities[:, 0] += targets[:, 0]
+    judged = score(targets, probabilities, CXR_LT_2026, num_patients=500)
+    (drawn,) = resample(targets, [probabilities], np.arange(500), 30)
+    shown = {}
+    for width in (80, 100, 120):
+        out, _, talker = reporter(terminal=True)
+        talker._out.width = width
+        talker.scores("Validation", judged.with_intervals(drawn))
+        lines = [line.rstrip() for line in out.getvalue().splitlines()]
+        table = lines[: next(row for row, line in enumerate(lines) if line.startswith("95 %"))]
+        assert max(map(len, table)) <= width
+        assert "…" not in "".join(table[:3])
+        shown[width] = table[2].split()
+    assert shown[80] == ["finding", "pos.", "chance", "AP", "AUROC", "F1", "ECE"]
+    assert shown[100] == ["finding", "pos.", "chance", "AP", "95", "%", "AUROC", "95", "%", "F1", "ECE"]
+    assert shown[120] == ["finding", "freq.", "pos.", "chance", "AP", "95", "%", "AUROC", "95", "%", "F1", "ECE"]
+    (normal,) = [line for line in table if line.startswith("   Normal")]
+    assert " * " in normal
+    text = " ".join(" ".join(lines).split())
+    assert "(chance 0." in text
+    assert "Not shown: " in text
+    assert "Normal" not in text.split("Not shown: ")[1]
+    assert "No interval: fewer than 5 patients have " in text
+
+
+@pytest.mark.parametrize(("ci", "ends"), [((-0.01, 0.03), "no difference is shown"), ((0.01, 0.03), "+0.030")])
+def test_a_comparison_is_no_verdict_where_nothing_is_shown(ci: tuple[float, float], ends: str) -> None:
+    out, _, talker = reporter(terminal=True)
+    talker.comparison("a", "b", Comparison(0.02, ci, 0.9))
+    assert out.getvalue().replace("\n", " ").strip().endswith(f"{ends}).")

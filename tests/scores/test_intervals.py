@@ -119,8 +119,9 @@ def test_a_gain_is_of_pairs_on_the_same_resamples() -> None:
     targets, scores, patients = simulate(200, np.random.default_rng(1))
     better = scores + 0.8 * targets
     before, after = resample(targets, [scores, better], patients, 100)
-    gain = float(np.mean([Ranking(targets[:, c], better[:, c], patients)(np.ones(200))[0]
-                          - Ranking(targets[:, c], scores[:, c], patients)(np.ones(200))[0] for c in range(4)]))  # fmt: skip
+    ones = np.ones(200)
+    ap = [[Ranking(targets[:, c], one[:, c], patients)(ones)[0] for c in range(4)] for one in (scores, better)]
+    gain = float(np.mean(ap[1]) - np.mean(ap[0]))
     low, high = gain_interval(before, after, gain) or (0, 0)
     assert 0 < low < gain < high
     assert gain_interval(before, before, 0.0) == (0.0, 0.0)

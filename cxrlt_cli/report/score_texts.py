@@ -1,0 +1,43 @@
+"""What stands beside scores, in a terminal and on a page: frequencies, chance, and what was not shown."""
+
+from cxrlt_cli.errors import listed
+from cxrlt_cli.labels import band
+from cxrlt_cli.scores.metrics import MIN_POSITIVES, SURE, Comparison, Scores
+
+MOST = 40  # findings that are named
+
+
+def told_frequency(share: float) -> str:
+    """In per cent, with as many digits as show its band: ``0.97 %`` is below 1 %, as ``1.0 %`` would not be."""
+    digits = next((digits for digits in range(1, 6) if band(round(share, digits + 2)) == band(share)), 6)
+    return f"{100 * share:.{digits}f} %"
+
+
+def told_chance(scores: Scores, mark: str = "") -> str:
+    """What chance comes to, and for which findings it is not shown that the model is above it; "" without intervals.
+
+    ``mark``: what stands beside those for which it is, such as ``*``.
+    """
+    tested = [one for one in scores.findings if one.above_chance is not None]
+    if not tested:
+        return ""
+    missing = [one.name for one in tested if not one.above_chance]
+    number, how = f"{len(tested) - len(missing)} of {len(tested)} findings", f"{mark}: p" if mark else "p"
+    text = (
+        f"Chance is AP as high as the share of positives and AUROC 0.5. AUROC is shown to be above it for {number} "
+        f"({how} < {SURE} by Holm's correction for all of them)."
+    )
+    return f"{text} Not shown: {listed(missing, MOST)}." if missing else text
+
+
+def told_without_interval(scores: Scores) -> str:
+    """Which findings have no interval, and why; "" where all do or none was asked for."""
+    if scores.ap_ci is None:
+        return ""
+    few = [one.name for one in scores.findings if one.positives and one.ap_ci is None]
+    return f"No interval: fewer than {MIN_POSITIVES} patients have {listed(few, MOST)}." if few else ""
+
+
+def is_shown(comparison: Comparison) -> bool:
+    """Whether the interval of a difference is on one side of 0."""
+    return comparison.ci is not None and not comparison.ci[0] <= 0 <= comparison.ci[1]
