@@ -36,6 +36,7 @@ def page(
     frequencies_of: str = "training films",
     notes: Sequence[str] = (),
     tables: Sequence[Table] = (),
+    readings: Sequence[Table] = (),
     mistakes: Sequence[Mistake] = (),
     pictures: Sequence[Picture] = (),
     more: Sequence[str] = (),
@@ -43,7 +44,8 @@ def page(
     """The page of ``scores`` of ``predictions`` against ``targets [N, C]``, as HTML. ``facts``: name and value.
 
     ``frequencies_of``: which films the frequencies of the findings are of. ``notes``: what was left out or tuned.
-    ``tables``: of groups, or of two places. ``more``: further sections, as HTML.
+    ``tables``: of groups, or of two places. ``readings``: tables that go with the curves.
+    ``more``: further sections, as HTML.
     """
     long_tail, together = charts.long_tail(scores.findings), charts.co_occurrence(predictions.findings, targets)
     sections = [
@@ -52,6 +54,7 @@ def page(
         *(section(escape(table.title), table.html(), escape(table.note)) for table in tables),
         *more,
         section("Curves", _cards(scores, predictions, targets), CURVES),
+        *(section(escape(table.title), table.html(), escape(table.note)) for table in readings if table.rows),
         section("Findings that occur together", wide(together), TOGETHER),
         section("Missed and false alarms", film_cards(mistakes, pictures), WORST),
     ]
@@ -90,7 +93,10 @@ LONG_TAIL = (
     "Average precision against how many of the {} have the finding; bars are 95 % intervals, ticks mark chance (the "
     "share of the films that are scored). Dotted lines part head, medium and tail."
 )
-CURVES = "Precision over recall, ROC, and how often against how sure. Dashed: prevalence, chance, honesty."
+CURVES = (
+    "Precision over recall, ROC, how often against how sure, and the net benefit of acting at a threshold over "
+    "prevalence (Vickers & Elkin 2006), cut at 0. Dashed: prevalence, chance, honesty, and acting on every film."
+)
 TOGETHER = "Of the films with the finding of a row, the share that has that of a column: the darker, the more."
 WORST = (
     "Of each finding the positives that were ranked lowest, and the negatives that were ranked highest. Some are "
@@ -146,7 +152,7 @@ def _cell(value: float | None) -> str:
 def _range(bounds: tuple[float, float] | None) -> str:
     if bounds is None:
         return "<td data-value=''>–</td>"
-    return f"<td data-value='{bounds[0]}'>{bounds[0]:.3f} to {bounds[1]:.3f}</td>"
+    return f"<td data-value='{bounds[0]}'>{bounds[0]:.3f}–{bounds[1]:.3f}</td>"
 
 
 def _cards(scores: Scores, predictions: Predictions, targets: NDArray[Any]) -> str:
@@ -157,12 +163,17 @@ def _cards(scores: Scores, predictions: Predictions, targets: NDArray[Any]) -> s
             labelled = ~np.isnan(targets[:, column])
             y, p = targets[labelled, column], predictions.probabilities[labelled, column]
             if 0 < y.sum() < len(y):
-                trio = "".join(
+                four = "".join(
                     draw(finding.name, y, p)
-                    for draw in (charts.precision_recall, charts.receiver_operating, charts.reliability)
+                    for draw in (
+                        charts.precision_recall,
+                        charts.receiver_operating,
+                        charts.reliability,
+                        charts.decision_curve,
+                    )
                 )
                 band = f"<span class='band {finding.band}'></span>"
                 cards.append(
-                    f"<div class='card'><h3>{band}{escape(finding.name)}</h3><div class='trio'>{trio}</div></div>"
+                    f"<div class='card'><h3>{band}{escape(finding.name)}</h3><div class='pair'>{four}</div></div>"
                 )
     return f"<div class='cards'>{''.join(cards)}</div>" if cards else ""

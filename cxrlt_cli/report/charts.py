@@ -10,6 +10,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores import Floats
 from cxrlt_cli.scores.metrics import NUM_CALIBRATION_BINS, FindingScore
+from cxrlt_cli.scores.readings import net_benefit
 
 SMALL, MARGIN = 132, 22  # pixels
 
@@ -22,6 +23,7 @@ class _Frame:
     marks: str
     across: str
     up: str
+    end: float = 1.0  # what stands at the right end
 
     def svg(self) -> str:
         low, high = MARGIN, SMALL - 6
@@ -30,7 +32,8 @@ class _Frame:
         )
         ticks = "".join(
             f'<text x="{low - 4}" y="{_up(v) + 3:.1f}" class="tick end">{v:g}</text>'
-            f'<text x="{_right(v):.1f}" y="{SMALL - 8}" class="tick middle">{v:g}</text>'
+            f'<text x="{_right(v) + 4 * v:.1f}" y="{SMALL - 8}" class="tick {"end" if v else "middle"}">'
+            f"{v * self.end:.2g}</text>"
             for v in (0, 1)
         )
         names = (
@@ -70,6 +73,23 @@ def reliability(name: str, targets: Floats, probabilities: Floats) -> str:
             f'<circle class="dot" cx="{_right(sure):.1f}" cy="{_up(often):.1f}" r="{radius:.1f}">{title}</circle>'
         )
     return _Frame(f"{name}: reliability", _dashed(0, 0, 1, 1) + "".join(dots), "predicted", "observed").svg()
+
+
+def decision_curve(name: str, targets: Floats, probabilities: Floats) -> str:
+    """Net benefit, as a share of what perfect decisions have, over the threshold that is acted at.
+
+    Standardised net benefit (Kerr et al., Journal of Clinical Oncology 2016): net benefit over prevalence. Dashed: to
+    act on all films; to act on none is the line at 0.
+    """
+    share = float(np.mean(targets))
+    end = min(0.99, max(0.1, 4 * share))
+    thresholds = np.linspace(0.002, end, 160)
+    ours = net_benefit(targets, probabilities, thresholds)
+    everyone = net_benefit(targets, np.ones_like(targets, np.float64), thresholds)
+    lines = [np.clip(values / share, 0, 1) for values in (everyone, ours)]
+    x = thresholds / end
+    marks = _line(x, lines[0], kind="chance") + _line(x, lines[1])
+    return _Frame(f"{name}: standardised net benefit over threshold", marks, "threshold", "net benefit", end).svg()
 
 
 def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 330) -> str:
@@ -136,7 +156,8 @@ def co_occurrence(names: Sequence[str], targets: Floats) -> str:
     if not kept:
         return ""
     together = have.T @ have
-    cell, left, top = 18, 210, 170
+    longest = max(len(names[index]) for index in kept)
+    cell, left, top = 18, 12 + min(7 * longest, 198), 16 + min(6 * longest, 154)
     size = left + cell * len(kept) + 90, top + cell * len(kept) + 8
     parts = []
     for i, row in enumerate(kept):
@@ -182,7 +203,7 @@ def similarity(texts: Sequence[str], cosines: Floats) -> str:
     )
 
 
-def _line(x: Floats, y: Floats, step: bool = False) -> str:
+def _line(x: Floats, y: Floats, step: bool = False, kind: str = "curve") -> str:
     """A curve; points that would fall on the same half of a pixel are drawn once."""
     if step:  # at the height of its right end, as AP sums it
         x, y = np.repeat(x, 2)[1:-1], np.repeat(y[1:], 2)
@@ -190,7 +211,7 @@ def _line(x: Floats, y: Floats, step: bool = False) -> str:
     keep = np.concatenate([[True], (np.diff(cells, axis=1) != 0).any(axis=0)])
     keep[-1] = True
     points = " ".join(f"{_right(a):.1f},{_up(b):.1f}" for a, b in zip(x[keep], y[keep], strict=True))
-    return f'<polyline class="curve" points="{points}"/>'
+    return f'<polyline class="{kind}" points="{points}"/>'
 
 
 def _dashed(x0: float, y0: float, x1: float, y1: float) -> str:

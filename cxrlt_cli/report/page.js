@@ -1,4 +1,15 @@
 "use strict";
+// What is wider than its place says so, until it is scrolled to its end.
+for (const box of document.querySelectorAll(".scroll")) {
+  const look = () => {
+    const rest = box.scrollWidth - box.clientWidth;
+    if (rest < 2) delete box.dataset.more;
+    else box.dataset.more = box.scrollLeft < rest - 2 ? "right" : "end";
+  };
+  box.addEventListener("scroll", look);
+  addEventListener("resize", look);
+  look();
+}
 // Tables sort by the button in a column's head; numbers by data-value, what is missing comes last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];

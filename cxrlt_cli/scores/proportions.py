@@ -5,6 +5,7 @@ may be found by luck, where resampling patients would give an interval without a
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,7 @@ def exact_interval(hits: float, trials: float) -> Interval:
     return low, high
 
 
-def share_of(hit: NDArray[np.bool_], patients: NDArray[np.object_]) -> Share:
+def share_of(hit: NDArray[np.bool_], patients: NDArray[Any]) -> Share:
     """The share of films ``[N]`` that are hit, with an interval over patients ``[N]``.
 
     Clopper and Pearson's interval of as many films as are worth the same (Korn & Graubard, Survey Methodology 1998):
@@ -53,7 +54,8 @@ def share_of(hit: NDArray[np.bool_], patients: NDArray[np.object_]) -> Share:
     films = len(hit)
     if not films:
         return Share(0, 0, 0)
-    _, place = np.unique(patients.astype(str), return_inverse=True)
+    names = patients if patients.dtype.kind == "i" else patients.astype(str)
+    _, place = np.unique(names, return_inverse=True)
     sizes = np.bincount(place).astype(np.float64)
     found = np.bincount(place, hit).astype(np.float64)
     hits, number = int(hit.sum()), len(sizes)

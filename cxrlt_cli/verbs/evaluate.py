@@ -27,7 +27,7 @@ from cxrlt_cli.verbs.evaluate_decisions import NEEDLESS, require_alone, table_of
 from cxrlt_cli.verbs.evaluate_errors import require_errors, write_errors
 from cxrlt_cli.verbs.evaluate_groups import compared_groups, groupings_of
 from cxrlt_cli.verbs.evaluate_places import Reference, held_against
-from cxrlt_cli.verbs.evaluate_report import write_report, write_tables
+from cxrlt_cli.verbs.evaluate_report import points_of, write_report, write_tables
 from cxrlt_cli.verbs.evaluate_studies import read_files, to_studies, truth_of_studies
 from cxrlt_cli.verbs.evaluate_truth import (
     align,
@@ -130,13 +130,15 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     perturbed = None if trial is None else trial.scores(judged[0], options, reporter)
     if perturbed is not None:
         shown.content["robustness"] = perturbed.to_json()
+    points = points_of(judged[0], options)
+    shown.content["operating_points"] = [point.to_json() for point in points]
     if options.json_path is not None:
         _write_json(options.json_path, {**judged[0].scores.to_json(), **shown.content}, truth, reporter)
     if options.errors is not None:
         write_errors(judged[0], options, reporter)
     if options.report is not None:
         second = judged[1] if len(judged) > 1 else None
-        write_report(judged[0], second, shown.tables, perturbed, csv, model, options, reporter)
+        write_report(judged[0], second, shown.tables, perturbed, points, csv, model, options, reporter)
     return judged[0].scores
 
 

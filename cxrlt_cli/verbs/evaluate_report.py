@@ -9,11 +9,13 @@ from cxrlt_cli.engine.reporter import PLURALS, Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.report import document, page, section, worst
 from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.reading_tables import points_table, sizes_table
 from cxrlt_cli.report.robustness_page import robustness_section
 from cxrlt_cli.report.score_texts import is_shown, told_chance, told_without_interval
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.scores.readings import NUM_FOLDS, Point, operating_points
 from cxrlt_cli.scores.robustness import Robustness
 from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.verbs.evaluate_report_films import pictures_of, with_places
@@ -27,6 +29,7 @@ def write_report(
     second: Judged | None,
     tables: Sequence[Table],
     perturbed: Robustness | None,
+    points: Sequence[Point],
     csv: Path,
     model: "Checkpoint | None",
     options: EvaluateOptions,
@@ -47,12 +50,23 @@ def write_report(
         frequencies_of="training films" if options.train_csv else "films that are scored",
         notes=[*_policies(judged.truth, csv, model, options), *_notes(judged.scores, options)],
         tables=tables,
+        readings=[points_table(points), sizes_table(judged.scores)],
         mistakes=mistakes,
         pictures=pictures,
         more=() if perturbed is None else [robustness_section(perturbed)],
     )
     write_text(options.report, html)
     reporter.result(f"Wrote {options.report}: open it in a browser.")
+
+
+def points_of(judged: Judged, options: EvaluateOptions) -> list[Point]:
+    """Operating points of each finding, where a file takes them."""
+    truth = judged.truth
+    if (options.json_path is None and options.report is None) or truth.num_patients < NUM_FOLDS:
+        return []
+    fold = truth.folds(NUM_FOLDS, options.seed)
+    predictions = judged.predictions
+    return operating_points(truth.targets, predictions.probabilities, truth.patients, fold, predictions.findings)
 
 
 def write_tables(path: Path, title: str, scores: Scores, tables: Sequence[Table], reporter: Reporter) -> None:

@@ -50,7 +50,11 @@ def test_films_and_findings_are_aligned_by_name(files: Path) -> None:
     assert scores.ap_ci is not None
     assert scores.ap_ci[0] < (scores.macro()["ap"] or 0) < scores.ap_ci[1]
     assert scores.findings[2].ap_ci is None
-    assert json.loads((files / "s.json").read_text()) == scores.to_json()
+    written_json = json.loads((files / "s.json").read_text())
+    points = written_json.pop("operating_points")
+    assert written_json == scores.to_json()
+    assert {point["finding"] for point in points} <= {"Normal", "Mass"}
+    assert [point["wanted"] for point in points[:3]] == [0.8, 0.9, 0.95]
 
 
 def test_what_only_one_side_has_is_left_out_and_said(files: Path) -> None:

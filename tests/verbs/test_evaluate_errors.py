@@ -32,7 +32,7 @@ def read(path: Path) -> list[list[str]]:
 
 
 def test_every_error_has_a_row_and_nothing_else_has(tmp_path: Path) -> None:
-    """Misses of a finding from the lowest up, then its false alarms from the highest down; unlabelled pairs are none."""
+    """Misses of a finding from the lowest up, then false alarms from the highest down; unlabelled pairs are none."""
     _, recorder = judged(tmp_path)
     header, *rows = read(tmp_path / "errors.csv")
     assert header == ["ImageID", "finding", "label", "probability", "threshold", "decision", "rank"]

@@ -1,0 +1,50 @@
+"""Operating points, and how many positives a narrow interval takes, as tables for the page."""
+
+from collections.abc import Sequence
+
+from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.scores.differences import MIN_EACH
+from cxrlt_cli.scores.metrics import Scores
+from cxrlt_cli.scores.readings import Point, reads
+from cxrlt_cli.scores.sample_size import positives_for_width
+
+WIDTHS = (0.2, 0.1, 0.05)
+
+
+def points_table(points: Sequence[Point]) -> Table:
+    columns = ("finding", "wanted", "threshold", "sensitivity", "specificity", "PPV", "films read for one")
+    rows, before = [], ""
+    for point in points:
+        worth, name = point.worth, "" if point.finding == before else point.finding
+        before = point.finding
+        shares = (str(one) for one in (worth.sensitivity, worth.specificity, worth.ppv))
+        rows.append((name, f"{point.wanted:g}", f"{point.threshold:.3g}", *shares, _reads(point)))
+    note = (
+        f"Findings that {MIN_EACH} patients have and as many have not. The threshold for a wanted sensitivity is of "
+        "all films; what stands behind it is of thresholds from four fifths of the patients, on the others, with 95 % "
+        "intervals over patients. Films read for one: flagged for each that has the finding, 1 / PPV."
+    )
+    return Table("Operating points", columns, rows, note)
+
+
+def sizes_table(scores: Scores) -> Table:
+    """Positives that intervals of AUROC of some widths take, of the findings that have one."""
+    columns = ("finding", "positives", "AUROC", "width", *(f"for {width:g}" for width in WIDTHS))
+    rows = []
+    for one in scores.findings:
+        if one.auroc is None or one.auroc_ci is None:
+            continue
+        needed = (positives_for_width(one.auroc, one.prevalence, width) for width in WIDTHS)
+        width = f"{one.auroc_ci[1] - one.auroc_ci[0]:.3f}"
+        rows.append((one.name, f"{one.positives:,}", f"{one.auroc:.3f}", width,
+                     *("–" if number is None else f"{number:,}" for number in needed)))  # fmt: skip
+    note = (
+        "Positives, of as many patients and at the same prevalence, that make the 95 % interval of AUROC as narrow "
+        "(Hanley & McNeil 1982), if AUROC is what it is here."
+    )
+    return Table("Sample size for AUROC", columns, rows, note)
+
+
+def _reads(point: Point) -> str:
+    found = reads(point.worth.ppv)
+    return "–" if found is None else f"{found['value']:.1f} ({found['ci'][0]:.1f}–{found['ci'][1]:.1f})"
