@@ -12,8 +12,8 @@ from cxrlt_cli.config.study_options import StudyOptions
 class EvaluateOptions(StudyOptions):
     predictions: tuple[Path, ...] = option(
         ...,
-        "Prediction CSV, or decisions of 0 and 1; with a second one, the first is compared with it, or with --against, "
-        "the second is of those films.",
+        "Prediction CSV, or decisions of 0 and 1, or a run; several are compared with the first, or with --against, a "
+        "second one is of those films.",
         argument=True,
     )
     csv: Path | None = option(

@@ -21,6 +21,7 @@ class Judged:
     predictions: Predictions
     truth: LabelTable
     scores: Scores
+    resampled: Resampled | None = None
 
 
 def scored(
@@ -43,7 +44,7 @@ def scored(
 
 
 def with_intervals(judged: list[Judged], options: EvaluateOptions, advance: Callable[[int], None]) -> list[Judged]:
-    """The scores with intervals, and those of the first with its comparison with the second."""
+    """The scores with intervals, on the same resampled patients."""
     resampled: list[Resampled] = []
     if options.bootstrap:
         resampled = resample(
@@ -57,9 +58,13 @@ def with_intervals(judged: list[Judged], options: EvaluateOptions, advance: Call
             advance=advance,
         )
         judged = [
-            replace(one, scores=one.scores.with_intervals(mine)) for one, mine in zip(judged, resampled, strict=True)
+            replace(one, scores=one.scores.with_intervals(mine), resampled=mine)
+            for one, mine in zip(judged, resampled, strict=True)
         ]
-    if len(judged) == 2:
-        first = replace(judged[0].scores, comparison=compare(judged[0].scores, judged[1].scores, resampled))
-        judged[0] = replace(judged[0], scores=first)
     return judged
+
+
+def with_comparison(first: Judged, second: Judged) -> Judged:
+    """The first, with what it is above the second."""
+    resampled = [one.resampled for one in (first, second) if one.resampled is not None]
+    return replace(first, scores=replace(first.scores, comparison=compare(first.scores, second.scores, resampled)))

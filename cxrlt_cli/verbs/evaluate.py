@@ -17,7 +17,7 @@ from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.report.group_tables import tables_of
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.scores.decisions import as_scores, score_decisions
-from cxrlt_cli.scores.judged import Judged, scored, with_intervals
+from cxrlt_cli.scores.judged import Judged, scored, with_comparison, with_intervals
 from cxrlt_cli.scores.metrics import Scores, Unit
 from cxrlt_cli.scores.predictions import Decisions, Predictions
 from cxrlt_cli.tables.chosen import EVERY, Chosen
@@ -28,7 +28,9 @@ from cxrlt_cli.verbs.evaluate_errors import require_errors, write_errors
 from cxrlt_cli.verbs.evaluate_groups import compared_groups, groupings_of
 from cxrlt_cli.verbs.evaluate_places import Reference, held_against
 from cxrlt_cli.verbs.evaluate_report import points_of, write_report, write_tables
+from cxrlt_cli.verbs.evaluate_runs import Runs, compared_runs, of_seeds, seed_paths, with_runs
 from cxrlt_cli.verbs.evaluate_studies import read_files, to_studies, truth_of_studies
+from cxrlt_cli.verbs.evaluate_told import show, tell_what_is_not_scored
 from cxrlt_cli.verbs.evaluate_truth import (
     align,
     frequencies_of,
@@ -64,15 +66,23 @@ class _Shown:
 
 
 def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
-    """Score a prediction CSV on the films and findings that it shares with ``--csv``, by name.
+    """Score a prediction CSV, or that of a run, on the films and findings that it shares with ``--csv``, by name.
 
-    A second one is scored on the same films, and the first is compared with it, on the same resampled patients; with
-    ``--against``, it is of the films of that CSV.
+    Others are scored on the same films, and compared with the first, on the same resampled patients; with
+    ``--against``, a second one is of the films of that CSV.
     """
-    if len(options.predictions) > 2:
-        raise OptionError(f"{len(options.predictions)} prediction files were given.", "Give one, or two to compare.")
+    runs = with_runs(options)
+    names, options = options.predictions, runs.options
     models = (options.checkpoint, options.among, options.perturb)
-    inputs = (*options.predictions, options.csv, options.against, options.train_csv, *models, *options.exclude)
+    inputs = (
+        *options.predictions,
+        *seed_paths(runs),
+        options.csv,
+        options.against,
+        options.train_csv,
+        *models,
+        *options.exclude,
+    )
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.report is not None:
@@ -82,10 +92,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     if options.errors is not None:
         require_errors(options, inputs)
     with lock_outputs(("--json", options.json_path), ("--report", options.report), ("--errors", options.errors)):
-        return _evaluate(options, reporter)
+        return _evaluate(runs, names, reporter)
 
 
-def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
+def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
+    options = runs.options
     read, of_studies = read_files(options)
     if of_studies:
         reporter.note(
@@ -125,8 +136,12 @@ def _evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     if isinstance(first, Decisions):
         return _evaluate_decisions(first, truth, options, reporter)
     trial = None if options.perturb is None else _trial(files[0], truth, options, reporter)
-    judged = _judged(files, truth, options, reporter)
+    judged, seeds = _judged(files, truth, runs, options, reporter)
     shown = _compared(judged, read[-1], truth, options, reporter)
+    if len(judged) > 2 or runs.has_seeds:
+        shown.content["runs"], table = compared_runs(judged, seeds, runs, names)
+        shown.tables.append(table)
+        show(table, reporter)
     perturbed = None if trial is None else trial.scores(judged[0], options, reporter)
     if perturbed is not None:
         shown.content["robustness"] = perturbed.to_json()
@@ -152,7 +167,7 @@ def _to_score(
         return [files[0].rows(kept)] if kept else list(files)
     if options.against is not None:
         return list(files[:1])
-    return shared(files, options, reporter) if len(files) == 2 else list(files)
+    return shared(files, options, reporter) if len(files) > 1 else list(files)
 
 
 def _trial(first: Predictions, truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> "Trial | None":
@@ -164,28 +179,36 @@ def _trial(first: Predictions, truth: _Truth, options: EvaluateOptions, reporter
     return Trial.of(truth.labels.rows(rows), truth.csv, options, reporter) if rows.any() else None
 
 
-def _judged(files: Sequence[Predictions], truth: _Truth, options: EvaluateOptions, reporter: Reporter) -> list[Judged]:
-    """The scores of each file, shown; of two, on the same films."""
-    paths = options.predictions[: len(files)]
+def _judged(
+    files: Sequence[Predictions], truth: _Truth, runs: Runs, options: EvaluateOptions, reporter: Reporter
+) -> tuple[list[Judged], list[Judged]]:
+    """The scores of each file, shown where they are two or fewer, and of their seeds; all on the same films."""
+    paths = list(options.predictions[: len(files)])
     aligned = [
         align(file, truth.labels, truth.csv, options, path, reporter) for file, path in zip(files, paths, strict=True)
     ]
+    aligned += of_seeds(aligned, runs)
     if options.per_study is not None and not truth.of_studies:
         aligned = to_studies(aligned, truth.csv, options, reporter)
     labels = aligned[0][1]
     frequencies = None if options.train_csv is None else frequencies_of(options, aligned[0][0], reporter)
     judged = [
         Judged(path, predictions, labels, scored(predictions, labels, options, frequencies, truth.has_patients))
-        for path, (predictions, _) in zip(paths, aligned, strict=True)
+        for path, (predictions, _) in zip([*paths, *seed_paths(runs)], aligned, strict=True)
     ]
     if options.bootstrap and not truth.has_patients:
         reporter.note("The labels do not say whose films they are: for the intervals, each is of another patient.")
     with reporter.progress("Resampling patients", options.bootstrap, "resamples") as advance:
         judged = with_intervals(judged, options, advance)
-    _tell_what_is_not_scored(judged[0].scores, options, reporter)
-    for one in judged:
+    tell_what_is_not_scored(judged[0].scores, options, reporter)
+    judged, seeds = judged[: len(files)], judged[len(files) :]
+    if len(judged) == 2:
+        judged[0] = with_comparison(*judged)
+    if len(judged) > 2:
+        reporter.note("Each finding's scores are shown of the first file; of all of them, with --json.")
+    for one in judged if len(judged) <= 2 else judged[:1]:
         reporter.scores(f"{one.path} on {truth.csv}", one.scores)
-    return judged
+    return judged, seeds
 
 
 def _compared(
@@ -199,6 +222,8 @@ def _compared(
     shown = _Shown()
     if len(judged) > 1:
         shown.content["second"] = judged[1].scores.to_json()
+    if len(judged) > 2:
+        shown.content["others"] = [{"predictions": str(one.path), **one.scores.to_json()} for one in judged[2:]]
     if options.by:
         comparison, groups = compared_groups(judged[0], truth.csv, truth.chosen, options, reporter)
         shown.content["groups"] = {name: group.to_json() for name, group in groups.items()}
@@ -210,7 +235,7 @@ def _compared(
         content, shown.tables = held_against(judged[0], reference, truth.csv, truth.chosen, options, reporter)
         shown.content["against"] = content
     for table in shown.tables:
-        _show(table, reporter)
+        show(table, reporter)
     if judged[0].scores.comparison is not None:
         reporter.comparison(str(judged[0].path), str(judged[1].path), judged[0].scores.comparison)
     return shown
@@ -266,18 +291,12 @@ def _evaluate_decisions(decisions: Predictions, truth: _Truth, options: Evaluate
     unit: Unit = "study" if truth.of_studies else "film"
     scores = as_scores(own, labels.targets, frequencies, labels.num_patients if truth.has_patients else None, unit)
     table = table_of(own, labels, scores, path, truth.csv)
-    _show(table, reporter)
+    show(table, reporter)
     if options.json_path is not None:
         _write_json(options.json_path, {**scores.to_json(), "decisions": to_json(own, labels)}, truth, reporter)
     if options.report is not None:
         write_tables(options.report, f"{path.name} on {truth.csv.name}", scores, [table], reporter)
     return scores
-
-
-def _show(table: Table, reporter: Reporter) -> None:
-    reporter.table(table.title, table.columns, table.rows)
-    if table.note:
-        reporter.result(f"{table.note}\n")
 
 
 def _write_json(path: Path, content: dict[str, Any], truth: _Truth, reporter: Reporter) -> None:
@@ -296,16 +315,3 @@ def _read_model(path: Path, among: Path | None, reporter: Reporter) -> "Checkpoi
     if among is not None:
         require_same_checkpoint(among, path)
     return checkpoint
-
-
-def _tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter: Reporter) -> None:
-    if options.threshold == "best":
-        reporter.note("--threshold best: F1 is at the threshold that is best on these very films, so it is too good.")
-    if scores.skipped:
-        verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
-        reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")
-    always = [finding.name for finding in scores.findings if finding.positives and finding.auroc is None]
-    if always:
-        reporter.note(
-            f"Positive on every film: {listed(always, 40)}; AP is 1 whatever the prediction, and there is no AUROC."
-        )

@@ -35,21 +35,21 @@ def with_phantom_truth(options: EvaluateOptions, predictions: Predictions, repor
 
 
 def shared(files: Sequence[Predictions], options: EvaluateOptions, reporter: Reporter) -> list[Predictions]:
-    """Two predictions on the films and findings that both have, in the order of the first."""
-    first, second = files
-    known = set(second.ids)
+    """Predictions on the films and findings that all of them have, in the order of the first."""
+    first = files[0]
+    known = set.intersection(*(set(file.ids) for file in files))
     ids = [film for film in first.ids if film in known]
-    findings = [name for name in first.findings if name in second.findings]
+    findings = [name for name in first.findings if all(name in file.findings for file in files)]
     names = " and ".join(str(path) for path in options.predictions)
     if not ids or not findings:
         raise DataError(f"{names} share no {'finding' if ids else 'film'}.", "Compare predictions for the same films.")
-    alone = len(first.ids) + len(second.ids) - 2 * len(ids)
-    odd = sorted(set(first.findings) ^ set(second.findings))
+    where = f"in one of {names} alone" if len(files) == 2 else f"in some of {names} alone"
+    alone = sorted(set.union(*(set(file.ids) for file in files)) - known)
+    odd = sorted({name for file in files for name in file.findings} - set(findings))
     if alone:
-        lone = sorted(set(first.ids) ^ set(second.ids))
-        _leave_out(f"{counted(alone, 'film')} {_stand(alone)} in one of {names} alone", lone, options, reporter)
+        _leave_out(f"{counted(len(alone), 'film')} {_stand(len(alone))} {where}", alone, options, reporter)
     if odd:
-        reporter.warn(f"Findings of one of {names} alone are left out: {listed(odd, 40)}.")
+        reporter.warn(f"Findings {where} are left out: {listed(odd, 40)}.")
     return [file.select(findings).rows(ids) for file in files]
 
 

@@ -132,8 +132,8 @@ def test_files_that_do_not_go_together_are_told(files: Path) -> None:
         run(files, train_csv=files / "other.csv")
     with pytest.raises(OptionError, match="no column Edema"):
         run(files, findings="Edema,Mass")
-    with pytest.raises(OptionError, match="Give one, or two to compare"):
-        run(files, predictions=[files / "p.csv"] * 3)
+    with pytest.raises(DataError, match=r"has no oof_predictions\.csv and no val_predictions\.csv"):
+        run(files, predictions=[files])
 
 
 def test_two_predictions_are_compared_on_what_both_have(files: Path) -> None:
