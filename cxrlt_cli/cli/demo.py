@@ -67,9 +67,18 @@ def steps(folder: Path, seed: int) -> list[Step]:
              0, "--epochs", 6, "--out", b),
             "runs/linear/metrics.json",
         ),
+        *(
+            (
+                f"Predict with the {name} member, six views of each film; calibrated, for db says too much.",
+                ("infer", run, "--tta", "flip_scale", "--calibration", "platt", "--csv", films / "test_task1.csv", *here,
+                 "--out", folder / f"{run.name}.csv"),
+                f"{run.name}.csv",
+            )
+            for name, run in (("first", a), ("second", b))
+        ),
         (
-            "Blend both, six views of each film.",
-            ("ensemble", a, b, "--tta", "flip_scale", "--csv", films / "test_task1.csv", *here, "--out", submission),
+            "Blend both.",
+            ("ensemble", folder / "csra.csv", folder / "linear.csv", "--out", submission),
             submission.name,
         ),
         (

@@ -43,7 +43,8 @@ def test_every_step_is_shown_as_the_command_that_is_run(tmp_path: Path) -> None:
     for arguments in runner.taken:
         assert f"$ cxrlt {' '.join(arguments)}\n" in text
     assert [arguments[0] for arguments in runner.taken] == [
-        "data", "data", "data", "train", "train", "ensemble", "evaluate", "ood", "evaluate", "report",
+        "data", "data", "data", "train", "train", "infer", "infer", "ensemble", "evaluate", "ood", "evaluate",
+        "report",
     ]  # fmt: skip
     assert "macro AP 0.500 (95 % 0.400 to 0.600)" in text
     assert "report.html" in text
@@ -58,7 +59,7 @@ def test_it_goes_on_where_it_stopped(tmp_path: Path) -> None:
     (tmp_path / "demo" / "runs" / "csra" / "run.yaml").touch()
     second = Runner(tmp_path / "demo")
     assert "Done before." in told(tmp_path / "demo", second)
-    assert len(second.taken) == 7
+    assert len(second.taken) == 9
     assert second.taken[0][-1] == "--resume"
     third = Runner(tmp_path / "demo")
     told(tmp_path / "demo", third)

@@ -161,8 +161,20 @@ def test_a_browser_shows_it_without_errors_and_sorts_by_click(tmp_path: Path) ->
     button.click(); seen.push(rows());
     button.click(); seen.push(rows());
     button.focus();
+    function found() {
+      const box = document.querySelector("input[type=search]"), seen = [];
+      for (const text of ["", "Normal MISSED", "normal nobody"]) {
+        box.value = text;
+        box.dispatchEvent(new Event("input"));
+        const cards = [...document.querySelectorAll("figure")].filter((card) => card.offsetParent !== null);
+        seen.push([cards.length, cards.every((card) => card.textContent.includes("Normal, missed")),
+          [...document.querySelectorAll(".group")].filter((group) => group.offsetParent !== null).length,
+          document.querySelector("output").textContent]);
+      }
+      return seen;
+    }
     document.title = JSON.stringify({seen, sort: button.closest("th").getAttribute("aria-sort"),
-      focused: document.activeElement === button, wide: document.documentElement.scrollWidth});
+      focused: document.activeElement === button, wide: document.documentElement.scrollWidth, found: found()});
     </script></body>"""
     (tmp_path / "page.html").write_text(made().replace("</body>", probe))
     command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom"]
@@ -183,3 +195,9 @@ def test_a_browser_shows_it_without_errors_and_sorts_by_click(tmp_path: Path) ->
     assert all(order.endswith("|") for order in state["seen"][1:]), "what is missing comes last"
     assert (state["sort"], state["focused"]) == ("ascending", True)
     assert state["wide"] <= 500, "a phone does not scroll sideways"
+    every, some, nothing = state["found"]
+    number = every[0]
+    assert number > 5
+    assert every == [number, False, 3, f"{number} films"]
+    assert some == [5, True, 1, f"5 of {number}"]
+    assert nothing == [0, True, 0, f"0 of {number}"]
