@@ -70,8 +70,8 @@ def steps(folder: Path, seed: int) -> list[Step]:
         *(
             (
                 f"Predict with the {name} member, six views of each film; calibrated, for db says too much.",
-                ("infer", run, "--tta", "flip_scale", "--calibration", "platt", "--csv", films / "test_task1.csv", *here,
-                 "--out", folder / f"{run.name}.csv"),
+                ("infer", run, "--tta", "flip_scale", "--calibration", "platt", "--csv", films / "test_task1.csv",
+                 *here, "--out", folder / f"{run.name}.csv"),
                 f"{run.name}.csv",
             )
             for name, run in (("first", a), ("second", b))

@@ -6,6 +6,7 @@ chosen on: what it is worth is told of other patients, fold by fold.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from cxrlt_cli.scores.proportions import Share, share_of
 
 LEAST_FLAGGED = 10  # patients with a positive decision, from which a predictive value is believed
 
-ThresholdOf = Callable[[Doubles, Doubles, NDArray[np.object_]], float | None]  # of targets, scores, patients
+ThresholdOf = Callable[[Doubles, Doubles, NDArray[Any]], float | None]  # of targets, scores, patients
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Worth:
 def for_sensitivity(share: float) -> ThresholdOf:
     """The highest threshold that finds the share of the positive films; none without any."""
 
-    def threshold(targets: Doubles, scores: Doubles, patients: NDArray[np.object_]) -> float | None:
+    def threshold(targets: Doubles, scores: Doubles, patients: NDArray[Any]) -> float | None:
         found = np.sort(scores[targets == 1])[::-1]
         return float(found[int(np.ceil(share * len(found) - 1e-9)) - 1]) if len(found) else None
 
@@ -43,7 +44,7 @@ def for_ppv(share: float) -> ThresholdOf:
     Those must be of ``LEAST_FLAGGED`` patients: the highest scores of a few say nothing.
     """
 
-    def threshold(targets: Doubles, scores: Doubles, patients: NDArray[np.object_]) -> float | None:
+    def threshold(targets: Doubles, scores: Doubles, patients: NDArray[Any]) -> float | None:
         order = np.argsort(-scores, kind="stable")
         values, hits = scores[order], np.cumsum(targets[order] == 1)
         last = np.flatnonzero(np.append(values[1:] != values[:-1], True)) if len(values) else order
@@ -59,7 +60,7 @@ def held_out(
     rule: ThresholdOf,
     targets: Doubles,
     scores: Doubles,
-    patients: NDArray[np.object_],
+    patients: NDArray[Any],
     fold: NDArray[np.int64],
 ) -> Doubles:
     """Each film decided by the threshold of the other folds, ``[N]``: 1, 0, and NaN where those have none."""
@@ -72,7 +73,7 @@ def held_out(
     return decided
 
 
-def worth_of(targets: Doubles, decided: Doubles, patients: NDArray[np.object_]) -> Worth:
+def worth_of(targets: Doubles, decided: Doubles, patients: NDArray[Any]) -> Worth:
     """Of decisions ``[N]`` (1, 0, NaN) for films with labels ``[N]`` (1, 0)."""
     taken = ~np.isnan(decided)
     positive, flagged = targets == 1, decided == 1

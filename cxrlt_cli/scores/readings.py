@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlt_cli.scores import Doubles
+from cxrlt_cli.scores import Doubles, Floats
 from cxrlt_cli.scores.bootstrap import fewest_patients, numbered
 from cxrlt_cli.scores.differences import MIN_EACH
 from cxrlt_cli.scores.operating_points import Worth, for_sensitivity, held_out, worth_of
@@ -60,19 +60,19 @@ def operating_points(
     """
     numbers = numbered(patients)
     points = []
-    for c in np.flatnonzero(fewest_patients(targets, numbers) >= MIN_EACH):
+    for c in np.flatnonzero(fewest_patients(targets, numbers) >= MIN_EACH).tolist():
         rows = np.flatnonzero(~np.isnan(targets[:, c]))
-        films: tuple[Any, ...] = (targets[rows, c], probabilities[rows, c], numbers[rows])
+        y, p, whose = targets[rows, c].astype(np.float64), probabilities[rows, c], numbers[rows]
         for wanted in sensitivities:
             rule = for_sensitivity(wanted)
-            threshold = rule(*films)
+            threshold = rule(y, p, whose)
             assert threshold is not None, "it has positives"
-            worth = worth_of(films[0], held_out(rule, *films, fold[rows]), films[2])
+            worth = worth_of(y, held_out(rule, y, p, whose, fold[rows]), whose)
             points.append(Point(findings[c], wanted, threshold, worth))
     return points
 
 
-def net_benefit(targets: Doubles, probabilities: Doubles, thresholds: Doubles) -> Doubles:
+def net_benefit(targets: Floats, probabilities: Floats, thresholds: Doubles) -> Doubles:
     """``TP/N - FP/N * t / (1 - t)`` at each threshold t, ``[T]``, of the decisions ``probability >= t``.
 
     Vickers & Elkin, Medical Decision Making 2006: whoever acts at t weighs a needless act against a needed one as t to

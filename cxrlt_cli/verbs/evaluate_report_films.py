@@ -95,8 +95,8 @@ def _drawn(
     mistakes = [mistake for mistake in mistakes if mistake.film in films]
     if model is None or options.checkpoint is None:
         reporter.note("The report shows films without heat maps: pass the model with --checkpoint.")
-        small = {name: data_uri(thumbnail(film)) for name, film in films.items()}
-        return [Picture(mistake, small[mistake.film]) for mistake in mistakes]
+        shown = {name: data_uri(thumbnail(film)) for name, film in films.items()}
+        return [Picture(mistake, shown[mistake.film]) for mistake in mistakes]
     seen = _seen(model, options.checkpoint, films)
     if model.preprocessing.fit == "pad":  # so that maps lie where the model looked
         films = {name: model.preprocessing(film) for name, film in films.items()}

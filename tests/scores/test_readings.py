@@ -39,7 +39,7 @@ def test_points_are_worth_what_they_are_on_other_patients() -> None:
     rule = for_sensitivity(0.9)
     y, p = targets[rows, 0], probabilities[rows, 0]
     hits = sum(
-        int(((p >= rule(y[fold[rows] != f], p[fold[rows] != f], patients)) & (y == 1) & (fold[rows] == f)).sum())
+        int(np.sum((p >= rule(y[fold[rows] != f], p[fold[rows] != f], patients)) & (y == 1) & (fold[rows] == f)))
         for f in range(5)
     )
     assert points[1].threshold == rule(y, p, patients)

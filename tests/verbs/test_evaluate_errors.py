@@ -64,7 +64,7 @@ def test_it_is_at_the_threshold_that_was_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", ["json", "report"])
 def test_it_stands_over_nothing_else(tmp_path: Path, other: str) -> None:
     with pytest.raises(OptionError, match=f"--errors and --{other} are both"):
-        judged(tmp_path, **{other: tmp_path / "errors.csv"})
+        judged(tmp_path, LABELS, **{other: tmp_path / "errors.csv"})
     with pytest.raises(OptionError, match="--errors"):
         judged(tmp_path, errors=tmp_path / "p.csv")
     assert not (tmp_path / "errors.csv").exists()
