@@ -8,7 +8,7 @@ square distance of its resamples from it, their spread and their bias together.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from cxrlt_cli.scores.bootstrap import LEVEL, Interval, Resampled
 
 TAIL = (1 + LEVEL) / 2
 NO_SPREAD = 1e-12
+Scale = Literal["arcsine", "logit"]
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,25 @@ class Student:
 NORMAL = Student()
 
 
-def interval(values: Doubles, estimate: float, student: Student = NORMAL) -> Interval | None:
+def interval(values: Doubles, estimate: float, student: Student = NORMAL, scale: Scale = "arcsine") -> Interval | None:
     """Of a score between 0 and 1 with its resampled ``values [R]``; None where none of these exists.
 
-    On the scale of the logit (Boyd, Eng & Page, ECML 2013), with the error of this module. Of a score of 0 or 1 all
-    resamples are alike and say nothing: its bound is that of as many patients who were all right, or all wrong
-    (Clopper & Pearson 1934).
+    With the error of this module, on a ``scale`` on which it varies alike wherever it is: the arcsine of its root for
+    AP, a mean of shares, and the logit for AUROC. Of a score of 0 or 1 all resamples are alike and say nothing: its
+    bound is that of as many patients who were all right, or all wrong (Clopper & Pearson 1934).
     """
     error = error_of(values, estimate)
     if error is None:
         return None
-    if not 0 < estimate < 1:
-        number = student.freedom + 1
-        least = float(((1 - LEVEL) / 2) ** (1 / number))
-        return (least, 1.0) if estimate >= 1 else (0.0, 1 - least)
-    reach = student.errors * error / (estimate * (1 - estimate))
-    low, high = expit(logit(estimate) + np.array([-reach, reach]))
+    if not NO_SPREAD < estimate < 1 - NO_SPREAD:
+        least = float(((1 - LEVEL) / 2) ** (1 / (student.freedom + 1)))
+        return (least, 1.0) if estimate > 0.5 else (0.0, 1 - least)
+    sides = np.array([-1.0, 1.0]) * student.errors * error
+    if scale == "logit":
+        low, high = expit(logit(estimate) + sides / (estimate * (1 - estimate)))
+    else:
+        angle = np.arcsin(np.sqrt(estimate)) + sides / (2 * np.sqrt(estimate * (1 - estimate)))
+        low, high = np.sin(np.clip(angle, 0, np.pi / 2)) ** 2
     return min(float(low), estimate), max(float(high), estimate)
 
 
@@ -89,14 +93,14 @@ def signed_interval(values: Doubles, estimate: float, student: Student = NORMAL)
 
 
 def p_of_score(values: Doubles, estimate: float, chance: float, student: Student) -> float | None:
-    """Two-sided p of a score between 0 and 1 against a value of ``chance``; below 0.05 where ``interval`` is beside it.
+    """Two-sided p of an AUROC against a value of ``chance``; below 0.05 where ``interval`` is beside it.
 
     None where no resample has the score.
     """
     error = error_of(values, estimate)
     if error is None:
         return None
-    if not 0 < estimate < 1:
+    if not NO_SPREAD < estimate < 1 - NO_SPREAD:
         return float(min(1.0, 2 * chance ** (student.freedom + 1)))
     distance = float(logit(estimate) - logit(chance))
     if error < NO_SPREAD:

@@ -137,7 +137,7 @@ class Scores:
             self,
             findings=tuple(replace(one, p_chance=p) for one, p in zip(findings, corrected, strict=True)),
             ap_ci=None if ap is None else interval(resampled.macro_ap(), ap, of_ap),
-            auroc_ci=None if auroc is None else interval(resampled.macro_auroc(), auroc, of_auroc),
+            auroc_ci=None if auroc is None else interval(resampled.macro_auroc(), auroc, of_auroc, "logit"),
         )
 
     def _means(self, findings: Sequence[FindingScore]) -> dict[str, float | None]:
@@ -209,7 +209,7 @@ def _with_intervals(finding: FindingScore, resampled: Resampled, column: int) ->
     return replace(
         finding,
         ap_ci=None if finding.ap is None else interval(ap, finding.ap, of_ap),
-        auroc_ci=None if finding.auroc is None else interval(auroc, finding.auroc, of_auroc),
+        auroc_ci=None if finding.auroc is None else interval(auroc, finding.auroc, of_auroc, "logit"),
         p_chance=None if finding.auroc is None else p_of_score(auroc, finding.auroc, 0.5, of_auroc),
     )
 

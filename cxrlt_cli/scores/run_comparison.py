@@ -72,7 +72,7 @@ def _compared(mine: Seeds, first: Seeds | None, score: Score, seed: int) -> Comp
         return None
     drawn = [resampled for _, resampled in mine.values()]
     ours = _Drawn.of(drawn, score, seed)
-    held = interval(ours.macro, value, ours.student) if len(ours.macro) else None
+    held = interval(ours.macro, value, ours.student, "arcsine" if score == "ap" else "logit")
     other = None if first is None else _mean(first, score)
     if first is None or other is None:
         return Compared(value, held)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.bootstrap import Interval, Resampled
-from cxrlt_cli.scores.intervals import Student, interval
+from cxrlt_cli.scores.intervals import Scale, Student, interval
 from cxrlt_cli.scores.metrics import MIN_POSITIVES, Scores
 
 
@@ -62,13 +62,12 @@ def spread_over_seeds(scores: Sequence[Scores], resampled: Sequence[Resampled], 
         shown = enough and resampled[0].positive_patients[c] >= MIN_POSITIVES
         student = Student.of(ap[:, c : c + 1], having[c : c + 1])
         findings[finding.name] = _over(values, [one.ap[:, c] for one in resampled] if shown else [], student, seed)
+    drawn = resampled if enough else []
     of_ap, of_auroc = Student.of(ap, having), Student.of(auroc, resampled[0].fewest)
     return Spread(
         tuple(scores),
-        _over([one["ap"] for one in macro], [one.macro_ap() for one in resampled] if enough else [], of_ap, seed),
-        _over(
-            [one["auroc"] for one in macro], [one.macro_auroc() for one in resampled] if enough else [], of_auroc, seed
-        ),
+        _over([one["ap"] for one in macro], [one.macro_ap() for one in drawn], of_ap, seed),
+        _over([one["auroc"] for one in macro], [one.macro_auroc() for one in drawn], of_auroc, seed, "logit"),
         findings,
     )
 
@@ -87,10 +86,16 @@ def over_seeds(values: Sequence[Doubles], seed: int) -> Doubles:
     return np.asarray(mean + np.sqrt(number / (number - 1)) * moved, np.float64)
 
 
-def _over(values: Sequence[float | None], resampled: Sequence[Doubles], student: Student, seed: int) -> Over | None:
+def _over(
+    values: Sequence[float | None],
+    resampled: Sequence[Doubles],
+    student: Student,
+    seed: int,
+    scale: Scale = "arcsine",
+) -> Over | None:
     known = [value for value in values if value is not None]
     if len(known) < len(values):
         return None
     mean = float(np.mean(known))
-    held = interval(over_seeds(resampled, seed), mean, student) if resampled else None
+    held = interval(over_seeds(resampled, seed), mean, student, scale) if resampled else None
     return Over(mean, float(np.std(known, ddof=1)), held)

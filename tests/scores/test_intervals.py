@@ -6,6 +6,7 @@ from scipy.stats import norm, t
 from cxrlt_cli.scores.bootstrap import Ranking, resample
 from cxrlt_cli.scores.intervals import (
     NORMAL,
+    Scale,
     Student,
     error_of,
     gain_interval,
@@ -21,13 +22,25 @@ VALUES = 0.4 + 0.02 * norm.ppf((np.arange(2000) + 0.5) / 2000)
 
 def test_it_stands_about_the_estimate_on_the_scale_of_the_logit() -> None:
     """s.e. by the delta method: 0.02 / (0.4 * 0.6); a bias of 0.03 makes the error the root of 0.02^2 + 0.03^2."""
-    low, high = interval(VALUES, 0.4) or (0, 0)
+    low, high = interval(VALUES, 0.4, NORMAL, "logit") or (0, 0)
     assert logit(high) - logit(0.4) == pytest.approx(logit(0.4) - logit(low)) == pytest.approx(1.96 * 0.02 / 0.24, 1e-2)
-    biased = interval(VALUES + 0.03, 0.4) or (0, 0)
+    biased = interval(VALUES + 0.03, 0.4, NORMAL, "logit") or (0, 0)
     wide = 1.96 * np.hypot(0.02, 0.03) / 0.24
     assert biased == pytest.approx(expit(logit(0.4) + np.array([-wide, wide])), abs=1e-3)
     assert error_of(np.r_[VALUES + 0.03, np.nan], 0.4) == pytest.approx(np.hypot(VALUES.std(), 0.03))
     assert interval(np.array([np.nan]), 0.4) is None is signed_interval(np.array([np.nan]), 0.4)
+
+
+def test_it_stands_about_the_estimate_on_the_scale_of_the_arcsine() -> None:
+    """s.e. by the delta method: 0.02 / (2 (0.4 * 0.6)^(1/2)); cut where AP ends."""
+    low, high = np.arcsin(np.sqrt(interval(VALUES, 0.4) or (0, 0)))
+    middle = np.arcsin(np.sqrt(0.4))
+    assert high - middle == pytest.approx(middle - low)
+    assert high - middle == pytest.approx(1.96 * 0.01 / np.sqrt(0.24), 1e-2)
+    least, most = interval(VALUES - 0.399, 0.001) or (1, 1)
+    assert least == 0.0 < 0.001 < most < 0.8
+    near = interval(np.clip(VALUES / 4 + 0.895, 0, 1), 0.998) or (0, 0)
+    assert 0.9 < near[0] < 0.998 < near[1] == 1.0, "no wider than what was drawn allows"
 
 
 def test_a_difference_stands_in_the_middle_and_ends_where_scores_do() -> None:
@@ -53,6 +66,7 @@ def test_few_patients_make_it_wider() -> None:
 def test_a_perfect_score_has_the_bound_of_as_many_patients(number: int) -> None:
     ones = np.ones(50)
     student = Student.of(ones[:, None], np.array([number]))
+    assert interval(ones, 1.0 - 1e-15, student) == interval(ones, 1.0, student), "a sum that falls short of 1"
     assert interval(ones, 1.0, student) == pytest.approx(exact_interval(number, number))
     assert interval(0 * ones, 0.0, student) == pytest.approx(exact_interval(0, number))
     p = p_of_score(ones, 1.0, 0.5, student)
@@ -63,7 +77,7 @@ def test_p_agrees_with_the_interval() -> None:
     student = Student.of(VALUES[:, None], np.array([8]))
     for estimate in np.linspace(0.4, 0.6, 21):
         values = VALUES - 0.4 + estimate
-        low, high = interval(values, estimate, student) or (0, 0)
+        low, high = interval(values, estimate, student, "logit") or (0, 0)
         p = p_of_score(values, estimate, 0.5, student)
         assert p is not None
         assert (p < 0.05) == (not low <= 0.5 <= high)
@@ -90,7 +104,8 @@ def covered(kind: str, signal: float, num_patients: int, times: int, num_resampl
         of_ap, of_auroc = Student.of(drawn.ap, drawn.positive_patients), Student.of(drawn.auroc, drawn.fewest)
         both = ((drawn.macro_ap(), of_ap), (drawn.macro_auroc(), of_auroc))
         for index, (values, student) in enumerate(both):
-            bounds = interval(values, float(estimates[index]), student)
+            scale: Scale = "logit" if index else "arcsine"
+            bounds = interval(values, float(estimates[index]), student, scale)
             assert bounds is not None
             low, high = np.nanpercentile(values, (2.5, 97.5))
             held["ours"][index] += bounds[0] <= truth[index] <= bounds[1]
