@@ -199,7 +199,9 @@ def score_sentences(study: Study, ledger: Ledger) -> list[str]:
     interval = (
         f"95 % confidence intervals are by bootstrap over {unit} "
         f"({ledger.count('methods/bootstrap', number, FACTS, key='bootstrap')} resamples, seed "
-        f"{ledger('methods/seed', str(study.facts['seed']), FACTS, key='seed')})."
+        f"{ledger('methods/seed', str(study.facts['seed']), FACTS, key='seed')}), "
+        "on the arcsine scale for AP and the logit scale for AUROC, their standard error being the root mean square "
+        "distance of the resamples from the estimate, with Student's t."
         if number
         else ""
     )

@@ -50,8 +50,8 @@ def findings_table(study: Study, ledger: Ledger) -> Table:
     note = "AP: average precision; its chance level is the prevalence. Chance level of AUROC: 0.5."
     if number:
         note += (
-            " In brackets: 95 % confidence intervals by bootstrap over patients, less twice the bias that resampling "
-            f"shows; none for findings of fewer than {MIN_POSITIVES} patients."
+            " In brackets: 95 % confidence intervals by bootstrap over patients, about the score, with the bias "
+            f"of resampling in their width; none for findings of fewer than {MIN_POSITIVES} patients."
         )
     columns = ("Finding", "Positives", "Prevalence", "AP", "AUROC")
     return Table(f"Scores of {study.name}, {told_kind(study)}", columns, rows, note)

@@ -90,7 +90,7 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
         value = means[name]
         if value is not None:
             span = f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
-            what = f"{label}, {counted(number, 'finding')}{', 95 %' if bounds else ''}; chance {chances[name]:.3g}"
+            what = f"{label}, {counted(number, 'finding')}{', 95 %' if bounds else ''}; chance {chances[name]:.3f}"
             facts.append((what, f"{value:.3f}{span}"))
     for band, values in scores.band_means().items():
         if values["ap"] is not None:
