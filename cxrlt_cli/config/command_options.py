@@ -7,7 +7,7 @@ from pydantic import model_validator
 
 from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
 from cxrlt_cli.config.fields import Films, ImageSize, Names, Numbers, Options, Pool, changed, option
-from cxrlt_cli.config.film_options import FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, FilmOptions, Fit
+from cxrlt_cli.config.film_options import CORRECTIONS_HELP, FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, FilmOptions, Fit
 from cxrlt_cli.config.study_options import StudyOptions
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
@@ -224,6 +224,7 @@ class DataCheckOptions(FilmOptions):
     against: tuple[Path, ...] = option(
         (), "CSV of other films, such as the validation's, that must share no patient; may be repeated.", panel="Films"
     )
+    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films")
     submission: Path | None = option(None, "Submission CSV to hold against --csv.", panel="Films")
     checkpoint: Path | None = option(None, "Model whose findings the columns are held against.", panel="Films")
     json_path: Path | None = option(None, "File for the faults as JSON.", alias="json")

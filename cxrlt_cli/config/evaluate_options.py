@@ -6,6 +6,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from cxrlt_cli.config.fields import WHERE_IN_COLUMNS, Columns, Names, Threshold, Where, option
+from cxrlt_cli.config.film_options import CORRECTIONS_HELP
 from cxrlt_cli.config.study_options import StudyOptions
 
 
@@ -40,6 +41,7 @@ class EvaluateOptions(StudyOptions):
     )
     where: Where | None = option(None, WHERE_IN_COLUMNS, panel="Films")
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
+    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films")
     missing: Literal["error", "leave-out"] = option(
         "error",
         "Films that have labels and no prediction, or a prediction in one of two files alone: an error, or left out of "
@@ -64,6 +66,12 @@ class EvaluateOptions(StudyOptions):
         None,
         "CSV for every film that is decided otherwise than it is labelled, at --threshold: finding, label, "
         "probability, and the share of films below.",
+        panel="Scores",
+    )
+    suspects: Path | None = option(
+        None,
+        "CSV for labels that are probably wrong, by predictions of films that no model learned from (out of fold). With "
+        "--report, a page of the same name to look at these films, and to save --corrections.",
         panel="Scores",
     )
     image_dir: Path | None = option(

@@ -12,6 +12,10 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Fit = Literal["stretch", "pad"]
 
 IMAGE_SIZE_HELP = "Pixels of a side of the film as the model sees it, or of height and width, such as 784x644."
+CORRECTIONS_HELP = (
+    "CSV of labels that were looked at again (id, finding, label), as the page of evaluate --suspects saves it; they "
+    "stand in place of those of the label CSV. May be repeated."
+)
 FIT_HELP = (
     "How a film is fitted to --image-size.\n\nstretch: resized, whatever its shape.\n\npad: its shape kept, padded "
     "with black."

@@ -17,7 +17,7 @@ from cxrlt_cli.config.choices import (
     choices_help,
 )
 from cxrlt_cli.config.fields import Channels, ImageSize, OptionsT, Settings, changed, flags, option
-from cxrlt_cli.config.film_options import FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, Fit
+from cxrlt_cli.config.film_options import CORRECTIONS_HELP, FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, Fit
 from cxrlt_cli.config.presets import PRESET_HELP, Preset, values_of
 from cxrlt_cli.config.study_options import VIEW_COLUMN_HELP
 
@@ -42,6 +42,7 @@ class FitOptions(ComputeOptions):
         panel="Films",
     )
     val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
+    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films")
     view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films")
 
     folds: int | None = option(

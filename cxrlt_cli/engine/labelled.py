@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.engine.chosen_rows import chosen_rows
-from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_corrections, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.chosen import Chosen
 from cxrlt_cli.tables.columns import warnings_about_ignored
+from cxrlt_cli.tables.corrections import Corrected, Corrections, read_corrections
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids, read_labels
 from cxrlt_cli.tables.study_columns import STUDY, read_cells
 
@@ -92,13 +93,17 @@ def _tables(
         _refuse_own(scored, options, excluded, reporter)
         scored = None
     chosen = chosen_rows(options, csv, options.split, reporter)
-    table = _read_table(options, csv, options.findings, excluded, chosen, reporter, needs_patients=scored is None)
+    csvs = [csv] if options.val_csv is None else [csv, options.val_csv]
+    corrections = read_corrections(options.corrections, options.id_column, options.patient_column, csvs)
+    known = (excluded, corrections)
+    table = _read_table(options, csv, options.findings, known, chosen, reporter, needs_patients=scored is None)
     validation = None
     if scored is not None:
         chosen = chosen_rows(options, scored.csv, scored.parts, reporter)
-        validation = _read_table(options, scored.csv, table.space.findings, excluded, chosen, reporter)
-    left_out = () if validation is None else validation.left_out
-    tell_exclusions(reporter, excluded, {*table.left_out, *left_out})
+        validation = _read_table(options, scored.csv, table.space.findings, known, chosen, reporter)
+    read = [table] if validation is None else [table, validation]
+    tell_exclusions(reporter, excluded, {film for one in read for film in one.left_out})
+    tell_corrections(reporter, len(corrections), sum((one.corrected for one in read), Corrected()))
     if options.split is None and len(table.num_of_part) > 1:
         reporter.warn(
             f"All rows of {csv} are taken, whatever their {parts.COLUMN} ({parts.told(table.num_of_part)}). For its "
@@ -182,12 +187,13 @@ def _read_table(
     options: FitOptions,
     csv: Path,
     findings: tuple[str, ...] | None,
-    excluded: Collection[str],
+    known: tuple[Collection[str], Corrections],
     chosen: Chosen,
     reporter: Reporter,
     *,
     needs_patients: bool = False,
 ) -> LabelTable:
+    """``known``: films that are left out, and labels that were looked at again."""
     table = read_labels(
         csv,
         id_column=options.id_column,
@@ -195,8 +201,9 @@ def _read_table(
         view_column=options.view_column,
         findings=findings,
         needs_patients=needs_patients,
-        excluded=excluded,
+        excluded=known[0],
         chosen=chosen,
+        corrections=known[1],
     )
     return table if _says_whose(table) else _by_study(table, csv, options, reporter)
 

@@ -10,6 +10,7 @@ from cxrlt_cli.config import Options, changed, flags
 
 if TYPE_CHECKING:
     from cxrlt_cli.scores.metrics import Comparison, Scores
+    from cxrlt_cli.tables.corrections import Corrected
 
 Advance = Callable[[int], None]
 
@@ -116,6 +117,14 @@ def tell_exclusions(reporter: Reporter, excluded: Collection[str], films: Iterab
     if found < len(excluded):
         missing = len(excluded) - found
         reporter.warn(f"{counted(missing, 'id')} of --exclude {'is' if missing == 1 else 'are'} not among the films.")
+
+
+def tell_corrections(reporter: Reporter, number: int, made: "Corrected") -> None:
+    """Say what so many corrections made of the tables that are read; of none, nothing."""
+    if number:
+        reporter.note(f"--corrections: {made}.")
+    if left := number - made.changed - made.confirmed:
+        reporter.note(f"Of --corrections, {counted(left, 'label')} of films or findings that are not read here.")
 
 
 def tell_needless(reporter: Reporter, options: Options, names: Iterable[str], why: str) -> None:

@@ -23,6 +23,7 @@ from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
+from cxrlt_cli.tables.corrections import Corrected, Corrections
 from cxrlt_cli.tables.fold_shares import share_out
 from cxrlt_cli.tables.known_headers import naming_import
 from cxrlt_cli.tables.parts import COLUMN
@@ -52,6 +53,7 @@ class LabelTable:
     policy: str | None = None  # by which rules the labels were made, where data import wrote that down
     num_of_part: Mapping[str, int] = field(default_factory=Counter)  # rows of the whole CSV, by their column Split
     views: Texts | None = None  # [N], how each was taken; None where no column says
+    corrected: Corrected = Corrected()  # of the labels that are read
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -138,10 +140,11 @@ def read_labels(
     needs_patients: bool = True,
     excluded: Collection[str] = (),
     chosen: Chosen = EVERY,
+    corrections: Corrections | None = None,
 ) -> LabelTable:
     """The label table of a CSV, without the films that are ``excluded``, whose rows are not looked at.
 
-    ``chosen``: the rows that are looked at.
+    ``chosen``: the rows that are looked at. ``corrections``: labels in place of those of the CSV.
 
     ``findings``: the columns to read; None takes those that ``tables.columns`` finds. What a cell means is told in
     ``tables.values``; a film without a label is NaN. Without a ``patient_column``, where ``needs_patients`` is False,
@@ -161,6 +164,9 @@ def read_labels(
         if mask.all() and len(out):
             raise DataError(f"--exclude leaves no film of {path}.")
         ids = _ids(frame, path, id_column)
+        corrected = Corrected()
+        if corrections is not None:
+            frame, corrected = corrections.only(findings).put_in(frame, id_column)
         patients = read_patients(frame, str(path), id_column, patient_column, needs_patients=needs_patients)
         columns = judged_columns(frame, (id_column, patient_column), findings)
         _require_columns(findings or (), frame, path)
@@ -178,12 +184,13 @@ def read_labels(
         require_labels(frame, list(read.values()), str(path))
         targets = np.stack([targets_of(frame[name]) for name in names], axis=1)
         doubtful = tuple(column.name for column in read.values() if column.why and findings is None)
-        policy = read_policy(path)
+        policy = corrected.policy(read_policy(path))
         views = None
         if view_column in frame.columns:
             views = np.array([view_cell(cell) for cell in frame[view_column]], object)
+        space = LabelSpace.of(names)
         return LabelTable(
-            ids, patients, targets, LabelSpace.of(names), ignored, doubtful, tuple(out), policy, num_of_part, views
+            ids, patients, targets, space, ignored, doubtful, tuple(out), policy, num_of_part, views, corrected
         )
 
 

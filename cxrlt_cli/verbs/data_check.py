@@ -20,12 +20,13 @@ from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.folder_films import look_through, others_among, takes_folder, told_reasons
 from cxrlt_cli.engine.locks import lock_outputs
-from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_corrections, tell_needless
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import fault_of_id
 from cxrlt_cli.tables.columns import Column, judged_columns
+from cxrlt_cli.tables.corrections import read_corrections
 from cxrlt_cli.tables.known_headers import naming_import
 from cxrlt_cli.tables.label_table import read_csv, read_exclusions
 from cxrlt_cli.tables.outputs import require_table, write_table
@@ -79,6 +80,10 @@ def _check_rows(whole: pd.DataFrame, options: DataCheckOptions, reporter: Report
         raise missing_column(options.csv, options.id_column, list(frame.columns))
     excluded = read_exclusions(options.exclude, options.id_column)
     frame, whole = (one[~one[options.id_column].isin(list(excluded))] for one in (frame, whole))
+    csvs = [options.csv, *options.against]
+    corrections = read_corrections(options.corrections, options.id_column, options.patient_column, csvs)
+    frame, corrected = corrections.put_in(frame, options.id_column)
+    tell_corrections(reporter, len(corrections), corrected)
     columns = judged_columns(frame, (options.id_column, options.patient_column), options.findings)
     names = [column.name for column in columns if column.kind == "finding"]
     ignored = [column for column in columns if column.kind != "finding"]

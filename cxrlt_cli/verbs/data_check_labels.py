@@ -159,7 +159,7 @@ def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fa
     """What ``train`` says of these tables, by its own code: why it would stop, or what held out films would lack."""
     assert options.csv is not None, "it was read"
     shared = set(FilmOptions.model_fields)
-    given = options.model_dump(include=shared) | ({"val_csv": val_csv} if val_csv else {})
+    given = options.model_dump(include=shared | {"corrections"}) | ({"val_csv": val_csv} if val_csv else {})
     asked = TrainOptions.model_validate(given)
     try:
         pair = labelled_films(asked, options.csv, Silent())

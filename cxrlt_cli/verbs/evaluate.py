@@ -11,7 +11,7 @@ import numpy as np
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
-from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, tell_needless
+from cxrlt_cli.engine.reporter import Reporter, counted, tell_corrections, tell_exclusions, tell_needless
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
 from cxrlt_cli.report.group_tables import tables_of
@@ -21,6 +21,7 @@ from cxrlt_cli.scores.judged import Judged, scored, with_comparison, with_interv
 from cxrlt_cli.scores.metrics import Scores, Unit
 from cxrlt_cli.scores.predictions import Decisions, Predictions
 from cxrlt_cli.tables.chosen import EVERY, Chosen
+from cxrlt_cli.tables.corrections import read_corrections
 from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_header, read_ids
 from cxrlt_cli.verbs.evaluate_decisions import NEEDLESS, require_alone, table_of, to_json
@@ -120,8 +121,10 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
     excluded = read_exclusions(options.exclude, options.id_column)
     chosen = chosen_rows(options, csv, options.split, reporter)
     first = files[0] if files else read[0]
-    labels, has_patients = read_truth(options, csv, first, excluded, chosen)
+    corrections = read_corrections(options.corrections, options.id_column, options.patient_column, [csv])
+    labels, has_patients = read_truth(options, csv, first, excluded, chosen, corrections)
     tell_exclusions(reporter, excluded, labels.left_out)
+    tell_corrections(reporter, len(corrections), labels.corrected)
     if of_studies:
         labels = truth_of_studies(labels, csv, options, reporter)
     if options.by and not of_studies:

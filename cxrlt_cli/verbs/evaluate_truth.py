@@ -15,6 +15,7 @@ from cxrlt_cli.scores.predictions import Decisions, Predictions
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.columns import judged_columns
+from cxrlt_cli.tables.corrections import Corrections
 from cxrlt_cli.tables.groupings import read_by
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
 
@@ -74,6 +75,7 @@ def read_truth(
     predictions: Predictions,
     excluded: Collection[str],
     chosen: Chosen,
+    corrections: Corrections | None = None,
 ) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
     columns = read_csv(path).columns
@@ -94,6 +96,7 @@ def read_truth(
         needs_patients=False,
         excluded=excluded,
         chosen=chosen,
+        corrections=corrections,
     )
     return table, options.patient_column in columns
 

@@ -137,6 +137,40 @@ def test_rows_that_are_excluded_are_not_judged(films: Path, tmp_path: Path) -> N
     assert verdicts(films, change, exclude=[tmp_path / "out.csv"])[:2] == (None, None)
 
 
+def test_a_label_that_was_looked_at_again_mends_what_stands_in_the_table(films: Path, tmp_path: Path) -> None:
+    """An odd value in row 5 is no fault once a reader has said what it is."""
+    change, _ = FAULTY["an odd value"]
+    answers = [("film003.png", "nodule", 1), ("film004.png", "nodule", "")]
+    given = {"corrections": [write_csv(tmp_path / "again.csv", ["ImageID", "finding", "label"], answers)]}
+    train, checked, recorder = verdicts(films, change, **given)
+    assert (train, checked) == (None, None)
+    assert recorder.notes[0] == "--corrections: 2 labels of 2 films corrected."
+
+
+def test_corrections_reach_both_tables_and_what_is_not_read_is_told(films: Path, tmp_path: Path) -> None:
+    other = make_films(tmp_path / "other", 12, first=100)
+    before = labelled_films(TrainOptions(csv=films, val_csv=other), films, Recorder())
+    places = [before[0].space.findings.index("nodule"), before[1].space.findings.index("effusion")]
+    answers = [
+        ("film000.png", "nodule", int(1 - before[0].targets[0, places[0]])),
+        ("film100.png", "effusion", int(before[1].targets[0, places[1]])),
+        ("film002.png", "Normal", 0),
+    ]
+    again = write_csv(tmp_path / "again.csv", ["ImageID", "finding", "label"], answers)
+    recorder = Recorder()
+    asked = TrainOptions.model_validate(
+        {"csv": films, "val_csv": other, "corrections": [again], "findings": "nodule,effusion"}
+    )
+    training, validation = labelled_films(asked, films, recorder)
+    assert training.targets[0, 0] == 1 - before[0].targets[0, places[0]]
+    assert training.policy == "1 label of 1 film corrected"
+    assert validation.policy == "0 labels of 0 films corrected, 1 confirmed"
+    assert recorder.notes[:2] == [
+        "--corrections: 1 label of 1 film corrected, 1 confirmed.",
+        "Of --corrections, 1 label of films or findings that are not read here.",
+    ]
+
+
 @pytest.mark.parametrize("spelled", ["{}", "{}.0", "00{}"])
 def test_a_patient_in_both_files_stops_either(spelled: str, films: Path, tmp_path: Path) -> None:
     """With the films that ``--fix`` lists left out, neither says anything more."""
