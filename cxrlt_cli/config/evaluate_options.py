@@ -70,8 +70,8 @@ class EvaluateOptions(StudyOptions):
     )
     suspects: Path | None = option(
         None,
-        "CSV for labels that are probably wrong, by predictions of films that no model learned from (out of fold). With "
-        "--report, a page of the same name to look at these films, and to save --corrections.",
+        "CSV for labels that are probably wrong, by predictions out of fold. With --report, a page of the same name to "
+        "look at these films, and to save --corrections.",
         panel="Scores",
     )
     image_dir: Path | None = option(
@@ -99,7 +99,7 @@ class EvaluateOptions(StudyOptions):
     @model_validator(mode="after")
     def _check_films(self) -> Self:
         if self.per_study is not None:
-            for name in ("by", "against", "checkpoint", "image_dir", "perturb"):
+            for name in ("by", "against", "checkpoint", "image_dir", "perturb", "suspects"):
                 if getattr(self, name):
                     raise ValueError(f"--{name.replace('_', '-')} is for films: leave it out with --per-study")
         return self

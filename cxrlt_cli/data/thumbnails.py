@@ -31,3 +31,19 @@ def data_uri(image: NDArray[Any]) -> str:
     """A JPEG that stands in the page itself."""
     data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
     return "data:image/jpeg;base64," + base64.b64encode(data).decode()
+
+
+def shrunk(film: NDArray[Any], longest: int) -> NDArray[np.uint8]:
+    """A film in its own shape, its longer side of at most so many pixels."""
+    factor = min(1.0, longest / max(film.shape))
+    width, height = (max(1, round(factor * side)) for side in film.shape[::-1])
+    return np.asarray(cv2.resize(film, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def heat_uri(heat_map: NDArray[Any]) -> str:
+    """A small PNG to lay over a film: orange, the less to be seen through the more was looked at."""
+    low, high = float(heat_map.min()), float(heat_map.max())
+    alpha = 255 * STRENGTH * (heat_map - low) / max(high - low, 1e-12)
+    colours = np.broadcast_to(np.array(ORANGE, np.float32), (*heat_map.shape, 3))
+    image = np.concatenate([colours, alpha[..., None]], axis=2).round().astype(np.uint8)
+    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()

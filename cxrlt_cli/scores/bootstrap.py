@@ -147,7 +147,7 @@ def resample_rankings(
     places = [(m, c) for m in range(len(rankings)) for c in range(num_findings)]
     with ThreadPoolExecutor(num_threads) as pool:
         first = 0
-        for chunk in _weights(num_patients, num_resamples, seed):
+        for chunk in drawn_patients(num_patients, num_resamples, seed):
             list(pool.map(judge, places))
             first += len(chunk)
             advance(len(chunk))
@@ -169,7 +169,7 @@ def fewest_patients(targets: NDArray[Any], numbers: NDArray[np.int64]) -> NDArra
     return np.minimum(patients_with(targets == 1, numbers), patients_with(targets == 0, numbers))
 
 
-def _weights(num_patients: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:
+def drawn_patients(num_patients: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:
     """How often each patient was drawn, ``[chunk, P]``, a chunk of resamples after another."""
     rng = np.random.default_rng(seed)
     for first in range(0, num_resamples, CHUNK):

@@ -56,7 +56,9 @@ class Corrections:
 
     def only(self, findings: Sequence[str] | None) -> Self:
         """Those of some findings; None: of all."""
-        return self if findings is None else replace(self, labels={k: v for k, v in self.labels.items() if k in findings})
+        if findings is None:
+            return self
+        return replace(self, labels={name: films for name, films in self.labels.items() if name in findings})
 
     def put_in(self, frame: pd.DataFrame, id_column: str) -> tuple[pd.DataFrame, Corrected]:
         """A table of text with these labels in place of its own; films and findings that it lacks are passed over."""
@@ -105,7 +107,7 @@ def read_corrections(paths: Sequence[Path], id_column: str, patient_column: str,
             _require_known(finding, "finding", findings, csvs, where)
             label = label_of(cell)
             if label is None:
-                raise DataError(f"{where}: column '{LABEL}' holds {shown(cell)}.", "It is 1, 0, or empty: nobody knows.")
+                raise DataError(f"{where}: column '{LABEL}' holds {shown(cell)}.", "Write 1, 0, or nothing.")
             known = labels.setdefault(finding, {}).setdefault(film, label)
             before = first.setdefault((film, finding), where)
             if known != label and not (math.isnan(known) and math.isnan(label)):

@@ -53,7 +53,7 @@ class LabelTable:
     policy: str | None = None  # by which rules the labels were made, where data import wrote that down
     num_of_part: Mapping[str, int] = field(default_factory=Counter)  # rows of the whole CSV, by their column Split
     views: Texts | None = None  # [N], how each was taken; None where no column says
-    corrected: Corrected = Corrected()  # of the labels that are read
+    corrected: Corrected = field(default_factory=Corrected)  # of the labels that are read
 
     def __len__(self) -> int:
         return len(self.ids)

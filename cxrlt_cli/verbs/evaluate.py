@@ -31,6 +31,7 @@ from cxrlt_cli.verbs.evaluate_places import Reference, held_against
 from cxrlt_cli.verbs.evaluate_report import points_of, write_report, write_tables
 from cxrlt_cli.verbs.evaluate_runs import Runs, compared_runs, of_seeds, seed_paths, with_runs
 from cxrlt_cli.verbs.evaluate_studies import read_files, to_studies, truth_of_studies
+from cxrlt_cli.verbs.evaluate_suspects import require_suspects, write_suspects
 from cxrlt_cli.verbs.evaluate_told import show, tell_what_is_not_scored
 from cxrlt_cli.verbs.evaluate_truth import (
     align,
@@ -75,15 +76,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
     runs = with_runs(options)
     names, options = options.predictions, runs.options
     models = (options.checkpoint, options.among, options.perturb)
-    inputs = (
-        *options.predictions,
-        *seed_paths(runs),
-        options.csv,
-        options.against,
-        options.train_csv,
-        *models,
-        *options.exclude,
-    )
+    tables = (options.csv, options.against, options.train_csv, *options.exclude, *options.corrections)
+    inputs = (*options.predictions, *seed_paths(runs), *tables, *models)
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
     if options.report is not None:
@@ -92,7 +86,10 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
             raise OptionError(f"--report and --json are both {options.report}.", "Give each a file of its own.")
     if options.errors is not None:
         require_errors(options, inputs)
-    with lock_outputs(("--json", options.json_path), ("--report", options.report), ("--errors", options.errors)):
+    if options.suspects is not None:
+        require_suspects(options, inputs)
+    files = (("--errors", options.errors), ("--suspects", options.suspects))
+    with lock_outputs(("--json", options.json_path), ("--report", options.report), *files):
         return _evaluate(runs, names, reporter)
 
 
@@ -150,6 +147,9 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
         shown.content["robustness"] = perturbed.to_json()
     points = points_of(judged[0], options)
     shown.content["operating_points"] = [point.to_json() for point in points]
+    if options.suspects is not None:
+        found = write_suspects(judged[0], corrections, csv, has_patients, model, options, reporter)
+        shown.content["suspects"] = found
     if options.json_path is not None:
         _write_json(options.json_path, {**judged[0].scores.to_json(), **shown.content}, truth, reporter)
     if options.errors is not None:

@@ -28,6 +28,7 @@ def require_alone(options: EvaluateOptions, path: Path, of_studies: bool) -> Non
         ("--checkpoint", options.checkpoint),
         ("--perturb", options.perturb),
         ("--errors", options.errors),
+        ("--suspects", options.suspects),
         ("--per-study", options.per_study and not of_studies),
     )
     given = [flag for flag, value in of_probabilities if value]

@@ -3,21 +3,19 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxrlt_cli.config import EvaluateOptions
-from cxrlt_cli.data.finder import Found
-from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
 from cxrlt_cli.engine.film_folder import finder
+from cxrlt_cli.engine.film_looks import Seen, readable, seen_by
 from cxrlt_cli.engine.reporter import Reporter, counted
-from cxrlt_cli.errors import DataError, FilmError
+from cxrlt_cli.errors import DataError
 from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture
 from cxrlt_cli.scores.nearest import Known
 from cxrlt_cli.tables.embeddings import Embeddings
@@ -30,15 +28,6 @@ if TYPE_CHECKING:
 NUM_SHOWN = 3  # training films beside each film
 SMALL = 160  # pixels of theirs
 MOST_BYTES = 15_000_000  # of pictures on a page
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What a model made of a film."""
-
-    kind: str  # of the maps
-    maps: Mapping[str, NDArray[np.float32]]  # [H, W] of each finding
-    features: NDArray[np.float32]  # [D]
 
 
 def with_places(mistakes: Sequence[Mistake], csv: Path, options: EvaluateOptions) -> list[Mistake]:
@@ -72,7 +61,7 @@ def pictures_of(
         return []
     for fault in found.faults():
         reporter.warn(f"Not in the report: {fault}.")
-    films = _read(names, found, reporter)
+    films = readable(names, found, reporter)
     pictures = _drawn(mistakes, films, csv, model, options, reporter)
     kept = _within(pictures, MOST_BYTES)
     if len(kept) < len(pictures):
@@ -97,7 +86,7 @@ def _drawn(
         reporter.note("The report shows films without heat maps: pass the model with --checkpoint.")
         shown = {name: data_uri(thumbnail(film)) for name, film in films.items()}
         return [Picture(mistake, shown[mistake.film]) for mistake in mistakes]
-    seen = _seen(model, options.checkpoint, films)
+    seen = seen_by(model, options.checkpoint, films)
     if model.preprocessing.fit == "pad":  # so that maps lie where the model looked
         films = {name: model.preprocessing(film) for name, film in films.items()}
     neighbours = {} if options.among is None else _neighbours(options.among, seen, csv, options, reporter)
@@ -130,38 +119,8 @@ def _within(pictures: Sequence[Picture], most: int) -> list[Picture]:
     return [pictures[place] for place in sorted(kept)]
 
 
-def _read(names: Sequence[str], found: Found, reporter: Reporter) -> dict[str, Film]:
-    """Those of the films that were found and can be read, by id; of the damaged ones is warned."""
-    films = {}
-    for name in names:
-        try:
-            if name not in found.lost:
-                films[name] = read_film(found.naming.path(name))
-        except FilmError as error:
-            reporter.warn(f"Not in the report: {error}.")
-    return films
-
-
-def _seen(checkpoint: "Checkpoint", path: Path, films: Mapping[str, NDArray[Any]]) -> dict[str, _Seen]:
-    import torch
-
-    from cxrlt_cli.nets.classifier import from_checkpoint
-    from cxrlt_cli.nets.heat_maps import heat_maps, kind_of
-
-    model = from_checkpoint(checkpoint, path)
-    seen = {}
-    with torch.inference_mode():
-        for name, film in films.items():
-            levels = torch.from_numpy(np.ascontiguousarray(model.preprocessing(film)))[None, None]
-            features = model.feature_map(model.normalize(levels))
-            maps = heat_maps(model, features)[0].numpy()
-            pooled = features.mean(dim=(2, 3))[0].numpy()
-            seen[name] = _Seen(kind_of(model), dict(zip(model.findings, maps, strict=True)), pooled)
-    return seen
-
-
 def _neighbours(
-    among: Path, seen: Mapping[str, _Seen], csv: Path, options: EvaluateOptions, reporter: Reporter
+    among: Path, seen: Mapping[str, Seen], csv: Path, options: EvaluateOptions, reporter: Reporter
 ) -> dict[str, list[Neighbour]]:
     """The training films that each film resembles most, with thumbnails of those that are found."""
     if not seen:
@@ -188,5 +147,5 @@ def _known_films(names: Sequence[str], csv: Path, options: EvaluateOptions, repo
         with suppress(DataError):
             found = finder(beside, folder, names, "follow", reporter.progress).find(lambda: [list(names)])
             if len(found.lost) < len(names):
-                return _read(names, found, reporter)
+                return readable(names, found, reporter)
     return {}

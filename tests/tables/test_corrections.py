@@ -69,6 +69,8 @@ def test_what_is_at_fault_is_named(labels: Path, text: str, said: str) -> None:
 
 
 def test_two_readers_may_not_differ(labels: Path) -> None:
-    with pytest.raises(DataError, match=r"reader1\.csv, row 2 corrects .* to 0, and .*reader0\.csv, row 2 to 1") as told:
+    with pytest.raises(
+        DataError, match=r"reader1\.csv, row 2 corrects .* to 0, and .*reader0\.csv, row 2 to 1"
+    ) as told:
         read(labels, f"{HEADER}a.png,Mass,1\n", f"{HEADER}a.png,Mass,0\n")
     assert told.value.hint == "Keep one of the two rows."

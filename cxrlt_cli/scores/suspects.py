@@ -1,0 +1,196 @@
+"""Labels that are probably wrong, by predictions of models that did not learn from them (out of fold).
+
+Letters: N films, C findings, R resamples of patients, B places on the scale of a finding's probabilities.
+
+Each finding's labels are those of a logistic regression on the logit of the probability, of which some were turned: a
+share of the labels 1, and a share of the films with the finding (label-noise robust logistic regression: Bootkrajang &
+Kabán, ECML PKDD 2012). Both shares are drawn towards those of all findings together, since few positives tell little.
+Confident learning (Northcutt et al., JAIR 2021) counts labels that a probability contradicts beyond the mean of its
+class; where a finding is rare or hard to see, that calls many times more labels wrong than are.
+
+From scores alone, a sign that the model cannot see looks the same as a label 1 that is wrong: the numbers are upper
+estimates, the more so the worse the model is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from cxrlt_cli.scores import Doubles
+from cxrlt_cli.scores.bootstrap import LEVEL, Interval, drawn_patients, numbered
+from cxrlt_cli.scores.calibration import EDGE, LEAST_SLOPE
+from cxrlt_cli.scores.merging import TINY
+
+USUAL = 0.05  # share of labels that are wrong, before anything is known: that of labels read from reports
+ALONE, TOGETHER = 10.0, 30.0  # positives at which a finding's own shares weigh as much as the usual, and the pooled
+ENOUGH = 1e-6  # of a share, by which a step of EM moves it
+LARGEST = 0.45  # share of a class whose labels are turned
+PENALTY = np.array([0.5, 1e-3])  # that keep the slope near 1 and the offset finite
+PLACES = 64  # B, of resamples
+STEPS, FEWER_STEPS = 300, 25  # of EM, from scratch and from the fit of all films
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """How probably each label is wrong, ``wrong [N, C]`` (NaN: not labelled), and how many are of each finding.
+
+    ``expected [C]``, with 95 % intervals over patients of each finding and of all; None without resamples.
+    """
+
+    wrong: Doubles
+    expected: Doubles
+    intervals: Sequence[Interval | None]
+    interval: Interval | None = None
+
+    @property
+    def total(self) -> float:
+        return float(self.expected.sum())
+
+    def ranked(self, finding: int) -> NDArray[np.int64]:
+        """Films of a finding that are labelled, the most suspect first."""
+        order = np.argsort(-self.wrong[:, finding], kind="stable")  # NaN comes last
+        return order[: int((~np.isnan(self.wrong[:, finding])).sum())]
+
+
+@dataclass
+class _Fit:
+    """Of R sets of films at once: the line ``w [R, 2]``, ``a``: labelled 1 without, ``b``: labelled 0 with it, [R]."""
+
+    w: Doubles
+    a: Doubles
+    b: Doubles
+
+
+def suspicion(
+    targets: NDArray[Any],
+    probabilities: Doubles,
+    patients: NDArray[Any],
+    num_resamples: int = 0,
+    *,
+    seed: int = 0,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Suspicion:
+    """How probably each label is wrong. ``targets [N, C]``: 1, 0, NaN; ``patients [N]``: for the intervals."""
+    known = ~np.isnan(targets)
+    columns = [(_standard(probabilities[rows, c]), targets[rows, c] == 1) for c, rows in enumerate(known.T)]
+    whole = [(z, present[None].astype(float), (~present)[None].astype(float)) for z, present in columns]
+    fits = _fit_together(whole, None, STEPS)
+    wrong = np.full(targets.shape, np.nan)
+    for c, (fit, (z, present)) in enumerate(zip(fits, columns, strict=True)):
+        of_ones, of_zeros = _wrong(fit, z)
+        wrong[known[:, c], c] = np.where(present, of_ones[0], of_zeros[0])
+    expected = np.nansum(wrong, axis=0)
+    if not num_resamples:
+        return Suspicion(wrong, expected, [None] * len(expected))
+    drawn = _drawn(columns, known, patients, num_resamples, seed)
+    fits = _fit_together(drawn, fits, FEWER_STEPS)
+    sums = np.stack([_expected(fit, one) for fit, one in zip(fits, drawn, strict=True)])
+    advance(num_resamples)
+    bounds = [_interval(row, value) for row, value in zip(sums, expected, strict=True)]
+    return Suspicion(wrong, expected, bounds, _interval(sums.sum(axis=0), float(expected.sum())))
+
+
+Counts = tuple[Doubles, Doubles, Doubles]  # z [B], and how many labels 1 and 0 stand there, [R, B] each
+
+
+def _drawn(
+    columns: list[tuple[Doubles, NDArray[np.bool_]]],
+    known: NDArray[np.bool_],
+    patients: NDArray[Any],
+    num_resamples: int,
+    seed: int,
+) -> list[Counts]:
+    """The labels of each finding on resamples of patients, brought together at ``PLACES`` places."""
+    numbers = numbered(patients)
+    times = np.concatenate(list(drawn_patients(int(numbers.max()) + 1, num_resamples, seed)))
+    drawn = []
+    for c, (z, present) in enumerate(columns):
+        edges = np.unique(np.quantile(z, np.linspace(0, 1, PLACES + 1)[1:-1])) if len(z) else z
+        place = np.searchsorted(edges, z)
+        centers = np.bincount(place, z, PLACES) / np.maximum(np.bincount(place, minlength=PLACES), 1)
+        mine = numbers[known[:, c]]
+        counts = np.stack([np.bincount(place + PLACES * present, one[mine], 2 * PLACES) for one in times]).astype(float)
+        drawn.append((centers, counts[:, PLACES:], counts[:, :PLACES]))
+    return drawn
+
+
+def _standard(probabilities: Doubles) -> Doubles:
+    z = np.asarray(logit(np.clip(probabilities, EDGE, 1 - EDGE)))
+    return (z - z.mean()) / max(float(z.std()), 1e-3) if len(z) else z
+
+
+def _fit_together(findings: list[Counts], start: list[_Fit] | None, steps: int) -> list[_Fit]:
+    """Each finding by itself, then drawn towards what all have in common."""
+    usual = np.full(len(findings[0][1]), USUAL)
+    starts: Sequence[_Fit | None] = start or [None] * len(findings)
+    first = [_fit(one, usual, usual, ALONE, fit, steps) for one, fit in zip(findings, starts, strict=True)]
+    turned, ones, missed, present = (sum(parts) for parts in zip(*map(_shares, first, findings), strict=True))
+    with_all = (np.asarray(turned) / np.maximum(ones, 1e-9), np.asarray(missed) / np.maximum(present, 1e-9))
+    return [_fit(one, *with_all, TOGETHER, fit, steps) for one, fit in zip(findings, first, strict=True)]
+
+
+def _fit(counts: Counts, turned: Doubles, missed: Doubles, strength: float, start: _Fit | None, steps: int) -> _Fit:
+    """EM; ``turned`` and ``missed [R]``: shares of labels 1, and of films with the finding, that are labelled wrong."""
+    z, ones, zeros = counts
+    num_ones, number = ones.sum(axis=1), (ones + zeros).sum(axis=1)
+    if start is None:
+        offset = logit(np.clip((num_ones + 0.5) / (number + 1), 1e-6, 1 - 1e-6))
+        start = _Fit(np.stack([np.ones_like(offset), offset], axis=1), USUAL * num_ones / np.maximum(number, 1), missed)
+    fit = _Fit(np.broadcast_to(start.w, (len(ones), 2)).copy(), start.a, start.b)
+    for _ in range(steps):
+        of_ones, of_zeros = _wrong(fit, z)
+        with_finding = ones * (1 - of_ones) + zeros * of_zeros  # [R, B] films
+        fit.w = _newton(fit.w, z, with_finding, ones + zeros)
+        present = with_finding.sum(axis=1)
+        share = ((ones * of_ones).sum(axis=1) + strength * turned) / (num_ones + strength)
+        a = np.minimum(share * num_ones / np.maximum(number - present, 1), LARGEST)
+        b = np.minimum(((zeros * of_zeros).sum(axis=1) + strength * missed) / (present + strength), LARGEST)
+        moved = max(float(np.abs(a - fit.a).max()), float(np.abs(b - fit.b).max()))
+        fit.a, fit.b = a, b
+        if moved < ENOUGH:
+            break
+    return fit
+
+
+def _newton(w: Doubles, z: Doubles, positive: Doubles, number: Doubles) -> Doubles:
+    """Two steps of a logistic regression on ``positive`` of ``number [R, B]`` films."""
+    for _ in range(2):
+        q = expit(w[:, :1] * z + w[:, 1:])
+        error, curve = number * q - positive, number * q * (1 - q)
+        gradient = np.stack([error @ z, error.sum(axis=1)], axis=1) + PENALTY * (w - np.array([1.0, 0.0]))
+        hessian = np.empty((len(w), 2, 2))
+        hessian[:, 0, 0], hessian[:, 1, 1] = curve @ z**2 + PENALTY[0], curve.sum(axis=1) + PENALTY[1]
+        hessian[:, 0, 1] = hessian[:, 1, 0] = curve @ z
+        w = w - np.clip(np.linalg.solve(hessian, gradient[..., None])[..., 0], -1, 1)
+        w[:, 0] = np.maximum(w[:, 0], LEAST_SLOPE)
+    return w
+
+
+def _wrong(fit: _Fit, z: Doubles) -> tuple[Doubles, Doubles]:
+    """How probably a label 1, and a label 0, is wrong at each place, ``[R, B]``."""
+    q = expit(fit.w[:, :1] * z + fit.w[:, 1:])
+    a, b = np.reshape(fit.a, (-1, 1)), np.reshape(fit.b, (-1, 1))
+    turned, missed = a * (1 - q), b * q
+    return turned / (turned + (1 - b) * q + TINY), missed / (missed + (1 - a) * (1 - q) + TINY)
+
+
+def _shares(fit: _Fit, counts: Counts) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """Labels 1 that are wrong, of how many; films with the finding that are labelled 0, of how many: ``[R]`` each."""
+    z, ones, zeros = counts
+    of_ones, of_zeros = _wrong(fit, z)
+    turned, missed = (ones * of_ones).sum(axis=1), (zeros * of_zeros).sum(axis=1)
+    return turned, ones.sum(axis=1), missed, ones.sum(axis=1) - turned + missed
+
+
+def _expected(fit: _Fit, counts: Counts) -> Doubles:
+    turned, _, missed, _ = _shares(fit, counts)
+    return turned + missed
+
+
+def _interval(values: Doubles, estimate: float) -> Interval:
+    low, high = np.percentile(values, (50 * (1 - LEVEL), 50 * (1 + LEVEL)))
+    return min(float(low), estimate), max(float(high), estimate)

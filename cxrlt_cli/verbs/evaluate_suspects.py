@@ -1,0 +1,226 @@
+"""Labels that are probably wrong: a CSV of them, and a page to look at their films."""
+
+import csv as csv_module
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.data.levels import Film
+from cxrlt_cli.data.thumbnails import data_uri, heat_uri, shrunk
+from cxrlt_cli.engine.film_folder import finder
+from cxrlt_cli.engine.film_looks import Seen, readable, seen_by
+from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.files import real, require_file, write_text
+from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.suspects_page import Shown, suspects_page
+from cxrlt_cli.scores.bootstrap import Interval
+from cxrlt_cli.scores.judged import Judged
+from cxrlt_cli.scores.suspects import Suspicion, suspicion
+from cxrlt_cli.tables.corrections import Corrections
+from cxrlt_cli.tables.outputs import require_table, write_table
+
+if TYPE_CHECKING:
+    from cxrlt_cli.nets.checkpoints import Checkpoint
+
+NUM_RESAMPLES = 200  # at most: each is fitted anew
+NUM_SHOWN = 200  # labels on the page
+LONGEST = 512  # pixels of the longer side of a film on the page
+NOTE = (
+    "An upper estimate, for predictions of films that the model did not learn from: a sign that it cannot see looks "
+    "the same as a label 1 that is wrong, and takes a person to tell."
+)
+
+
+@dataclass(frozen=True)
+class _Suspect:
+    film: str
+    patient: str
+    finding: str
+    label: int
+    probability: float
+    wrong: float
+    rank: int  # within its finding
+    suspect: bool  # among as many as are expected
+
+
+def page_path(options: EvaluateOptions) -> Path | None:
+    """Where the page is to stand, if there is to be one."""
+    if options.suspects is None or options.report is None:
+        return None
+    return options.suspects.with_suffix(".html")
+
+
+def require_suspects(options: EvaluateOptions, inputs: Sequence[Path | None]) -> None:
+    """Raise OptionError where the CSV or the page could not be written, or would replace another file."""
+    assert options.suspects is not None, "asked for"
+    require_table(options.suspects, "--suspects", inputs)
+    page = page_path(options)
+    if page is not None:
+        require_file(page, "--suspects: its page", inputs)
+    others = {real(path): flag for flag, path in (("--json", options.json_path), ("--report", options.report)) if path}
+    for path in (options.suspects, page):
+        if path is not None and real(path) in others:
+            raise OptionError(
+                f"{others[real(path)]} and --suspects would both write {path}.", "Give each a file of its own."
+            )
+
+
+def write_suspects(
+    judged: Judged,
+    corrections: Corrections,
+    csv: Path,
+    has_patients: bool,
+    model: "Checkpoint | None",
+    options: EvaluateOptions,
+    reporter: Reporter,
+) -> dict[str, Any]:
+    """Write the CSV, and with ``--report`` the page; what ``--json`` holds of them. A corrected label is no suspect."""
+    assert options.suspects is not None, "asked for"
+    truth = judged.truth
+    targets = truth.targets.astype(np.float64)
+    looked_at = corrections.cells()
+    for c, finding in enumerate(truth.space.findings):
+        targets[[(film, finding) in looked_at for film in truth.ids], c] = np.nan
+    number = min(options.bootstrap, NUM_RESAMPLES)
+    with reporter.progress("Resampling labels", number, "resamples") as advance:
+        found = suspicion(
+            targets, judged.predictions.probabilities, truth.patients, number, seed=options.seed, advance=advance
+        )
+    suspects = sorted(_suspects(judged, targets, found), key=lambda one: -one.wrong)
+    table = _table(judged, targets, found, csv)
+    reporter.table(table.title, table.columns, table.rows)
+    reporter.result(f"{table.note}\n")
+    write_table(_text(suspects, has_patients, options), options.suspects, options.id_column)
+    reporter.result(f"Wrote {options.suspects}: {counted(sum(one.suspect for one in suspects), 'suspect label')}.")
+    page = page_path(options)
+    if page is not None:
+        _write_page(page, suspects, table, judged, csv, model, options, reporter)
+    return {
+        "expected": found.total,
+        "expected_ci": found.interval,
+        "findings": {
+            name: {"expected": float(value), "expected_ci": interval}
+            for name, value, interval in zip(truth.space.findings, found.expected, found.intervals, strict=True)
+        },
+    }
+
+
+def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], found: Suspicion) -> Iterator[_Suspect]:
+    """Of each finding as many labels as may be wrong, by the upper end of the interval where there is one."""
+    truth = judged.truth
+    for c, finding in enumerate(truth.space.findings):
+        expected = round(found.expected[c])
+        bounds = found.intervals[c]
+        most = expected if bounds is None else int(np.ceil(bounds[1]))
+        for rank, row in enumerate(found.ranked(c)[:most], 1):
+            yield _Suspect(
+                str(truth.ids[row]),
+                str(truth.patients[row]),
+                finding,
+                int(targets[row, c]),
+                float(judged.predictions.probabilities[row, c]),
+                float(found.wrong[row, c]),
+                rank,
+                rank <= expected,
+            )
+
+
+def _text(suspects: Sequence[_Suspect], has_patients: bool, options: EvaluateOptions) -> str:
+    text = io.StringIO()
+    patient = [options.patient_column] if has_patients else []
+    columns = [options.id_column, *patient, "finding", "label", "probability", "wrong", "rank", "suspect"]
+    writer = csv_module.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for one in suspects:
+        whose = [one.patient] if has_patients else []
+        numbers = [one.label, f"{one.probability:.6g}", f"{one.wrong:.6g}", one.rank, int(one.suspect)]
+        writer.writerow([one.film, *whose, one.finding, *numbers])
+    return text.getvalue()
+
+
+def _table(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], found: Suspicion, csv: Path) -> Table:
+    rows = []
+    for c in np.argsort(-found.expected, kind="stable"):
+        of_ones, of_zeros = (float(np.nansum(found.wrong[targets[:, c] == label, c])) for label in (1, 0))
+        known = int((~np.isnan(targets[:, c])).sum())
+        told = _told(float(found.expected[c]), found.intervals[c])
+        rows.append((judged.truth.space.findings[c], f"{known:,}", told, f"{of_ones:.0f}", f"{of_zeros:.0f}"))
+    total = _told(found.total, found.interval)
+    rows.append(("all", f"{int((~np.isnan(targets)).sum()):,}", total, "", ""))
+    columns = ("finding", "labels", "wrong, 95 %" if found.interval else "wrong", "of labels 1", "of labels 0")
+    return Table(f"{judged.path} on {csv}: labels that are probably wrong", columns, rows, NOTE)
+
+
+def _told(value: float, bounds: Interval | None) -> str:
+    return f"{value:,.0f}" + (f" ({bounds[0]:,.0f} to {bounds[1]:,.0f})" if bounds else "")
+
+
+def _write_page(
+    page: Path,
+    suspects: Sequence[_Suspect],
+    table: Table,
+    judged: Judged,
+    csv: Path,
+    model: "Checkpoint | None",
+    options: EvaluateOptions,
+    reporter: Reporter,
+) -> None:
+    chosen = [one for one in suspects if one.suspect]
+    if not chosen:
+        reporter.note(f"{page} is not written: no label is suspect.")
+        return
+    films, seen = _films([one.film for one in chosen[:NUM_SHOWN]], csv, judged, model, options, reporter)
+    shown = [
+        Shown(one.film, one.finding, one.label, one.probability, _heat(seen, one))
+        for one in chosen[:NUM_SHOWN]
+        if one.film in films
+    ]
+    if not shown:
+        reporter.warn(f"{page} is not written: none of its films was found. Pass their folder with --image-dir.")
+        return
+    uris = {film: data_uri(shrunk(levels, LONGEST)) for film, levels in films.items()}
+    facts = [("suspect labels", f"{len(chosen):,}"), ("on this page", f"{len(shown):,}")]
+    title = f"Suspect labels: {judged.path.name} on {csv.name}"
+    write_text(page, suspects_page(title, facts, shown, uris, table, options.id_column))
+    rest = "" if len(shown) == len(chosen) else f", the first {len(shown)} of {len(chosen):,}"
+    reporter.result(f"Wrote {page}{rest}: look at the films in a browser, and save --corrections.")
+
+
+def _films(
+    names: Sequence[str],
+    csv: Path,
+    judged: Judged,
+    model: "Checkpoint | None",
+    options: EvaluateOptions,
+    reporter: Reporter,
+) -> tuple[Mapping[str, Film], Mapping[str, Seen]]:
+    """The films that can be read, as they are looked at, and what the model made of them."""
+    names = list(dict.fromkeys(names))
+    try:
+        where = finder(csv, options.image_dir, list(map(str, judged.truth.ids)), "follow", reporter.progress)
+        found = where.find(lambda: [names])
+    except DataError:
+        return {}, {}
+    for fault in found.faults():
+        reporter.warn(f"Not among the suspects' films: {fault}.")
+    films = readable(names, found, reporter)
+    if model is None or options.checkpoint is None:
+        return films, {}
+    seen = seen_by(model, options.checkpoint, films)
+    if model.preprocessing.fit == "pad":  # so that maps lie where the model looked
+        height, width = model.preprocessing.shape
+        factor = LONGEST / max(height, width)
+        larger = replace(model.preprocessing, image_size=(round(factor * height), round(factor * width)))
+        films = {name: larger(film) for name, film in films.items()}
+    return films, seen
+
+
+def _heat(seen: Mapping[str, Seen], one: _Suspect) -> str:
+    maps = seen[one.film].maps if one.film in seen else {}
+    return heat_uri(maps[one.finding]) if one.finding in maps and maps[one.finding].any() else ""
