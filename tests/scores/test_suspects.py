@@ -73,7 +73,8 @@ def test_intervals_hold_the_estimate_and_are_wider_for_fewer_patients() -> None:
     again = suspicion(given, probabilities, np.arange(NUM_FILMS), 40)
     few = suspicion(given, probabilities, np.arange(NUM_FILMS) // 40, 40)
     assert alone.interval == again.interval
-    assert alone.interval is not None and few.interval is not None
+    assert alone.interval is not None
+    assert few.interval is not None
     assert alone.interval[0] < (truth != given).sum() < alone.interval[1]
     for bounds, value in zip(alone.intervals, alone.expected, strict=True):
         assert bounds is not None

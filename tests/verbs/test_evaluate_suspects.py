@@ -1,0 +1,125 @@
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from scipy.special import expit
+
+from cxrlt_cli.config import EvaluateOptions
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import LabelTable, read_labels
+from cxrlt_cli.verbs.evaluate import evaluate
+from tests.helpers import FINDINGS, Recorder, write_csv
+
+NUM_FILMS = 300
+TURNED = tuple(range(3, 48, 4))  # films whose effusion is labelled wrong; the first 48 are at hand
+EMPTY = 5  # a film whose effusion is not labelled
+
+
+@pytest.fixture
+def files(labels: Path, tmp_path: Path) -> Path:
+    """Predictions of a model that sees the truth well, and labels of which some are wrong."""
+    ids = np.array([*read_labels(labels).ids, *(f"other{row}.png" for row in range(48, NUM_FILMS))], object)
+    rng = np.random.default_rng(0)
+    truth = (rng.random((NUM_FILMS, 3)) < (0.4, 0.5, 0.3)).astype(int)
+    probabilities = expit(rng.normal(np.where(truth == 1, 2.5, -2.5), 1.0))
+    Predictions(ids, FINDINGS, probabilities).write(tmp_path / "oof.csv")
+    cells: list[list[object]] = [list(row) for row in truth]
+    for row in TURNED:
+        cells[row][1] = 1 - truth[row, 1]
+    cells[EMPTY][1] = ""
+    rows = [(film, row // 2, *cells[row]) for row, film in enumerate(ids)]
+    write_csv(tmp_path / "labels.csv", ["ImageID", "PatientID", *FINDINGS], rows)
+    return tmp_path
+
+
+def suspected(folder: Path, **changes: Any) -> tuple[list[dict[str, str]], Recorder]:
+    recorder = Recorder()
+    given = {"predictions": [folder / "oof.csv"], "csv": folder / "labels.csv", "suspects": folder / "suspects.csv"}
+    evaluate(EvaluateOptions.model_validate({**given, "bootstrap": 20, **changes}), recorder)
+    with (folder / "suspects.csv").open(newline="") as file:
+        return list(csv.DictReader(file)), recorder
+
+
+def truth_of(folder: Path) -> LabelTable:
+    return read_labels(folder / "labels.csv", findings=FINDINGS)
+
+
+def test_labels_that_are_wrong_come_first(files: Path) -> None:
+    rows, recorder = suspected(files, json=files / "s.json")
+    table = truth_of(files)
+    first = rows[: len(TURNED)]
+    found = {(row["ImageID"], row["finding"]) for row in first}
+    assert len(found & {(table.ids[row], "effusion") for row in TURNED}) >= len(TURNED) - 2
+    for row in first:
+        place, column = list(table.ids).index(row["ImageID"]), FINDINGS.index(row["finding"])
+        assert row["PatientID"] == table.patients[place]
+        assert float(row["label"]) == table.targets[place, column]
+        assert (float(row["probability"]) > 0.5) == (row["label"] == "0")
+        assert 0 < float(row["wrong"]) <= 1
+    for name in FINDINGS:
+        mine = [row for row in rows if row["finding"] == name]
+        assert [int(row["rank"]) for row in mine] == list(range(1, len(mine) + 1))
+        assert [row["suspect"] for row in mine] == sorted((row["suspect"] for row in mine), reverse=True)
+    wrong = [float(row["wrong"]) for row in rows]
+    assert wrong == sorted(wrong, reverse=True)
+    assert not [row for row in rows if row["finding"] == "effusion" and row["ImageID"] == table.ids[EMPTY]]
+    content = json.loads((files / "s.json").read_text())["suspects"]
+    low, high = content["expected_ci"]
+    assert low <= content["expected"] <= high
+    assert content["expected"] == pytest.approx(sum(one["expected"] for one in content["findings"].values()))
+    number = sum(row["suspect"] == "1" for row in rows)
+    assert f"{number} suspect labels." in recorder.results[-1]
+    assert recorder.texts[-1][0] == ("finding", "labels", "wrong, 95 %", "of labels 1", "of labels 0")
+
+
+def test_what_was_looked_at_is_suspect_no_more(files: Path) -> None:
+    table = truth_of(files)
+    answers = [(table.ids[TURNED[0]], "effusion", int(1 - table.targets[TURNED[0], 1])),
+               (table.ids[TURNED[1]], "effusion", int(table.targets[TURNED[1], 1]))]  # fmt: skip
+    again = write_csv(files / "again.csv", ["ImageID", "finding", "label"], answers)
+    rows, recorder = suspected(files, corrections=[again], bootstrap=0)
+    assert not {(film, name) for film, name, _ in answers} & {(row["ImageID"], row["finding"]) for row in rows}
+    assert "--corrections: 1 label of 1 film corrected, 1 confirmed." in recorder.notes
+    assert {row["suspect"] for row in rows} <= {"1"}, "without resamples, as many as are expected"
+    assert recorder.texts[-1][0][2] == "wrong"
+
+
+def test_with_a_report_there_is_a_page_of_the_films(files: Path, labels: Path, run: Path) -> None:
+    given = {"report": files / "page.html", "image_dir": labels.parent / "images"}
+    rows, recorder = suspected(files, **given, checkpoint=run / "best.safetensors")
+    at_hand = set(read_labels(labels).ids)
+    html = (files / "suspects.html").read_text()
+    found = re.search(r"id='data'>(.*?)</script>", html)
+    assert found is not None
+    content = json.loads(found.group(1))
+    suspects = [row for row in rows if row["suspect"] == "1" and row["ImageID"] in at_hand]
+    assert suspects
+    assert [(row[0], row[1]) for row in content["rows"]] == [(row["ImageID"], row["finding"]) for row in suspects]
+    assert any(row[5].startswith("data:image/png") for row in content["rows"]), "heat maps"
+    assert f"Wrote {files / 'suspects.html'}" in " ".join(recorder.results)
+    assert (files / "page.html").exists()
+
+
+def test_without_films_there_is_no_page(files: Path) -> None:
+    _, recorder = suspected(files, report=files / "page.html")
+    assert not (files / "suspects.html").exists()
+    assert "--image-dir" in recorder.warnings[-1]
+
+
+def test_files_are_not_replaced_by_each_other(files: Path) -> None:
+    with pytest.raises(OptionError, match="--report and --suspects would both write"):
+        suspected(files, suspects=files / "page.csv", report=files / "page.html")
+    with pytest.raises(OptionError, match="is a file that this command reads"):
+        suspected(files, suspects=files / "oof.csv")
+    with pytest.raises(ValidationError, match="--suspects is for films"):
+        suspected(files, per_study="mean")
+    decided = Predictions.read(files / "oof.csv")
+    Predictions(decided.ids, decided.findings, decided.probabilities.round()).write(files / "oof.csv")
+    with pytest.raises(OptionError, match="--suspects is for probabilities"):
+        suspected(files)
