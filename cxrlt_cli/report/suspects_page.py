@@ -25,6 +25,7 @@ class Shown:
     finding: str
     label: int
     probability: float
+    above: float  # share of the films that have a lower one for the finding
     heat: str = ""
 
 
@@ -41,7 +42,7 @@ def suspects_page(
     style = (resources / "suspects.css").read_text(encoding="utf-8")
     script = (resources / "suspects.js").read_text(encoding="utf-8")
     places = {film: place for place, film in enumerate(films)}
-    rows = [[one.film, one.finding, one.label, round(one.probability, 4), places[one.film], one.heat] for one in shown]
+    rows = [[one.film, one.finding, one.label, one.probability, one.above, places[one.film], one.heat] for one in shown]
     key = hashlib.sha256(json.dumps([row[:3] for row in rows]).encode()).hexdigest()[:16]
     content = {
         "key": f"cxrlt-suspects-{key}",

@@ -44,6 +44,7 @@ class _Suspect:
     finding: str
     label: int
     probability: float
+    above: float  # share of the films that have a lower one
     wrong: float
     rank: int  # within its finding
     suspect: bool  # among as many as are expected
@@ -115,6 +116,7 @@ def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], fo
     """Of each finding as many labels as may be wrong, by the upper end of the interval where there is one."""
     truth = judged.truth
     for c, finding in enumerate(truth.space.findings):
+        values = judged.predictions.probabilities[:, c]
         expected = round(found.expected[c])
         bounds = found.intervals[c]
         most = expected if bounds is None else int(np.ceil(bounds[1]))
@@ -124,7 +126,8 @@ def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], fo
                 str(truth.patients[row]),
                 finding,
                 int(targets[row, c]),
-                float(judged.predictions.probabilities[row, c]),
+                float(values[row]),
+                float((values < values[row]).mean()),
                 float(found.wrong[row, c]),
                 rank,
                 rank <= expected,
@@ -177,7 +180,7 @@ def _write_page(
         return
     films, seen = _films([one.film for one in chosen[:NUM_SHOWN]], csv, judged, model, options, reporter)
     shown = [
-        Shown(one.film, one.finding, one.label, one.probability, _heat(seen, one))
+        Shown(one.film, one.finding, one.label, one.probability, one.above, _heat(seen, one))
         for one in chosen[:NUM_SHOWN]
         if one.film in films
     ]

@@ -13,10 +13,10 @@ from cxrlt_cli.report.suspects_page import Shown, suspects_page
 EVIL = "</script><script>alert('x')</script>\" & Co"
 DOT = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 SHOWN = [
-    Shown("a.png", "Mass", 1, 0.01, DOT),
-    Shown('b, "2".png', "Mass", 0, 0.9),
-    Shown("a.png", EVIL, 0, 0.8),
-    Shown("c.png", "Hernia", 0, 0.7),
+    Shown("a.png", "Mass", 1, 0.01, 0.025, DOT),
+    Shown('b, "2".png', "Mass", 0, 0.9, 0.99),
+    Shown("a.png", EVIL, 0, 0.8, 0.9),
+    Shown("c.png", "Hernia", 0, 0.7, 0.9),
 ]
 
 
@@ -33,7 +33,7 @@ def test_each_film_stands_in_the_page_once_and_nothing_runs_out_of_a_name() -> N
     data = re.search(r"<script type='application/json' id='data'>(.*?)</script>", html)
     assert data is not None
     content = json.loads(data.group(1))
-    assert content["rows"][2] == ["a.png", EVIL, 0, 0.8, 0, ""]
+    assert content["rows"][2] == ["a.png", EVIL, 0, 0.8, 0.9, 0, ""]
     assert len(content["films"]) == 3
     assert not re.findall(r"https?://|@import|url\(", html)
 
@@ -90,7 +90,7 @@ def test_a_browser_takes_answers_by_keyboard_and_saves_them(tmp_path: Path) -> N
     state = json.loads(unescape(title.group(1)))
     assert state["seen"] == [
         "Mass: is it there?",
-        "Labelled present; the model's probability is 0.010.",
+        "Labelled present. The model's probability is 0.010, above that of 3 % of the films.",
         False,
         True,
         "Hernia: is it there?",

@@ -101,7 +101,7 @@ def test_with_a_report_there_is_a_page_of_the_films(files: Path, labels: Path, r
     suspects = [row for row in rows if row["suspect"] == "1" and row["ImageID"] in at_hand]
     assert suspects
     assert [(row[0], row[1]) for row in content["rows"]] == [(row["ImageID"], row["finding"]) for row in suspects]
-    assert any(row[5].startswith("data:image/png") for row in content["rows"]), "heat maps"
+    assert any(row[6].startswith("data:image/png") for row in content["rows"]), "heat maps"
     assert f"Wrote {files / 'suspects.html'}" in " ".join(recorder.results)
     assert (files / "page.html").exists()
 

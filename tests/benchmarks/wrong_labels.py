@@ -1,0 +1,148 @@
+"""Are wrong labels found, and is it worth correcting them? 1,500 phantoms, of whose labels some were made wrong.
+
+``python -m tests.benchmarks.wrong_labels OUT`` draws and trains what is not there yet, from ImageNet weights, and prints
+two tables. Labels are made wrong in two ways: one of twenty labels turned, whatever it is; one of twenty positives moved
+to a film without the finding. Predictions are out of fold, of models that learned from the turned labels; they are held
+against those, the moved ones, and the right ones. Then one model each learns from the turned labels, from them with the
+first 2 % of the suspects corrected as a reader would who sees everything, and from the right ones.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from cxrlt_cli.labels import CXR_LT_2026
+from cxrlt_cli.phantom.folder import PhantomRecipe
+from cxrlt_cli.scores.calibration import EDGE, Calibration
+from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.scores.suspects import suspicion
+from cxrlt_cli.tables.label_table import read_labels
+from tests.benchmarks.long_tail import cxrlt, taken
+from tests.benchmarks.worlds import TEST, ap, drawn, number_drawn, spoil
+
+NUMBER, WRONG = 1500, 0.05
+SHARES = (0.01, 0.02, 0.05)  # of all labels, the most suspect first
+CORRECTED = 0.02
+BUDGET = (
+    "--backbone tf_efficientnet_lite0 --weights imagenet --image-size 96 --batch-size 32 --warmup-epochs 1 --epochs 8 "
+    "--lr-head 1e-3 --lr-backbone 1e-3 --device cpu --precision fp32 --no-compile --workers 0 --track none --quiet"
+)
+SEEDS = (1, 2)
+
+Doubles = NDArray[np.float64]
+
+
+def main(out: Path) -> None:
+    films = drawn(out / "films", PhantomRecipe(number_drawn(NUMBER), 128, NUMBER + 5, 10))
+    test = drawn(out / "test", TEST)
+    if not (out / "turned.csv").exists():
+        spoil(films, out / "truth.csv", NUMBER, 0)
+        spoil(films, out / "moved.csv", NUMBER, round(100 * WRONG))
+        turn(out / "truth.csv", out / "turned.csv")
+    given = f"{BUDGET} --image-dir {films / 'images'} --cache {out / 'cache'}"
+    with taken(out / "run-turned") as mine:
+        if mine:
+            cxrlt(f"train --csv {out / 'turned.csv'} --folds 5 --seed 1 {given} --out {out / 'run-turned'}")
+    predictions = Predictions.read(out / "run-turned" / "oof_predictions.csv")
+    names = predictions.findings
+    tables = [read_labels(out / f"{world}.csv").select(names) for world in ("truth", "turned", "moved")]
+    truth, *_ = (table.targets.astype(float) for table in tables)
+    predictions = predictions.rows(list(tables[0].ids))
+    heads = [f"first {100 * share:g} %: precision, recall" for share in SHARES]
+    print(f"| labels | ranked by | wrong | {' | '.join(heads)} | said to be wrong |\n|{' --- |' * 7}")
+    for world, table in (("turned", tables[1]), ("moved", tables[2]), ("right", tables[0])):
+        given_labels = table.targets.astype(float)
+        for name, suspect, number in rankings(predictions, given_labels, table.patients):
+            print(row(world, name, suspect, given_labels != truth, number), flush=True)
+    correct(out, predictions, truth, tables[1].targets.astype(float), tables[1].patients)
+    print(
+        "| learned from | " + " | ".join(f"AP, seed {seed}" for seed in SEEDS) + f" |\n|{' --- |' * (1 + len(SEEDS))}"
+    )
+    for name, labels in LEARNED.items():
+        cells = []
+        for seed in SEEDS:
+            run = out / f"{name}-{seed}"
+            with taken(run) as mine:
+                if mine:
+                    cxrlt(f"train {labels.format(out)} --seed {seed} {given} --out {run}")
+                    cxrlt(f"infer {run}/last.safetensors --csv {test}/train.csv --image-dir {test}/images --workers 0 "
+                          f"--cache {out}/test-cache --quiet --out {run}/test.csv")  # fmt: skip
+            cells.append(f"{ap(run / 'test.csv', test / 'train.csv'):.3f}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+LEARNED = {
+    "turned": "--csv {0}/turned.csv",
+    "corrected": "--csv {0}/turned.csv --corrections {0}/corrections.csv",
+    "right": "--csv {0}/truth.csv",
+}
+
+
+def turn(truth: Path, path: Path) -> None:
+    """One of twenty labels, whatever it is, made the other one."""
+    frame = pd.read_csv(truth, dtype={"PatientID": str})
+    rng = np.random.default_rng(5)
+    for name in CXR_LT_2026:
+        values = frame[name].to_numpy()
+        frame[name] = np.where(rng.random(len(values)) < WRONG, 1 - values, values)
+    frame.to_csv(path, index=False)
+
+
+def rankings(predictions: Predictions, given: Doubles, patients: NDArray[Any]) -> Iterator[tuple[str, Doubles, str]]:
+    """Ways to say how suspect each label is, ``[N, C]``, and how many are said to be wrong."""
+    p = predictions.probabilities
+    yield "self-confidence", np.where(given == 1, 1 - p, p), "-"
+    platt = Calibration.fit(predictions, given).calibrate(predictions, "platt").probabilities
+    yield "self-confidence, Platt", np.where(given == 1, 1 - platt, platt), "-"
+    off, number = confident_joint(given, platt)
+    yield "confident learning", off + np.where(given == 1, 1 - platt, platt), f"{number:,.0f}"
+    alike = logit(np.clip(platt, EDGE, 1 - EDGE)) - logit(given.mean(axis=0))
+    yield "odds against prevalence", expit(np.where(given == 1, -alike, alike)), "-"
+    found = suspicion(given, p, patients, 200)
+    assert found.interval is not None
+    low, high = found.interval
+    yield "suspicion (cxrlt)", found.wrong, f"{found.total:,.0f} ({low:,.0f} to {high:,.0f})"
+
+
+def confident_joint(given: Doubles, p: Doubles) -> tuple[Doubles, float]:
+    """Labels off the diagonal of the confident joint (Northcutt et al. 2021), by finding, and their estimated number."""
+    off, number = np.zeros(given.shape), 0.0
+    for c in range(given.shape[1]):
+        y, q = given[:, c], np.stack([1 - p[:, c], p[:, c]])
+        limits = np.array([q[label, y == label].mean() for label in (0, 1)])
+        confident = np.where(q >= limits[:, None], q, -1)
+        guess = np.where(confident.max(axis=0) < 0, -1, confident.argmax(axis=0))
+        off[:, c] = (guess >= 0) & (guess != y)
+        joint = np.array([[((y == label) & (guess == other)).sum() for other in (0, 1)] for label in (0, 1)], float)
+        shares = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1)
+        number += shares[0, 1] * (y == 0).sum() + shares[1, 0] * (y == 1).sum()
+    return off, number
+
+
+def row(world: str, name: str, suspect: Doubles, wrong: NDArray[np.bool_], number: str) -> str:
+    order = np.argsort(-suspect.ravel(), kind="stable")
+    hits = wrong.ravel()[order]
+    cells = []
+    for share in SHARES:
+        first = hits[: int(share * len(hits))]
+        cells.append(f"{first.mean():.2f}, {first.sum() / max(hits.sum(), 1):.2f}")
+    return f"| {world} | {name} | {hits.sum():,} | {' | '.join(cells)} | {number} |"
+
+
+def correct(out: Path, predictions: Predictions, truth: Doubles, given: Doubles, patients: NDArray[Any]) -> None:
+    """The truth of the most suspect labels, for ``--corrections``."""
+    order = np.argsort(-suspicion(given, predictions.probabilities, patients).wrong.ravel(), kind="stable")
+    rows, columns = np.unravel_index(order[: int(CORRECTED * given.size)], given.shape)
+    frame = pd.DataFrame({"ImageID": predictions.ids[rows], "finding": np.array(predictions.findings)[columns],
+                          "label": truth[rows, columns].astype(int)})  # fmt: skip
+    frame.to_csv(out / "corrections.csv", index=False)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
