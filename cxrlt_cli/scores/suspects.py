@@ -8,8 +8,9 @@ Kabán, ECML PKDD 2012). Both shares are drawn towards those of all findings tog
 Confident learning (Northcutt et al., JAIR 2021) counts labels that a probability contradicts beyond the mean of its
 class; where a finding is rare or hard to see, that calls many times more labels wrong than are.
 
-From scores alone, a sign that the model cannot see looks the same as a label 1 that is wrong: the numbers are upper
-estimates, the more so the worse the model is.
+From scores alone, a sign that the model cannot see looks the same as a label 1 that is wrong: where signs are hard to
+see the numbers are too high, and where many labels are wrong too low (``tests/benchmarks/wrong_labels.py``). The
+intervals are over patients alone.
 """
 
 from collections.abc import Callable, Sequence

@@ -32,8 +32,8 @@ NUM_RESAMPLES = 200  # at most: each is fitted anew
 NUM_SHOWN = 200  # labels on the page
 LONGEST = 512  # pixels of the longer side of a film on the page
 NOTE = (
-    "An upper estimate, for predictions of films that the model did not learn from: a sign that it cannot see looks "
-    "the same as a label 1 that is wrong, and takes a person to tell."
+    "Estimates, for predictions of films that the model did not learn from: too many where signs are hard to see, for "
+    "a sign that is missed looks the same as a label 1 that is wrong, and too few where many labels are wrong."
 )
 
 

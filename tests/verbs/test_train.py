@@ -54,6 +54,25 @@ def test_a_run_folder_holds_what_the_contract_says(run: Path) -> None:
     assert (run / "last.safetensors").exists()
 
 
+def test_corrections_are_kept_in_the_plan_the_run_and_the_checkpoint(labels: Path, tmp_path: Path) -> None:
+    table = read_labels(labels)
+    place = table.space.findings.index("nodule")
+    answers = [(film, "nodule", int(1 - table.targets[row, place])) for row, film in enumerate(table.ids[:3])]
+    again = write_csv(tmp_path / "corrections.csv", ["ImageID", "finding", "label"], answers)
+    recorder = Recorder()
+    train(run_options(labels, tmp_path / "run", corrections=[again], image_size=32, epochs=0), recorder)
+    assert "--corrections: 3 labels of 3 films corrected." in recorder.notes
+    assert recorder.plans[0]["labels"] == "3 labels of 3 films corrected"
+    checkpoint = Checkpoint.read(tmp_path / "run" / "best.safetensors")
+    assert checkpoint.policy == "3 labels of 3 films corrected"
+    corrected = read_labels(labels).targets[:, place]
+    corrected[:3] = 1 - corrected[:3]
+    kept = Predictions.read(tmp_path / "run" / "val_predictions.csv").ids
+    learned = [film not in set(kept) for film in table.ids]
+    assert checkpoint.training["counts"]["nodule"] == int(corrected[learned].sum())
+    assert yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["corrections"] == [str(again)]
+
+
 def test_the_printed_scores_are_scikit_learns_on_the_written_csv(run: Path, labels: Path) -> None:
     predictions = Predictions.read(run / "val_predictions.csv")
     table = read_labels(labels)
