@@ -31,7 +31,7 @@ ALONE, TOGETHER = 10.0, 30.0  # positives at which a finding's own shares weigh 
 ENOUGH = 1e-6  # of a share, by which a step of EM moves it
 LARGEST = 0.45  # share of a class whose labels are turned
 PENALTY = np.array([0.5, 1e-3])  # that keep the slope near 1 and the offset finite
-PLACES = 64  # B, of resamples
+PLACES, FEWER_PLACES = 256, 64  # B, of all films and of resamples
 STEPS, FEWER_STEPS = 300, 25  # of EM, from scratch and from the fit of all films
 
 
@@ -77,17 +77,22 @@ def suspicion(
 ) -> Suspicion:
     """How probably each label is wrong. ``targets [N, C]``: 1, 0, NaN; ``patients [N]``: for the intervals."""
     known = ~np.isnan(targets)
-    columns = [(_standard(probabilities[rows, c]), targets[rows, c] == 1) for c, rows in enumerate(known.T)]
-    whole = [(z, present[None].astype(float), (~present)[None].astype(float)) for z, present in columns]
-    fits = _fit_together(whole, None, STEPS)
+    numbers = numbered(patients)
+    num_patients = int(numbers.max()) + 1
+    columns = [
+        _Column(_standard(probabilities[rows, c]), targets[rows, c] == 1, numbers[rows])
+        for c, rows in enumerate(known.T)
+    ]
+    fits = _fit_together([one.counts(np.ones((1, num_patients)), PLACES) for one in columns], None, STEPS)
     wrong = np.full(targets.shape, np.nan)
-    for c, (fit, (z, present)) in enumerate(zip(fits, columns, strict=True)):
-        of_ones, of_zeros = _wrong(fit, z)
-        wrong[known[:, c], c] = np.where(present, of_ones[0], of_zeros[0])
+    for c, (fit, one) in enumerate(zip(fits, columns, strict=True)):
+        of_ones, of_zeros = _wrong(fit, one.z)
+        wrong[known[:, c], c] = np.where(one.present, of_ones[0], of_zeros[0])
     expected = np.nansum(wrong, axis=0)
     if not num_resamples:
         return Suspicion(wrong, expected, [None] * len(expected))
-    drawn = _drawn(columns, known, patients, num_resamples, seed)
+    times = np.concatenate(list(drawn_patients(num_patients, num_resamples, seed)))
+    drawn = [one.counts(times, FEWER_PLACES) for one in columns]
     fits = _fit_together(drawn, fits, FEWER_STEPS)
     sums = np.stack([_expected(fit, one) for fit, one in zip(fits, drawn, strict=True)])
     advance(num_resamples)
@@ -98,25 +103,22 @@ def suspicion(
 Counts = tuple[Doubles, Doubles, Doubles]  # z [B], and how many labels 1 and 0 stand there, [R, B] each
 
 
-def _drawn(
-    columns: list[tuple[Doubles, NDArray[np.bool_]]],
-    known: NDArray[np.bool_],
-    patients: NDArray[Any],
-    num_resamples: int,
-    seed: int,
-) -> list[Counts]:
-    """The labels of each finding on resamples of patients, brought together at ``PLACES`` places."""
-    numbers = numbered(patients)
-    times = np.concatenate(list(drawn_patients(int(numbers.max()) + 1, num_resamples, seed)))
-    drawn = []
-    for c, (z, present) in enumerate(columns):
-        edges = np.unique(np.quantile(z, np.linspace(0, 1, PLACES + 1)[1:-1])) if len(z) else z
-        place = np.searchsorted(edges, z)
-        centers = np.bincount(place, z, PLACES) / np.maximum(np.bincount(place, minlength=PLACES), 1)
-        mine = numbers[known[:, c]]
-        counts = np.stack([np.bincount(place + PLACES * present, one[mine], 2 * PLACES) for one in times]).astype(float)
-        drawn.append((centers, counts[:, PLACES:], counts[:, :PLACES]))
-    return drawn
+@dataclass(frozen=True)
+class _Column:
+    """The labelled films of a finding: where each stands, whether it is labelled 1, and whose it is, ``[N]``."""
+
+    z: Doubles
+    present: NDArray[np.bool_]
+    patients: NDArray[np.int64]
+
+    def counts(self, times: NDArray[Any], places: int) -> Counts:
+        """How many labels stand at each of so many places, each patient counted ``times [R, P]``."""
+        edges = np.unique(np.quantile(self.z, np.linspace(0, 1, places + 1)[1:-1])) if len(self.z) else self.z
+        place = np.searchsorted(edges, self.z)
+        centers = np.bincount(place, self.z, places) / np.maximum(np.bincount(place, minlength=places), 1)
+        cell = place + places * self.present
+        counts = np.stack([np.bincount(cell, one[self.patients], 2 * places) for one in times]).astype(float)
+        return centers, counts[:, places:], counts[:, :places]
 
 
 def _standard(probabilities: Doubles) -> Doubles:
