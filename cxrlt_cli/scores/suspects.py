@@ -5,8 +5,8 @@ Letters: N films, C findings, R resamples of patients, B places on the scale of 
 Each finding's labels are those of a logistic regression on the logit of the probability, of which some were turned: a
 share of the labels 1, and a share of the films with the finding (label-noise robust logistic regression: Bootkrajang &
 Kabán, ECML PKDD 2012). Both shares are drawn towards those of all findings together, since few positives tell little.
-Confident learning (Northcutt et al., JAIR 2021) counts labels that a probability contradicts beyond the mean of its
-class; where a finding is rare or hard to see, that calls many times more labels wrong than are.
+Confident learning (Northcutt et al., JAIR 2021), which counts labels that a probability contradicts beyond the mean of
+its class, ranks no better and calls twice as many right labels wrong.
 
 From scores alone, a sign that the model cannot see looks the same as a label 1 that is wrong: where signs are hard to
 see the numbers are too high, and where many labels are wrong too low (``tests/benchmarks/wrong_labels.py``). The

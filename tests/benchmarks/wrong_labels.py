@@ -116,8 +116,8 @@ def rankings(predictions: Predictions, given: Doubles, patients: NDArray[Any]) -
     yield "self-confidence", np.where(given == 1, 1 - p, p), "-"
     platt = Calibration.fit(predictions, given).calibrate(predictions, "platt").probabilities
     yield "self-confidence, Platt", np.where(given == 1, 1 - platt, platt), "-"
-    off, number = confident_joint(given, p)
-    yield "confident learning", off + np.where(given == 1, 1 - p, p), f"{number:,.0f}"
+    off = confident_joint(given, p)
+    yield "confident learning", off + np.where(given == 1, 1 - p, p), f"{off.sum():,}"
     alike = logit(np.clip(platt, EDGE, 1 - EDGE)) - logit(given.mean(axis=0))
     yield "odds against prevalence", expit(np.where(given == 1, -alike, alike)), "-"
     found = suspicion(given, p, patients, 200)
@@ -126,19 +126,19 @@ def rankings(predictions: Predictions, given: Doubles, patients: NDArray[Any]) -
     yield "suspicion (cxrlt)", found.wrong, f"{found.total:,.0f} ({low:,.0f} to {high:,.0f})"
 
 
-def confident_joint(given: Doubles, p: Doubles) -> tuple[Doubles, float]:
-    """Labels off the diagonal of each finding's confident joint (Northcutt et al. 2021), and their estimated number."""
-    off, number = np.zeros(given.shape), 0.0
+def confident_joint(given: Doubles, p: Doubles) -> NDArray[np.bool_]:
+    """Labels off the diagonal of each finding's confident joint (Northcutt et al. 2021) that are the less probable.
+
+    As cleanlab 2.9 counts them: 2,280 of the turned labels, 830 of the moved ones, 688 of the right ones.
+    """
+    off = np.zeros(given.shape, bool)
     for c in range(given.shape[1]):
         y, q = given[:, c], np.stack([1 - p[:, c], p[:, c]])
         limits = np.array([q[label, y == label].mean() for label in (0, 1)])
         confident = np.where(q >= limits[:, None], q, -1)
         guess = np.where(confident.max(axis=0) < 0, -1, confident.argmax(axis=0))
-        off[:, c] = (guess >= 0) & (guess != y)
-        joint = np.array([[((y == label) & (guess == other)).sum() for other in (0, 1)] for label in (0, 1)], float)
-        shares = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1)
-        number += shares[0, 1] * (y == 0).sum() + shares[1, 0] * (y == 1).sum()
-    return off, number
+        off[:, c] = (guess >= 0) & (guess != y) & (np.where(y == 1, q[1], q[0]) < 0.5)
+    return off
 
 
 def row(world: str, name: str, suspect: Doubles, wrong: NDArray[np.bool_], number: str) -> str:
