@@ -117,7 +117,7 @@ def rankings(predictions: Predictions, given: Doubles, patients: NDArray[Any]) -
     platt = Calibration.fit(predictions, given).calibrate(predictions, "platt").probabilities
     yield "self-confidence, Platt", np.where(given == 1, 1 - platt, platt), "-"
     off = confident_joint(given, p)
-    yield "confident learning", off + np.where(given == 1, 1 - p, p), f"{off.sum():,}"
+    yield "confident learning", off.astype(float) + np.where(given == 1, 1 - p, p), f"{off.sum():,}"
     alike = logit(np.clip(platt, EDGE, 1 - EDGE)) - logit(given.mean(axis=0))
     yield "odds against prevalence", expit(np.where(given == 1, -alike, alike)), "-"
     found = suspicion(given, p, patients, 200)
