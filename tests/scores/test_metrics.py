@@ -151,3 +151,24 @@ def test_resamples_without_a_value_are_no_losses() -> None:
     comparison = compare(scores, scores, resample(targets, [probabilities] * 2, np.arange(50), 60))
     assert comparison is not None
     assert comparison.p_better == 0.5
+
+
+def test_above_chance_is_by_holm_over_the_findings_that_have_an_interval() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.zeros((300, 4))
+    for column, number in enumerate((60, 60, 60, 3)):
+        targets[rng.permutation(300)[:number], column] = 1
+    probabilities = rng.random((300, 4)) + targets * (0.8, 0.0, -0.8, 0.8)
+    probabilities = np.clip((probabilities + 1) / 3, 0, 1)
+    scores = score(targets, probabilities, ["seen", "chance", "below", "few"])
+    (drawn,) = resample(targets, [probabilities], np.arange(300), 100)
+    judged = scores.with_intervals(drawn)
+    assert [one.above_chance for one in judged.findings] == [True, False, False, None]
+    seen, chance, below, few = (one.p_chance for one in judged.findings)
+    assert (seen or 1) < 0.001
+    assert (below or 1) < 0.001
+    assert (chance or 0) > 0.05
+    assert few is None
+    told = judged.to_json()
+    assert [one["above_chance"] for one in told["findings"]] == [True, False, False, None]
+    assert told["macro"]["chance_ap"] == pytest.approx(targets.mean())

@@ -13,6 +13,7 @@ from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.tables.embeddings import Embeddings, finish_records, to_records
+from cxrlt_cli.verbs import evaluate_report_films
 from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.infer import infer
 from tests.helpers import FINDINGS, Recorder, write_csv
@@ -131,3 +132,19 @@ def test_a_report_never_stands_over_its_inputs(predicted: Path, labels: Path) ->
 def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
     header, *rows = (line.split(",") for line in path.read_text().splitlines())
     return header, rows
+
+
+def test_pictures_beyond_the_limit_are_listed_by_name(
+    predicted: Path, labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of each finding the clearest are kept first; every mistake keeps its card."""
+    whole, _ = reported(predicted, labels)
+    monkeypatch.setattr(evaluate_report_films, "MOST_BYTES", len(whole) // 4)
+    fewer, recorder = reported(predicted, labels)
+    assert 0 < fewer.count("<img") < whole.count("<img")
+    assert fewer.count("<figure") == whole.count("<figure")
+    assert any("below 20 MB" in note for note in recorder.notes)
+    firsts = [group.split("<figure")[1] for group in whole.split("class='group'")[1:]]
+    assert all(first.split("src='")[1].split("'")[0] in fewer for first in firsts)
+    assert "patient 1" in whole
+    assert "view PA" in whole
