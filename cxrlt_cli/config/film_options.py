@@ -65,7 +65,7 @@ class ComputeOptions(FilmOptions):
     device: Device = option("auto", "auto takes a GPU where there is one.", panel="Compute")
     precision: Precision = option(
         "auto",
-        "auto takes bf16 on GPUs that have it, fp16 on V100 and T4, bf16 on CPUs where a trial shows that it is faster.",
+        "auto takes bf16 on GPUs that have it, fp16 on V100 and T4, bf16 on CPUs where a trial shows it faster.",
         panel="Compute",
     )
     workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")

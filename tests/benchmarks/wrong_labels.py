@@ -23,6 +23,7 @@ from cxrlt_cli.labels import CXR_LT_2026
 from cxrlt_cli.phantom.folder import PhantomRecipe
 from cxrlt_cli.scores.bootstrap import resample
 from cxrlt_cli.scores.calibration import EDGE, Calibration
+from cxrlt_cli.scores.intervals import signed_interval
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.suspects import suspicion
 from cxrlt_cli.tables.label_table import read_labels
@@ -89,7 +90,7 @@ def corrected(out: Path, budget: str) -> None:
         before, after = (macro(average_precision_score, truth.targets, one) for one in (first, last))
         drawn_before, drawn_after = resample(truth.targets, [first, last], truth.patients, 1000)
         less = (drawn_after.macro_ap() - drawn_before.macro_ap())[None]
-        cell = "-" if len(members) == 1 else told(np.array([after - before]), less, "+", (-1.0, 1.0))
+        cell = "-" if len(members) == 1 else told(np.array([after - before]), less, "+", signed_interval)
         print(f"| {name} | {after:.3f} | {cell} |", flush=True)
 
 
