@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Sequence
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 PR_SET_PDEATHSIG = 1  # of prctl.h
@@ -14,6 +15,27 @@ def num_cores() -> int:
     import joblib  # late: help and completion need none
 
     return int(joblib.cpu_count())
+
+
+def bound_cores() -> frozenset[int]:
+    """Cores that this process is bound to, as SLURM binds each task to its own; elsewhere all of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def share_of_cores(mine: int, bound: Sequence[frozenset[int]], place: int) -> int:
+    """How many cores a process has for itself, at least 1.
+
+    Args:
+        mine: cores that it may use, as ``num_cores`` says.
+        bound: the cores that each process of its machine is bound to; those of several are shared.
+        place: which of them it is.
+    """
+    own = bound[place]
+    if mine < len(own):  # a container's quota, which all of them share
+        return max(1, mine // len(bound))
+    return max(1, int(1e-9 + sum(1 / sum(core in other for other in bound) for core in own)))
 
 
 def share_cores() -> None:

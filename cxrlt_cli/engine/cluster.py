@@ -1,4 +1,4 @@
-"""What started this process as one of several: torchrun or srun, told by the variables that they leave."""
+"""What started this process as one of several, told by the variables that torchrun, srun and others leave."""
 
 import re
 from collections.abc import Mapping
@@ -7,13 +7,17 @@ from cxrlt_cli.errors import OptionError, listed
 
 SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}
 DEFAULT_PORT = "29500"  # as torchrun has it
+BY_TORCHRUN = "Start it with torchrun, which reads the PET_ variables: torchrun --no-python cxrlt ..."
 
 
 def started_already(environment: Mapping[str, str]) -> dict[str, str] | None:
-    """What torchrun or srun tells a process of those that it started, in torch's names; None where this one is alone.
+    """What torchrun, srun, Kubeflow or Lightning tells a process of those that it started, in torch's names.
 
-    Raises OptionError where it tells half of it, or what is no number.
+    None where this one is alone; without ``LOCAL_RANK`` where nobody says which of its machine it is.
+
+    Raises OptionError where half of it is told, or what is no number.
     """
+    _check_pod(environment)
     if by_torchrun(environment):
         return _checked(environment, "torchrun")
     if _number(environment, "SLURM_STEP_NUM_TASKS", "1") > 1 and environment.get("SLURM_PROCID"):
@@ -28,9 +32,7 @@ def started_already(environment: Mapping[str, str]) -> dict[str, str] | None:
         port = str(20000 + _number(environment, "SLURM_JOB_ID", "0") % 20000)
         return _checked({**named, "MASTER_PORT": environment.get("MASTER_PORT") or port}, "srun")
     several = _number(environment, "WORLD_SIZE", "2" if environment.get("RANK") else "1") > 1
-    if several:
-        _checked(environment, "torchrun")
-    return None
+    return _checked(_with_rank(environment), "torchrun") if several else None
 
 
 def by_torchrun(environment: Mapping[str, str]) -> bool:
@@ -39,11 +41,38 @@ def by_torchrun(environment: Mapping[str, str]) -> bool:
     return elastic or all(environment.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR"))
 
 
+def _check_pod(environment: Mapping[str, str]) -> None:
+    """Raise OptionError in a pod of Kubeflow that is to start several processes, or knows of others by PET_ alone."""
+    if environment.get("LOCAL_RANK") or environment.get("TORCHELASTIC_RUN_ID"):
+        return  # torchrun has started them
+    processes, nodes = (environment.get(f"PET_{name}", "1") for name in ("NPROC_PER_NODE", "NNODES"))
+    if processes != "1" or (nodes not in ("1", "1:1") and not environment.get("RANK")):
+        raise OptionError(
+            f"This pod is to start {processes} processes (PET_NPROC_PER_NODE) on one of {nodes} machines (PET_NNODES).",
+            BY_TORCHRUN,
+        )
+
+
+def _with_rank(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """With ``RANK``, which follows from those of the machine and of the process on it, as Lightning tells them."""
+    if environment.get("RANK") or not (environment.get("NODE_RANK") and environment.get("LOCAL_RANK")):
+        return environment
+    node, local = _number(environment, "NODE_RANK"), _number(environment, "LOCAL_RANK")
+    nodes = environment.get("NUM_NODES") or environment.get("NNODES")
+    if environment.get("LOCAL_WORLD_SIZE"):
+        on_node = _number(environment, "LOCAL_WORLD_SIZE")
+    elif nodes:
+        on_node = _number(environment, "WORLD_SIZE") // max(1, _number({"NUM_NODES": nodes}, "NUM_NODES"))
+    elif node:
+        return environment
+    else:
+        on_node = 0  # the first machine has the first ranks
+    return {**environment, "RANK": str(node * on_node + local)}
+
+
 def _checked(environment: Mapping[str, str], starter: str) -> dict[str, str]:
     """The variables of a process among several, all of them; raises OptionError where they are not."""
-    names = {name: environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR")}
-    if names["WORLD_SIZE"] == "1":
-        names["LOCAL_RANK"] = names["LOCAL_RANK"] or "0"
+    names = {name: environment.get(name, "") for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR")}
     told = {name: SLURM.get(name, name) if starter == "srun" else name for name in names}
     missing = [told[name] for name, value in names.items() if not value]
     if missing:
@@ -53,9 +82,11 @@ def _checked(environment: Mapping[str, str], starter: str) -> dict[str, str]:
         )
     names["LOCAL_WORLD_SIZE"] = environment.get("LOCAL_WORLD_SIZE") or "1"
     names["MASTER_PORT"] = environment.get("MASTER_PORT") or DEFAULT_PORT
+    if environment.get("LOCAL_RANK"):
+        names["LOCAL_RANK"] = environment["LOCAL_RANK"]
     rank, size = _number(names, "RANK"), _number(names, "WORLD_SIZE")
     for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT"):
-        _number(names, name)
+        _number(names, name, "0")
     if rank >= size:
         raise OptionError(f"RANK={rank} is none of the {size} processes of WORLD_SIZE: the first is 0.")
     return names

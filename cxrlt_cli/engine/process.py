@@ -28,15 +28,15 @@ class Process:
     num_processes: int = 1
 
     @classmethod
-    def of(cls, options: ComputeOptions, local_rank: int = 0, num_local: int = 1) -> "Process":
-        """One of ``num_local`` processes on this machine.
+    def of(cls, options: ComputeOptions, local_rank: int = 0, cores: int | None = None) -> "Process":
+        """With so many ``cores`` for itself; by default, all that it may use.
 
         Raises OptionError where the device is missing or cannot compute in the precision asked for.
         """
         device = _device(options.device, local_rank)
         if device.type == "cuda":
             _take_free_speed(exact=options.precision == "fp32")
-        workers = default_workers(device, num_local) if options.workers == "auto" else options.workers
+        workers = default_workers(device, cores) if options.workers == "auto" else options.workers
         return cls(device, _dtype(options.precision, device), workers)
 
     @property
@@ -114,12 +114,12 @@ class Process:
         return f"{several}{self.device.type} ({name}), {precision}, {workers}"
 
 
-def default_workers(device: torch.device, num_local: int = 1) -> int:
+def default_workers(device: torch.device, cores: int | None = None) -> int:
     """With a GPU, a worker a core up to 12; on the CPU half of the cores, since the network needs them too.
 
-    ``num_local`` processes share the cores.
+    ``cores``: of this process; by default, all that it may use.
     """
-    cores = max(1, num_cores() // num_local)
+    cores = num_cores() if cores is None else cores
     return min(12, cores) if device.type == "cuda" else min(4, max(1, cores // 2))
 
 

@@ -10,10 +10,11 @@ import torch
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.loading import EpochDraws
 from cxrlt_cli.engine.films import Division
-from cxrlt_cli.engine.launch import launch, num_processes
+from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.precision import choose_for_training
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.engine.topology import num_processes
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.training.loop import Fitted, command_of, fit

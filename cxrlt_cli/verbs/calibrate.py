@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +35,12 @@ def calibrate(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
     of_predictions = is_table(options.model)
     _check(options, of_predictions)
     require_file(options.out, "--out", (options.model, options.csv, *options.exclude))
-    with _lock(options, of_predictions):
-        return (_of_predictions if of_predictions else _of_checkpoint)(options, reporter)
-
-
-def _lock(options: CalibrateOptions, of_predictions: bool) -> AbstractContextManager[None]:
     if of_predictions:
-        return lock_outputs(("--out", options.out))
-    from cxrlt_cli.engine.launch import lock_outputs_once  # PyTorch: predictions need none
+        with lock_outputs(("--out", options.out)):
+            return _of_predictions(options, reporter)
+    from cxrlt_cli.engine.launch import prepared_once  # PyTorch: predictions need none
 
-    return lock_outputs_once(options, ("--out", options.out))
+    return prepared_once(_of_checkpoint)(options, reporter)
 
 
 def _check(options: CalibrateOptions, of_predictions: bool) -> None:
@@ -80,6 +75,13 @@ def _of_predictions(options: CalibrateOptions, reporter: Reporter) -> LocalFit |
 
 
 def _of_checkpoint(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
+    from cxrlt_cli.engine.topology import lock_outputs_once
+
+    with lock_outputs_once(options, ("--out", options.out)):
+        return _fitted(options, reporter)
+
+
+def _fitted(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
     from cxrlt_cli.verbs.calibrate_films import Model, predicted
 
     model = Model.read(options, reporter)

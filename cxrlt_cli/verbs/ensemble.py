@@ -17,7 +17,7 @@ from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import studies_to_predict
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list
-from cxrlt_cli.engine.launch import launch, lock_outputs_once
+from cxrlt_cli.engine.launch import launch, prepared_once
 from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
 from cxrlt_cli.engine.predict import preprocessings
 from cxrlt_cli.engine.process import Process
@@ -26,6 +26,7 @@ from cxrlt_cli.engine.routing import Route, shares, views_of_films, with_routes
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.engine.stated_views import StatedViews
+from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.labels import LabelSpace
@@ -37,6 +38,7 @@ from cxrlt_cli.verbs.ensemble_soup import make_soup
 from cxrlt_cli.verbs.ensemble_views import RoutesPredicted, predict_routes
 
 
+@prepared_once
 def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
     """Blend checkpoints and prediction CSVs, aligned by film and finding; None after a dry run, and of a ``--soup``.
 

@@ -12,13 +12,14 @@ from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.loading import FilmDataset, on_device
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
-from cxrlt_cli.engine.launch import launch, lock_outputs_once
+from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.learned import learned_by
 from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import films_in_order, predict, read_checkpoint, rehearse
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.engine.sources import film_source, keep_films
+from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file
 from cxrlt_cli.nets.batch_norm import norms_of, recompute

@@ -8,11 +8,12 @@ import torch
 from cxrlt_cli.config import FinetuneOptions
 from cxrlt_cli.engine.default_films import is_of_phantoms, with_phantoms
 from cxrlt_cli.engine.films import divide_films
-from cxrlt_cli.engine.launch import topology
+from cxrlt_cli.engine.launch import prepared_once
 from cxrlt_cli.engine.learned import learned_by
 from cxrlt_cli.engine.predict import read_checkpoint
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.topology import topology
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import fits
@@ -25,6 +26,7 @@ from cxrlt_cli.training.starts import FromCheckpoint
 from cxrlt_cli.training.tracking import chosen
 
 
+@prepared_once
 def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     """Go on from a checkpoint, on the same findings or on others; like ``train`` otherwise."""
     options = options.resolved()

@@ -16,7 +16,7 @@ from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import all_studies, finish_studies
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import film_list, takes_folder
-from cxrlt_cli.engine.launch import launch, lock_outputs_once
+from cxrlt_cli.engine.launch import launch, prepared_once
 from cxrlt_cli.engine.local_file import fit_of_checkpoint
 from cxrlt_cli.engine.partial import Output, table, write_predictions
 from cxrlt_cli.engine.postprocess import Postprocess, plan_of_views
@@ -26,6 +26,7 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted, tell_needless
 from cxrlt_cli.engine.sources import film_sources, keep_films
 from cxrlt_cli.engine.stated_views import StatedViews
+from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
@@ -37,6 +38,7 @@ from cxrlt_cli.tables.outputs import require_table
 from cxrlt_cli.tta import VIEWS
 
 
+@prepared_once
 def infer(options: InferOptions, reporter: Reporter) -> None:
     """Write the probabilities of every film of ``--csv``, in its order, or of a folder; nothing in a dry run.
 

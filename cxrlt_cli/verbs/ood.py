@@ -18,12 +18,13 @@ from cxrlt_cli.engine.encode import ImageEncoder
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import FolderFilms, film_list, takes_folder
-from cxrlt_cli.engine.launch import launch, lock_outputs_once
+from cxrlt_cli.engine.launch import launch, prepared_once
 from cxrlt_cli.engine.partial import table, write_predictions
 from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted
 from cxrlt_cli.engine.sources import keep_films
+from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import DataError, ModelError, OptionError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.names import meant
@@ -39,6 +40,7 @@ from cxrlt_cli.verbs.ood_report import report_prompts
 Sentences = Mapping[str, tuple[str, ...]]
 
 
+@prepared_once
 def ood(options: OodOptions, reporter: Reporter) -> None:
     """Write a probability of every finding of the prompts for every film; nothing in a dry run.
 

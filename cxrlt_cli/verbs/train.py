@@ -8,9 +8,10 @@ from cxrlt_cli.config import TrainOptions
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.default_films import with_phantoms
 from cxrlt_cli.engine.films import divide_films
-from cxrlt_cli.engine.launch import topology
+from cxrlt_cli.engine.launch import prepared_once
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter
+from cxrlt_cli.engine.topology import topology
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.training.beginning import facts_of, normalization_of, with_backbone, with_weights
@@ -22,6 +23,7 @@ from cxrlt_cli.training.starts import FromBackbone
 from cxrlt_cli.training.tracking import chosen
 
 
+@prepared_once
 def train(options: TrainOptions, reporter: Reporter) -> Scores | None:
     """Train a classifier from a backbone; the scores of its best epoch, or None after a dry run.
 
