@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cxrlt_cli.machine import num_cores
+from cxrlt_cli.machine import num_cores, share_of_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
@@ -17,6 +17,28 @@ def test_cores_are_those_that_this_process_may_use() -> None:
         assert num_cores() == 1
     finally:
         os.sched_setaffinity(0, before)
+
+
+ALL = frozenset(range(64))
+EIGHT = [frozenset(range(first, first + 8)) for first in (0, 8, 16, 24)]
+
+
+@pytest.mark.parametrize(
+    ("mine", "bound", "found"),
+    [
+        (64, [ALL], 64),
+        (64, [ALL] * 4, 16),  # torchrun binds nobody
+        (8, EIGHT, 8),  # srun --cpus-per-task=8: these are its own already
+        (8, [EIGHT[0]] * 4, 2),  # srun without it, of a job with eight cores
+        (8, [ALL] * 4, 2),  # a container's quota, shared
+        (8, [ALL], 8),  # a pod's, its own
+        (8, [EIGHT[0], EIGHT[0], EIGHT[1]], 4),
+        (3, [frozenset(range(3))] * 3, 1),
+        (1, [frozenset([0])] * 4, 1),
+    ],
+)
+def test_what_a_process_has_for_itself(mine: int, bound: list[frozenset[int]], found: int) -> None:
+    assert share_of_cores(mine, bound, 0) == found
 
 
 @pytest.mark.parametrize(("given", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])

@@ -133,10 +133,10 @@ class Learner:
         after_step: Callable[[int, Callable[[], tuple[float, int]]], None],
         so_far: tuple[float, int] = (0.0, 0),
     ) -> tuple[float, int]:
-        """Learn from the batches of an epoch that have these ``numbers``; give the mean loss of all its films.
+        """Learn from the batches of an epoch that have these ``numbers``; give the summed loss of all its films.
 
-        And how many films these batches had, on all processes. ``so_far``: summed loss and number of the films before
-        them. ``after_step`` is told after each step how many batches are done, and what gives the same sums then.
+        And how many those are, on all processes. ``so_far``: summed loss and number of the films before these batches.
+        ``after_step`` is told after each step how many batches are done, and what gives the same sums then.
 
         ``targets [N, C]`` and ``ids [N]`` are those of all training films. Raises DataError where a film cannot be read
         any more, WorkerError with the films where the loss of a batch or the gradient of a step is not finite.
@@ -167,7 +167,7 @@ class Learner:
             advance(len(batch.indices) * self._process.num_processes)
         total += sum(checked() for checked in waiting)
         total, num_films = self._process.summed(torch.tensor([total, num_films], dtype=torch.float64)).tolist()
-        return total / max(1, num_films), int(num_films)
+        return total, int(num_films)
 
     def _add_gradient(self, batch: Batch, labels: Tensor, last: bool) -> tuple[Callable[[], float], int]:
         """Add the gradient of the loss summed over the labelled entries, in units of ``UNIT``; give mean and number.

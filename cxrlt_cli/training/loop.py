@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -132,14 +133,16 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                 start = time.perf_counter()
                 run.criterion.set_epoch(planned + epoch)
                 title = f"{phase.name} {epoch + 1}/{phase.num_epochs}"
-                loss, num_films = run.learn(learner, num_batches, planned + epoch, at, resume, title)
+                averages = options.average_last > 1 and phase is phases[-1]
+                averages = averages and epoch >= num_epochs - options.average_last and not at.learned
+                at, num_films = run.learn(learner, num_batches, planned + epoch, at, resume, title)
                 seconds = time.perf_counter() - start
-                if options.average_last > 1 and phase is phases[-1] and epoch >= num_epochs - options.average_last:
+                if averages:
                     learner.average()
                 variants = learner.variants
                 if not chooses:
                     variants = dict([list(variants.items())[-1]])
-                results = run.validate(variants)
+                results = run.validate(variants, partial(run.keep_if_due, resume, at, learner))
                 kind = max(results, key=lambda kind: _ap(results[kind][1]))
                 predictions, scores = results[kind]
                 means = scores.macro()
@@ -149,7 +152,7 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                     phase=phase.name,
                     epoch=epoch + 1,
                     num_epochs=phase.num_epochs,
-                    loss=loss,
+                    loss=at.loss / max(1, at.num_films),
                     lr_head=learner.rates["head"],
                     lr_backbone=learner.rates.get("backbone", 0.0),
                     weights=kind,
@@ -184,9 +187,7 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                     best_ap=at.best_ap,
                     best=at.best,
                 )
-                if (action := resume.due()) != "continue":
-                    run.tell(action, resume.path)
-                    resume.write(at, learner.state(), action)
+                run.keep_if_due(resume, at, learner)
             at = replace(at, phase=number + 1, epoch=0, phase_ap=None, num_flat=0)
         fit_novelty(folder.best, run)
         resume.write(replace(at, finished=True), {})

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import parent_process
 from pathlib import Path
 from threading import Event, Thread
 from types import FrameType
@@ -29,6 +30,7 @@ FORMAT = 2  # 1, of cxrlt 0.1.0, has no checksum
 MARK = b"cxrlt resume "
 DIGITS = 32
 PATIENCE = 0.5  # seconds after Ctrl-C, within which a stop needs no announcement
+PASSED_ON = 1.0  # seconds after Ctrl-C, within which torchrun passes on the one that this process heard itself
 Action = Literal["continue", "write", "stop"]
 # Options that may differ from one part of a run to the next: what is learned does not depend on them.
 CHANGEABLE = (
@@ -49,13 +51,17 @@ CHANGEABLE = (
 
 @dataclass(frozen=True)
 class Position:
-    """How far a run is: ``batch`` batches into an epoch, counted from 0 in its phase, of a phase, counted from 0."""
+    """How far a run is: ``batch`` batches into an epoch, counted from 0 in its phase, of a phase, counted from 0.
+
+    ``learned``: all that an epoch has to teach was learned, its weights averaged; its validation remains.
+    """
 
     phase: int = 0
     epoch: int = 0
     batch: int = 0
     loss: float = 0.0  # summed over the epoch's films so far
     num_films: int = 0
+    learned: bool = False
     num_epochs: int = 0  # that have ended, in the whole run
     phase_ap: float | None = None  # the best of the phase so far
     num_flat: int = 0  # epochs of the phase since then
@@ -68,8 +74,9 @@ class Position:
 class ResumeFile:
     """Writes ``resume.pt`` when it is due: every so many minutes, and when SIGTERM, SIGUSR1 or Ctrl-C came.
 
-    After SIGTERM and Ctrl-C it stops; a second Ctrl-C does at once. All processes ask after each step, and agree. Of
-    several, whoever started them hears Ctrl-C, and ends them.
+    After SIGTERM and Ctrl-C it stops; a second Ctrl-C does at once. All processes ask after each step and each batch of
+    the validation, and agree. Who started
+    workers sends them SIGTERM for Ctrl-C.
     """
 
     path: Path
@@ -80,13 +87,14 @@ class ResumeFile:
     _last: float = field(default_factory=lambda: time.monotonic())
     _asked: bool = False
     _stopped_by: int = 0  # the signal
+    _stopped_at: float = 0.0
     _heard: Event = field(default_factory=Event)  # Ctrl-C, or the end
     _over: Event = field(default_factory=Event)  # the stop is about to be told, or the end
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        alone = self.process.num_processes == 1
-        heard = (signal.SIGTERM, signal.SIGUSR1, *((signal.SIGINT,) if alone else ()))
+        started_by_us = parent_process() is not None
+        heard = (signal.SIGTERM, signal.SIGUSR1, *(() if started_by_us else (signal.SIGINT,)))
         before = {number: signal.signal(number, self._hear) for number in heard}
         teller = Thread(target=self._tell_of_ctrl_c, daemon=True)
         teller.start()
@@ -101,10 +109,12 @@ class ResumeFile:
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self._stopped_by:
+            if self.process.num_processes > 1 and time.monotonic() - self._stopped_at < PASSED_ON:
+                return
             raise KeyboardInterrupt
         self._asked = True
         if number != signal.SIGUSR1:
-            self._stopped_by = number
+            self._stopped_by, self._stopped_at = number, time.monotonic()
         if number == signal.SIGINT:
             self._heard.set()
 
@@ -142,6 +152,8 @@ class ResumeFile:
                 torch.save(content, temporary)
                 _seal(temporary)
         self._last, self._asked = time.monotonic(), False
+        if action == "stop":
+            self.process.collected(None)  # who ends before the state is whole may have the others ended
         if action == "stop" and self._stopped_by == signal.SIGINT:
             raise KeyboardInterrupt
         if action == "stop":

@@ -1,9 +1,8 @@
 """What the phases of one run share: the model, its loss, its films, and how it is scored."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
@@ -73,8 +72,8 @@ class Run:
 
     def learn(
         self, learner: Learner, num_batches: int, planned: int, at: Position, resume: ResumeFile, title: str
-    ) -> tuple[float, int]:
-        """Learn from what is left of an epoch; the mean loss of its films, and how many were left.
+    ) -> tuple[Position, int]:
+        """Learn from what is left of an epoch; where the run stands then, and how many films were left.
 
         ``planned``: its number, from 0, in a run whose phases all last as long as they may.
         """
@@ -84,9 +83,7 @@ class Run:
         def after_step(batch: int, sums: Callable[[], tuple[float, int]]) -> None:
             if (action := resume.due()) != "continue":
                 loss, num_films = self.process.summed(torch.tensor(sums(), dtype=torch.float64)).tolist()
-                here = replace(at, batch=batch, loss=loss, num_films=int(num_films))
-                self.tell(action, resume.path)
-                resume.write(here, learner.state(), action)
+                self.keep(resume, replace(at, batch=batch, loss=loss, num_films=int(num_films)), learner, action)
 
         films = (num_batches - at.batch) * self.options.batch_size * self.process.num_processes
         with self.reporter.progress(title, films) as advance:
@@ -99,7 +96,8 @@ class Run:
                 after_step,
                 (at.loss, at.num_films) if self.process.is_main else (0.0, 0),
             )
-        return loss, num_films - at.num_films
+        here = replace(at, batch=num_batches, loss=loss, num_films=num_films, learned=True)
+        return here, num_films - at.num_films
 
     def rehearse(self, learner: Learner) -> None:
         """One batch, after which nothing is kept."""
@@ -107,9 +105,15 @@ class Run:
         targets, ids = torch.from_numpy(table.targets), list(table.ids)
         learner.epoch(self.batches, range(1), targets, ids, lambda _: None, lambda *_: None)
 
-    def tell(self, action: Action, path: Path) -> None:
+    def keep_if_due(self, resume: ResumeFile, at: Position, learner: Learner) -> None:
+        if (action := resume.due()) != "continue":
+            self.keep(resume, at, learner, action)
+
+    def keep(self, resume: ResumeFile, at: Position, learner: Learner, action: Action) -> None:
+        """Write the state, and end if that is the ``action``."""
         if action == "stop":
-            self.reporter.warn(f"Stopped; the state is kept in {path}. Go on with --resume.")
+            self.reporter.warn(f"Stopped; the state is kept in {resume.path}. Go on with --resume.")
+        resume.write(at, learner.state(), action)
 
     def score_of(self, folder: RunFolder) -> Scores:
         """The scores of the best epoch, from the predictions that it left."""
@@ -125,11 +129,22 @@ class Run:
             num_patients=table.num_patients,
         )
 
-    def validate(self, models: Mapping[str, Classifier]) -> dict[str, tuple[Predictions, Scores]]:
-        """What each model predicts for the validation films, and how good it is."""
+    def validate(
+        self, models: Mapping[str, Classifier], after_batch: Callable[[], None] = lambda: None
+    ) -> dict[str, tuple[Predictions, Scores]]:
+        """What each model predicts for the validation films, and how good it is.
+
+        ``after_batch`` may end it; all processes come to it equally often.
+        """
         table = self.validation.table
+
+        def batches() -> Iterator[Batch]:
+            for batch in self.val_batches:
+                yield batch
+                after_batch()
+
         with self.reporter.progress("validation", len(table)) as advance, uncompiled():
-            outputs = predict(list(models.values()), self.val_batches, self.process, advance)
+            outputs = predict(list(models.values()), batches(), self.process, advance)
         results = {}
         for (name, model), mine in zip(models.items(), outputs, strict=True):
             predictions = Predictions(table.ids, model.findings, merge(mine.logits, "mean").numpy())

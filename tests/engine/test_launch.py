@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from torch.distributed.elastic.rendezvous import RendezvousConnectionError
 
 from cxrlt_cli.config import ComputeOptions, EnsembleOptions, InferOptions, OodOptions
-from cxrlt_cli.engine.launch import Topology, launch, lock_outputs_once, num_processes, topology
-from cxrlt_cli.errors import OptionError, WorkerError
+from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.errors import WorkerError
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.embeddings import Embeddings
@@ -30,87 +30,6 @@ from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
 from tests.engine.workers import deal, fail
 from tests.helpers import Recorder, write_csv
-
-SLURM = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_LOCALID": "0", "SLURM_STEP_NODELIST": "h", "SLURM_JOB_ID": "1"}
-TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "h", "MASTER_PORT": "1"}
-SRUN = {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_LOCALID": "0"}
-NODES = {"nodes": 2, "rendezvous": "host:29500"}
-
-
-@pytest.mark.parametrize(
-    ("options", "environment", "num_gpus", "expected"),
-    [
-        ({}, {}, 0, Topology("alone")),
-        ({}, {}, 4, Topology("alone")),
-        ({"processes": "auto"}, {}, 0, Topology("alone")),
-        ({"processes": "auto"}, {}, 4, Topology("launch", 4, 1, "", "cxrlt")),
-        ({"processes": "auto", "device": "cpu"}, {}, 4, Topology("alone")),
-        ({"processes": 3}, {}, 0, Topology("launch", 3, 1, "", "cxrlt")),
-        ({"processes": 3, "device": "cpu"}, {}, 2, Topology("launch", 3, 1, "", "cxrlt")),
-        ({"processes": 2, **NODES}, {}, 2, Topology("launch", 2, 2, "host:29500", "cxrlt")),
-        ({**NODES, "run_id": "mine"}, {}, 0, Topology("launch", 1, 2, "host:29500", "mine")),
-        ({}, TORCHRUN, 2, Topology("join")),
-        ({}, SRUN, 2, Topology("join")),
-        ({"processes": 2}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, 2, Topology("launch", 2, 1, "", "cxrlt")),
-        ({}, {"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, 0, Topology("alone")),
-    ],
-)
-def test_where_a_command_computes(
-    options: dict[str, Any], environment: dict[str, str], num_gpus: int, expected: Topology
-) -> None:
-    assert topology(ComputeOptions.model_validate(options), environment, num_gpus) == expected
-
-
-@pytest.mark.parametrize(
-    ("options", "environment", "num_gpus", "match"),
-    [
-        ({"processes": 3}, {}, 2, "this machine has 2 GPUs"),
-        ({"nodes": 2}, {}, 0, "--nodes needs --rendezvous"),
-        ({"rendezvous": "host:1"}, {}, 0, "for several machines"),
-        ({"processes": 2}, TORCHRUN, 0, "torchrun has started"),
-        (NODES, SRUN, 0, "srun has started"),
-    ],
-)
-def test_contradictions_are_told(
-    options: dict[str, Any], environment: dict[str, str], num_gpus: int, match: str
-) -> None:
-    with pytest.raises(OptionError, match=match):
-        topology(ComputeOptions.model_validate(options), environment, num_gpus)
-
-
-@pytest.mark.parametrize(
-    ("options", "environment", "number"),
-    [({}, {}, 1), ({"processes": 3, **NODES}, {}, 6), ({}, TORCHRUN, 2), ({}, SRUN, 4), ({}, {"WORLD_SIZE": "1"}, 1)],
-)
-def test_how_many_compute(options: dict[str, Any], environment: dict[str, str], number: int) -> None:
-    assert num_processes(ComputeOptions.model_validate(options), environment, 0) == number
-
-
-@pytest.mark.parametrize(
-    ("changes", "environment", "locks"),
-    [
-        ({}, {}, True),
-        ({"processes": 2}, {}, True),
-        ({"dry_run": True}, {}, False),
-        ({"processes": 2, **NODES}, {}, False),
-        ({}, {**TORCHRUN, "RANK": "0"}, True),
-        ({}, {**TORCHRUN, "RANK": "1"}, False),
-        ({}, {**SLURM, "SLURM_PROCID": "0"}, True),
-        ({}, {**SLURM, "SLURM_PROCID": "1"}, False),
-    ],
-)
-def test_one_process_of_a_command_has_the_lock(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, object],
-    environment: dict[str, str],
-    locks: bool,
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    options = ComputeOptions.model_validate({"device": "cpu", **changes})
-    with lock_outputs_once(options, ("--out", tmp_path / "p.csv")):
-        assert [path.name for path in tmp_path.iterdir()] == [".p.csv.lock"] * locks
 
 
 def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -> Any:
@@ -229,15 +148,23 @@ def test_training_with_the_same_global_batch_gives_the_same_weights(
     np.testing.assert_allclose(predicted[0].probabilities, predicted[1].probabilities, atol=of_predictions)
 
 
-def test_ctrl_c_ends_all(labels: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.soak)]
+)
+def test_a_stop_of_several_processes_keeps_the_state(labels: Path, tmp_path: Path, number: int, code: int) -> None:
+    """As a terminal and systemd send it: to all of them."""
     arguments = ("train", "--csv", labels, "--out", tmp_path / "run", "--processes", 2, *FLAGS, "--epochs", 500)
     process = command(*arguments)
     wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
     workers = children(process.pid)
     assert len(workers) >= 2
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
+    assert "Go on with --resume" in err
+    content = torch.load(tmp_path / "run" / "resume.pt", weights_only=True)
+    assert len(content["random"]) == 2
+    assert content["position"]["num_epochs"] >= 1
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
 
@@ -323,22 +250,6 @@ def test_a_machine_that_lost_another_says_so(run: Path, labels: Path, tmp_path: 
     assert told[0].startswith("Process 0 of 2: 1 of 24 films cannot be read")
     assert told[1].startswith("Process 1 of 2 lost process 0 of another machine, at 127.0.0.1: it ended")
     assert "The output of its own command has the reason." in " ".join(told[1].split())
-
-
-@pytest.mark.parametrize(
-    ("rendezvous", "match"),
-    [
-        ("nosuchhost.invalid:29500", "this machine knows no nosuchhost.invalid"),
-        ("host", "is not HOST:PORT"),
-        ("host:port", "is not HOST:PORT"),
-        (":29500", "is not HOST:PORT"),
-        ("127.0.0.1:123456", "is not HOST:PORT"),
-    ],
-)
-def test_a_place_where_machines_cannot_meet_is_told_at_once(rendezvous: str, match: str) -> None:
-    options = ComputeOptions(nodes=2, rendezvous=rendezvous, device="cpu", workers=0)
-    with pytest.raises(OptionError, match=f"^--rendezvous {rendezvous}.*{match}"):
-        launch(deal, options, Recorder(), 1)
 
 
 @pytest.mark.parametrize("met", [True, False])

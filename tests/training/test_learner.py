@@ -116,7 +116,7 @@ def test_the_mean_loss_is_over_films() -> None:
     model.eval()
     images = model.normalize(batches([0, 1, 2, 3, 4, 5])[0].films[0])
     with torch.inference_mode():
-        assert loss == pytest.approx(losses.create("bce", [4, 3], 8)(model(images), TARGETS[:6]).item(), rel=1e-5)
+        assert loss / 6 == pytest.approx(losses.create("bce", [4, 3], 8)(model(images), TARGETS[:6]).item(), rel=1e-5)
 
 
 def test_averaged_weights_trail_behind_and_are_what_is_evaluated() -> None:

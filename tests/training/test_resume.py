@@ -59,26 +59,29 @@ class Stop(BaseException):
 def test_a_stop_after_any_step_changes_nothing(
     whole: Path, labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped again and again, each time a few steps later, with other numbers of workers."""
+    """Stopped again and again, each time a few steps or batches of a validation later, with other workers."""
     out, stops = tmp_path / "run", 0
     write = ResumeFile.write
     left = [0]
+    in_validation: list[int] = []
 
-    def writing(resume: ResumeFile, *arguments: Any) -> None:
-        write(resume, *arguments)
+    def writing(resume: ResumeFile, position: Position, *arguments: Any) -> None:
+        write(resume, position, *arguments)
         left[0] -= 1
         if left[0] == 0:
+            in_validation.append(position.learned)
             raise Stop
 
     monkeypatch.setattr(ResumeFile, "write", writing)
     while True:
-        left[0] = 2 + stops % 2
+        left[0] = 5 + stops % 2
         try:
             train(run_options(labels, out, **RECIPE, resume=stops > 0, workers=stops % 2), Recorder())
             break
         except Stop:
             stops += 1
-    assert stops > 5
+    assert stops > 3
+    assert 0 < sum(in_validation) < stops
     assert hashes(out) == hashes(whole)
     lines = [(folder / "history.jsonl").read_text().splitlines() for folder in (out, whole)]
     assert len(lines[0]) == len(lines[1]) == 4
