@@ -38,6 +38,7 @@ from cxrlt_cli.config.film_options import ComputeOptions, Device, FilmOptions, P
 from cxrlt_cli.config.import_options import DataImportOptions
 from cxrlt_cli.config.presets import PRESETS, filled_in
 from cxrlt_cli.config.report_options import ReportOptions
+from cxrlt_cli.config.shard_options import ShardOptions, shard_of
 from cxrlt_cli.config.train_options import FinetuneOptions, FitOptions, TrainOptions
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "PredictOptions",
     "ReportOptions",
     "Settings",
+    "ShardOptions",
     "Track",
     "TrainOptions",
     "about",
@@ -78,5 +80,6 @@ __all__ = [
     "flag",
     "flags",
     "option",
+    "shard_of",
     "to_yaml",
 ]

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from cxrlt_cli.config.choices import MERGES, POSTPROCESSES, VIEWS, Merge, Postprocess, Views, choices_help
 from cxrlt_cli.config.fields import Films, ImageSize, Names, Numbers, Options, Pool, changed, option
 from cxrlt_cli.config.film_options import CORRECTIONS_HELP, FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, FilmOptions, Fit
+from cxrlt_cli.config.shard_options import ShardOptions
 from cxrlt_cli.config.study_options import StudyOptions
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
@@ -16,7 +17,7 @@ DICOM_COLUMNS_HELP = (
 )
 
 
-class PredictOptions(ComputeOptions, StudyOptions):
+class PredictOptions(ComputeOptions, StudyOptions, ShardOptions):
     """What infer and ensemble share."""
 
     tta: Views = option(
@@ -161,7 +162,7 @@ class EnsembleOptions(PredictOptions):
         return self
 
 
-class OodOptions(ComputeOptions):
+class OodOptions(ComputeOptions, ShardOptions):
     films: Films = option((), FILMS_HELP, argument=True)
     model: str = option(
         "auto",
@@ -231,7 +232,7 @@ class DataCheckOptions(FilmOptions):
     fix: Path | None = option(None, "CSV of the films that training is better without, for --exclude.")
 
 
-class DataCacheOptions(FilmOptions):
+class DataCacheOptions(FilmOptions, ShardOptions):
     films: Films = option((), FILMS_HELP, argument=True)
     image_size: ImageSize = option(512, IMAGE_SIZE_HELP)
     fit: Fit = option("stretch", FIT_HELP)

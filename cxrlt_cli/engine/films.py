@@ -3,7 +3,7 @@
 import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice, repeat
 from pathlib import Path
 
@@ -92,6 +92,7 @@ class FilmList:
     folder: Path
     number: int
     naming: Naming
+    only: frozenset[str] | None = None  # the films of one part, where the work is shared
 
     @classmethod
     def of(cls, options: FilmOptions, csv: Path, reporter: Reporter) -> "FilmList":
@@ -119,12 +120,17 @@ class FilmList:
     def stretches(self, sizes: Iterable[int], first: int = 0) -> Iterator[Texts]:
         """Their ids from the ``first`` on, as many at a time as ``sizes`` says."""
         known = ids_as_they_are(self.source, self.id_column, self.chosen)
-        ids = islice((film for film in known if film not in self.excluded), first, None)
+        taken = (film for film in known if film not in self.excluded and (self.only is None or film in self.only))
+        ids = islice(taken, first, None)
         for size in sizes:
             stretch = list(islice(ids, size))
             if not stretch:
                 return
             yield np.array(stretch, object)
+
+    def part(self, ids: Texts) -> "FilmList":
+        """Some of these films, in the order of all."""
+        return replace(self, only=frozenset(ids), number=len(ids))
 
     def paths(self, ids: Texts) -> list[Path]:
         return [self.naming.path(str(film)) for film in ids]
@@ -150,7 +156,9 @@ class FilmList:
         state = self.source.stat()
         names = [str(self.source.resolve()), self.id_column, str(self.folder.resolve()), *sorted(self.excluded)]
         elsewhere = hashlib.sha256(repr(sorted(self.naming.elsewhere.items())).encode(errors="surrogatepass"))
+        part = "" if self.only is None else hashlib.sha256("\0".join(sorted(self.only)).encode()).hexdigest()
         return {
+            **({"part": part} if part else {}),
             "csv": [*names, self.naming.prefix, self.naming.ending],
             "elsewhere": elsewhere.hexdigest(),
             **self.chosen.to_json(),

@@ -3,8 +3,9 @@
 from cxrlt_cli.config import DataCacheOptions
 from cxrlt_cli.data.cache import FilmCache
 from cxrlt_cli.data.image import Preprocessing
-from cxrlt_cli.engine.folder_films import film_list, takes_folder
+from cxrlt_cli.engine.folder_films import takes_folder
 from cxrlt_cli.engine.reporter import Reporter, counted, size, tell_needless
+from cxrlt_cli.engine.sharding import films_of_shard
 from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.errors import OptionError
 
@@ -18,7 +19,7 @@ def build_cache(options: DataCacheOptions, reporter: Reporter) -> None:
     tell_needless(reporter, options, ["patient_column", "findings"], "films are kept whatever their labels")
     recipe = Preprocessing(options.image_size, fit=options.fit)
     before = len(FilmCache(options.cache, recipe))
-    films = film_list(options, options.films, options.csv, reporter)
+    films = films_of_shard(options, options.shard, options.films, options.csv, reporter)
     raw = keep_films(films.path_stretches(), films.number, [recipe], options, reporter)
     cache = FilmCache(options.cache, recipe)
     reporter.result(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from cxrlt_cli.engine.deciding import Deciding
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import studies_to_predict
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.engine.launch import launch, prepared_once
 from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
 from cxrlt_cli.engine.predict import preprocessings
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions, told_of_written
+from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions, told_of_written
 from cxrlt_cli.engine.routing import Route, shares, views_of_films, with_routes
 from cxrlt_cli.engine.several import with_members
+from cxrlt_cli.engine.sharding import films_of_shard, ids_of_shard, named_by_shard, told_of_parts
 from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.engine.topology import lock_outputs_once
@@ -45,6 +46,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
     Process.of(options)
+    options = named_by_shard(options, ("out", "decisions"))
     options, routes = with_routes(options)
     given, options = options, with_members(options)
     if options.soup is not None:
@@ -129,6 +131,8 @@ def _ensemble(
             reporter.result(told_of_written(path, replaced, len(ids), what))
     if watch is not None:
         watch.tell(reporter)
+    if options.shard is not None:
+        reporter.note(told_of_parts(options.out, options.shard))
     return blended
 
 
@@ -255,13 +259,18 @@ def _files_of(members: Members, options: EnsembleOptions, ids: Texts, films: Fil
 def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, FilmList | None]:
     """Which films to write, and where they are if they have to be read."""
     if members.models:
-        films = film_list(options, (), members.csv, reporter)
+        films = films_of_shard(options, options.shard, (), members.csv, reporter)
         (ids,) = films.stretches([films.number])
         return ids, films
     if members.csv is None:
-        return _without_excluded(members.files[0].ids, "the members", options, reporter), None
-    ids = read_ids(members.csv, options.id_column, chosen_rows(options, members.csv, options.split, reporter))
-    return _without_excluded(ids, str(members.csv), options, reporter), None
+        ids = _without_excluded(members.files[0].ids, "the members", options, reporter)
+    else:
+        ids = read_ids(members.csv, options.id_column, chosen_rows(options, members.csv, options.split, reporter))
+        ids = _without_excluded(ids, str(members.csv), options, reporter)
+    if options.per_study is None:
+        return ids_of_shard(ids, options.shard, None), None
+    studies = partial(studies_to_predict, ids, None, members.csv, options, Silent())
+    return ids_of_shard(ids, options.shard, studies), None
 
 
 def _without_excluded(ids: Texts, source: str, options: EnsembleOptions, reporter: Reporter) -> Texts:

@@ -15,7 +15,7 @@ from cxrlt_cli.engine.feature_files import FeatureFiles
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import all_studies, finish_studies
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.folder_films import film_list, takes_folder
+from cxrlt_cli.engine.folder_films import takes_folder
 from cxrlt_cli.engine.launch import launch, prepared_once
 from cxrlt_cli.engine.local_file import fit_of_checkpoint
 from cxrlt_cli.engine.partial import Output, table, write_predictions
@@ -24,6 +24,7 @@ from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, read_checkpoint, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted, tell_needless
+from cxrlt_cli.engine.sharding import films_of_shard, named_by_shard, told_of_parts
 from cxrlt_cli.engine.sources import film_sources, keep_films
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.engine.topology import lock_outputs_once
@@ -44,6 +45,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
 
     Films are predicted and written a stretch at a time. After a stop, the same command goes on where it was.
     """
+    options = named_by_shard(options, ("out", "decisions", "embeddings", "nearest"))
     if options.merge == "rank":
         raise OptionError("--merge rank blends members of an ensemble; views of a film have no ranks.")
     Process.of(options)
@@ -69,7 +71,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
 def _infer(options: InferOptions, reporter: Reporter) -> None:
     checkpoint = read_checkpoint(options.checkpoint, reporter)
     csv = None if takes_folder(options, options.films) else films_csv(options.csv, [checkpoint], reporter)
-    films = film_list(options, options.films, csv, reporter)
+    films = films_of_shard(options, options.shard, options.films, csv, reporter)
     facts = FilmFacts.of(options, films, options.dicom_columns)
     studies = all_studies(films, options, reporter)
     model = from_checkpoint(checkpoint, options.checkpoint)
@@ -78,6 +80,8 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     post = Postprocess.of(options, checkpoint, local, None if local is None else _stated_views(films, csv, options))
     if local is not None and options.calibration == "none" and options.decisions is None:
         reporter.note("--fitted changes no probability by itself: it is for --calibration and --decisions.")
+    if local is not None and options.shard is not None:
+        reporter.note("Whether films are unlike those that --fitted was fitted on is judged of this part alone.")
     if not options.dry_run:
         require_room_for_table("--out", options.out, films.number, len(post.findings))
         kept.require_room(films.number)
@@ -145,6 +149,8 @@ def _predict(
         kept.tell(films, reporter)
         if watch is not None:
             watch.tell(reporter)
+        if options.shard is not None:
+            reporter.note(told_of_parts(options.out, options.shard))
 
 
 def _stated_views(films: FilmList, csv: Path | None, options: InferOptions) -> StatedViews:

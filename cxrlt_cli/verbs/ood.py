@@ -17,12 +17,13 @@ from cxrlt_cli.engine.disk_space import require_room_for_table
 from cxrlt_cli.engine.encode import ImageEncoder
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.folder_films import FolderFilms, film_list, takes_folder
+from cxrlt_cli.engine.folder_films import FolderFilms, takes_folder
 from cxrlt_cli.engine.launch import launch, prepared_once
 from cxrlt_cli.engine.partial import table, write_predictions
 from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process, encoder_dtype
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted
+from cxrlt_cli.engine.sharding import films_of_shard, named_by_shard, told_of_parts
 from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import DataError, ModelError, OptionError, listed
@@ -49,6 +50,7 @@ def ood(options: OodOptions, reporter: Reporter) -> None:
     finding, its sentences are examined, on all films in one go.
     """
     Process.of(options)
+    options = named_by_shard(options)
     inputs = (options.csv, *options.films, options.prompts, *options.exclude)
     require_table(options.out, "--out", inputs)
     if options.report is not None:
@@ -62,7 +64,7 @@ def ood(options: OodOptions, reporter: Reporter) -> None:
 def _ood(options: OodOptions, reporter: Reporter) -> None:
     sentences, anchors = _sentences(options)
     csv = None if takes_folder(options, options.films) else options.csv or unseen_phantoms(reporter)
-    films = film_list(options, options.films, csv, reporter)
+    films = films_of_shard(options, options.shard, options.films, csv, reporter)
     facts = FilmFacts.of(options, films, options.dicom_columns)
     truth = _truth(options, films, list(sentences), reporter)
     if options.report is not None and truth is None:
@@ -125,6 +127,8 @@ def _score(
     out = table(options.out, counted(len(texts), "finding"), options.id_column)
     write_predictions([out], key, films, sizes, encoded, scored, process, reporter)
     images.report_cached()
+    if options.shard is not None:
+        reporter.note(told_of_parts(options.out, options.shard))
     if truth is not None and process.is_main:
         together = {name: np.concatenate(stretch) for name, stretch in cosines.items()}
         report_prompts(
@@ -188,6 +192,9 @@ def _truth(
     columns = read_header(films.source)
     named = [name for name in findings if name in columns]
     if not named:
+        return None
+    if options.shard is not None:
+        reporter.note("Sentences are not judged with --shard: that takes all films.")
         return None
     try:
         table = read_labels(
