@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxrlt_cli.config import FilmOptions, PredictOptions, ShardOptions, shard_of
 from cxrlt_cli.engine.film_studies import all_studies
@@ -87,7 +88,7 @@ def ids_of_shard(ids: Texts, shard: str | None, studies: Callable[[], Studies] |
     return ids[part_of(len(ids), shard) if studies is None else _in_studies(studies(), shard)]
 
 
-def _in_studies(studies: Studies, shard: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which films are those of a part of the studies."""
+def _in_studies(studies: Studies, shard: str) -> NDArray[np.bool_]:
+    """Which films ``[N]`` are those of a part of the studies."""
     taken = part_of(len(studies), shard, "study", "studies")
-    return (studies.member >= taken.start) & (studies.member < taken.stop)
+    return np.isin(studies.member, np.arange(taken.start, taken.stop))

@@ -79,7 +79,7 @@ def test_a_worker_that_fails_ends_all_within_seconds(how: str, message: str, hin
         launched(fail, 2, how)
     assert hint in caught.value.hint
     assert caught.value.exit_code == 5
-    assert time.monotonic() - start < 50, "the other sleeps for a minute"
+    assert time.monotonic() - start < 300, "the other sleeps for ten minutes"
     assert set(children(os.getpid())) <= before
 
 

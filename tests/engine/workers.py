@@ -27,7 +27,7 @@ def fail(process: Process, _: Reporter, how: str) -> None:
         if how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         raise DataError("film 7 is gone.", "Put it back.") if how == "error" else ZeroDivisionError("by zero")
-    time.sleep(60)
+    time.sleep(600)
 
 
 def network() -> nn.Sequential:
