@@ -14,6 +14,7 @@ import yaml
 from cxrlt_cli.cli.app import app
 from cxrlt_cli.cli.options import resolve
 from cxrlt_cli.config import Options, TrainOptions, about, flag
+from cxrlt_cli.engine.sharding import told_of_parts
 from tests.readme_options import MODELS, own_fields, tables, updated
 
 ROOT = Path(__file__).parents[1]
@@ -61,14 +62,18 @@ def test_every_command_is_a_real_one(line: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     Path("run.yaml").touch()  # --config is read as soon as it is typed
     Path("fitted.yaml").write_text("members: [runs/a]\n")
-    words = (
-        [] if line in OTHERS else shlex.split(line.replace("...", "").replace(".venv/bin/", "").replace(" -q ", " "))
-    )
+    plain = line.replace("...", "").replace(".venv/bin/", "").replace(" -q ", " ")
+    words = [] if line in OTHERS else shlex.split(plain.replace("$SLURM_ARRAY_TASK_ID", "3"))
     match words:
         case []:
             pass
-        case ["cxrlt", *rest] | ["srun", "cxrlt", *rest]:
+        case ["cxrlt", *rest] | ["srun", "--cpus-per-task=8", "cxrlt", *rest]:
             check_cxrlt(rest)
+        case ["seq", "16", "|", "xargs", "-P", "4", "-I{}", "cxrlt", *rest]:
+            check_cxrlt([word.replace("{}", "3") for word in rest])
+        case ["awk", *_]:
+            told = told_of_parts(Path("predictions-03-of-16.csv"), "3/16")
+            assert told.endswith(line), "as infer says it"
         case [("python" | "python3"), "-m", module, *_]:
             assert importlib.util.find_spec(module)
         case ["source", path]:
