@@ -1,5 +1,6 @@
 """The commands: options in, engine called, exit code out."""
 
+import inspect
 import os
 import signal
 import sys
@@ -43,8 +44,11 @@ def command(
 ) -> Callable[[Load[c.OptionsT]], Load[c.OptionsT]]:
     """Register a function as the command of its name, with its docstring for help and the errors of the table.
 
-    The function imports what carries the command out, which can take seconds, and gives that.
+    The function imports what carries the command out, which can take seconds, and gives that. The second paragraph of
+    its docstring is a line that works, for the end of the help.
     """
+    rare = frozenset(field for field in model.model_fields if c.about(model, field)["rare"])
+    kind = type("Command", (Command,), {"rare": rare})
 
     def register(load: Load[c.OptionsT]) -> Load[c.OptionsT]:
         def body(ctx: typer.Context) -> None:
@@ -79,8 +83,9 @@ def command(
                 raise typer.Exit(known.exit_code) from None
 
         function = as_command(model, body)
-        function.__doc__ = load.__doc__
-        parent.command(name or load.__name__, cls=Command, rich_help_panel=panel)(function)
+        function.__doc__, example = inspect.cleandoc(load.__doc__ or "").split("\n\n")
+        epilog = f"Example: {example}"
+        parent.command(name or load.__name__, cls=kind, epilog=epilog, rich_help_panel=panel)(function)
         return load
 
     return register
@@ -103,7 +108,10 @@ def main_options(
 
 @command(c.TrainOptions, panel="Learn")
 def train() -> Run[c.TrainOptions]:
-    """Train a classifier on your films: a head on a frozen backbone first, then everything."""
+    """Train a classifier on your films: a head on a frozen backbone first, then everything.
+
+    cxrlt train --csv labels.csv --image-dir images
+    """
     from cxrlt_cli.verbs.train import train
 
     return train
@@ -111,7 +119,10 @@ def train() -> Run[c.TrainOptions]:
 
 @command(c.FinetuneOptions, panel="Learn")
 def finetune() -> Run[c.FinetuneOptions]:
-    """Go on from a checkpoint: with other films, other findings, another loss."""
+    """Go on from a checkpoint: with other films, other findings, another loss.
+
+    cxrlt finetune runs/nih --csv labels.csv --image-dir images --loss asl
+    """
     from cxrlt_cli.verbs.finetune import finetune
 
     return finetune
@@ -119,7 +130,10 @@ def finetune() -> Run[c.FinetuneOptions]:
 
 @command(c.InferOptions, panel="Predict")
 def infer() -> Run[c.InferOptions]:
-    """Predict films with one checkpoint: a CSV of probabilities, a row a film, a column a finding."""
+    """Predict films with one checkpoint: a CSV of probabilities, a row a film, a column a finding.
+
+    cxrlt infer runs/nih --csv test.csv --image-dir images --out predictions.csv
+    """
     from cxrlt_cli.verbs.infer import infer
 
     return infer
@@ -127,7 +141,10 @@ def infer() -> Run[c.InferOptions]:
 
 @command(c.EnsembleOptions, panel="Predict")
 def ensemble() -> Run[c.EnsembleOptions]:
-    """Blend checkpoints and prediction CSVs into one."""
+    """Blend checkpoints and prediction CSVs into one.
+
+    cxrlt ensemble runs/a runs/b --csv test.csv --image-dir images --tta flip_scale
+    """
     from cxrlt_cli.verbs.ensemble import ensemble
 
     return ensemble
@@ -135,7 +152,10 @@ def ensemble() -> Run[c.EnsembleOptions]:
 
 @command(c.CalibrateOptions, panel="Predict")
 def calibrate() -> Run[c.CalibrateOptions]:
-    """Fit thresholds and probabilities to the place of use, on a few hundred films of it: for infer --fitted."""
+    """Fit thresholds and probabilities to the place of use, on a few hundred films of it: for infer --fitted.
+
+    cxrlt calibrate runs/nih --csv local.csv --image-dir images --miss-at-most 0.1
+    """
     from cxrlt_cli.verbs.calibrate import calibrate
 
     return calibrate
@@ -143,7 +163,10 @@ def calibrate() -> Run[c.CalibrateOptions]:
 
 @command(c.OodOptions, panel="Predict")
 def ood() -> Run[c.OodOptions]:
-    """Score findings that nobody labelled, from words alone."""
+    """Score findings that nobody labelled, from words alone.
+
+    cxrlt ood --csv test.csv --image-dir images
+    """
     from cxrlt_cli.verbs.ood import ood
 
     return ood
@@ -151,7 +174,10 @@ def ood() -> Run[c.OodOptions]:
 
 @command(c.EvaluateOptions, panel="Judge")
 def evaluate() -> Run[c.EvaluateOptions]:
-    """Score predictions against labels: AP, AUROC, F1 and calibration, for each finding and each band."""
+    """Score predictions against labels: AP, AUROC, F1 and calibration, for each finding and each band.
+
+    cxrlt evaluate predictions.csv --csv labels.csv --report page.html
+    """
     from cxrlt_cli.verbs.evaluate import evaluate
 
     return evaluate
@@ -167,7 +193,10 @@ def report() -> Run[c.ReportOptions]:
 
 @command(c.DemoOptions, panel="Learn")
 def demo() -> Run[c.DemoOptions]:
-    """The whole story on digital phantoms: drawn, checked, learned, blended, judged. Goes on after a stop."""
+    """The whole story on digital phantoms: drawn, checked, learned, blended, judged. Goes on after a stop.
+
+    cxrlt demo
+    """
     from cxrlt_cli.cli.demo import demo
     from cxrlt_cli.cli.display import consoles
 
@@ -176,7 +205,10 @@ def demo() -> Run[c.DemoOptions]:
 
 @command(c.DataCheckOptions, panel="Data", parent=data_app, name="check")
 def data_check() -> Run[c.DataCheckOptions]:
-    """Look for faults in films, labels and submissions, before a run finds them."""
+    """Look for faults in films, labels and submissions, before a run finds them.
+
+    cxrlt data check --csv labels.csv --image-dir images
+    """
     from cxrlt_cli.verbs.data_check import check
 
     return check
@@ -184,7 +216,10 @@ def data_check() -> Run[c.DataCheckOptions]:
 
 @command(c.DataCacheOptions, panel="Data", parent=data_app, name="cache")
 def data_cache() -> Run[c.DataCacheOptions]:
-    """Decode films once, on all cores, and keep them as a model sees them: for --cache of other commands."""
+    """Decode films once, on all cores, and keep them as a model sees them: for --cache of other commands.
+
+    cxrlt data cache --csv labels.csv --image-dir images --cache cache
+    """
     from cxrlt_cli.verbs.data_cache import build_cache
 
     return build_cache
@@ -192,7 +227,10 @@ def data_cache() -> Run[c.DataCacheOptions]:
 
 @command(c.DataImportOptions, panel="Data", parent=data_app, name="import")
 def data_import() -> Run[c.DataImportOptions]:
-    """Turn a public set's label files, as they come, into the CSV that every command reads."""
+    """Turn a public set's label files, as they come, into the CSV that every command reads.
+
+    cxrlt data import nih NIH --out labels.csv
+    """
     from cxrlt_cli.verbs.data_import import import_labels
 
     return import_labels
@@ -200,7 +238,10 @@ def data_import() -> Run[c.DataImportOptions]:
 
 @command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")
 def data_phantom() -> Run[c.DataPhantomOptions]:
-    """Draw digital phantoms: films whose findings are known."""
+    """Draw digital phantoms: films whose findings are known.
+
+    cxrlt data phantom films --films 300
+    """
     from cxrlt_cli.verbs.data_phantom import draw_phantoms
 
     return draw_phantoms
@@ -208,7 +249,10 @@ def data_phantom() -> Run[c.DataPhantomOptions]:
 
 @command(c.ModelsListOptions, panel="Models", parent=models_app, name="list")
 def models_list() -> Run[c.ModelsListOptions]:
-    """Show the models that cxrlt knows, and which are on this machine."""
+    """Show the models that cxrlt knows, and which are on this machine.
+
+    cxrlt models list
+    """
     from cxrlt_cli.verbs.models import list_models
 
     return list_models
@@ -216,7 +260,10 @@ def models_list() -> Run[c.ModelsListOptions]:
 
 @command(c.ModelsPullOptions, panel="Models", parent=models_app, name="pull")
 def models_pull() -> Run[c.ModelsPullOptions]:
-    """Fetch a model from the hub, to be used offline: a pinned revision, as safetensors, with checksums."""
+    """Fetch a model from the hub, to be used offline: a pinned revision, as safetensors, with checksums.
+
+    cxrlt models pull rad-dino --out rad-dino
+    """
     from cxrlt_cli.verbs.models import pull_model
 
     return pull_model
@@ -224,7 +271,10 @@ def models_pull() -> Run[c.ModelsPullOptions]:
 
 @command(c.ModelsVerifyOptions, panel="Models", parent=models_app, name="verify")
 def models_verify() -> Run[c.ModelsVerifyOptions]:
-    """Check a fetched model against the checksums of its manifest."""
+    """Check a fetched model against the checksums of its manifest.
+
+    cxrlt models verify rad-dino
+    """
     from cxrlt_cli.verbs.models import verify_model
 
     return verify_model
@@ -232,10 +282,36 @@ def models_verify() -> Run[c.ModelsVerifyOptions]:
 
 @command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")
 def models_export() -> Run[c.ModelsExportOptions]:
-    """Write a checkpoint as ONNX, for other programs: films in, probabilities out."""
+    """Write a checkpoint as ONNX, for other programs: films in, probabilities out.
+
+    cxrlt models export runs/nih/best.safetensors --out model.onnx
+    """
     from cxrlt_cli.verbs.models_export import export_model
 
     return export_model
+
+
+@command(c.GuideOptions, panel="Help")
+def guide() -> Run[c.GuideOptions]:
+    """Read the guide: how each thing works, what was measured, every option. No network is needed.
+
+    cxrlt guide train
+    """
+    from cxrlt_cli.cli.display import consoles
+    from cxrlt_cli.cli.guide import show_guide
+
+    return lambda options, _: show_guide(options.topic, consoles()[0])
+
+
+@command(c.EnvOptions, panel="Help")
+def env() -> Run[c.EnvOptions]:
+    """Show versions, devices, folders and licences, for a bug report.
+
+    cxrlt env
+    """
+    from cxrlt_cli.verbs.environment import show_environment
+
+    return show_environment
 
 
 def _run_again(arguments: Sequence[str]) -> int:

@@ -220,6 +220,14 @@ class DemoOptions(Options):
     directory: Path = option(Path("cxrlt-demo"), "Folder for the demonstration.", argument=True)
 
 
+class GuideOptions(Options):
+    topic: str | None = option(None, "Page to show (default: the list of them).", argument=True)
+
+
+class EnvOptions(Options):
+    pass
+
+
 class DataCheckOptions(FilmOptions):
     films: Films = option((), FILMS_HELP, argument=True)
     against: tuple[Path, ...] = option(

@@ -119,13 +119,21 @@ OptionsT = TypeVar("OptionsT", bound="Options")
 
 
 def option(
-    default: Any, help: str, *, panel: str = "Run", argument: bool = False, shown: str | None = None, **bounds: Any
+    default: Any,
+    help: str,
+    *,
+    panel: str = "Run",
+    argument: bool = False,
+    shown: str | None = None,
+    rare: bool = False,
+    **bounds: Any,
 ) -> Any:
     """A field that is an option: its default, its help, its panel, and pydantic's bounds (``ge``, ``le``, ...).
 
-    ``shown``: what the help says in place of a default that another option can change.
+    ``shown``: what the help says in place of a default that another option can change. ``rare``: shown by
+    ``--help-all`` alone.
     """
-    about: dict[str, Any] = {"panel": panel, "argument": argument, "shown": shown}
+    about: dict[str, Any] = {"panel": panel, "argument": argument, "shown": shown, "rare": rare}
     return Field(default, description=help, json_schema_extra=about, **bounds)
 
 

@@ -1,0 +1,86 @@
+"""``cxrlt env``: versions, devices and folders, for a bug report; nothing of films or users is in it."""
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, metadata, requires
+
+import torch
+from packaging.requirements import Requirement
+
+from cxrlt_cli import __version__
+from cxrlt_cli.config import EnvOptions
+from cxrlt_cli.engine.disk_space import free_bytes
+from cxrlt_cli.engine.reporter import Reporter, size
+from cxrlt_cli.files import cache_root
+from cxrlt_cli.machine import num_cores
+from cxrlt_cli.private_apis import cpu_computes_bf16
+
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "OMP_NUM_THREADS",
+    "LOKY_MAX_CPU_COUNT",
+    "HF_HUB_OFFLINE",
+    "HF_HOME",
+    "XDG_CACHE_HOME",
+    "SLURM_JOB_ID",
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_RANK",
+    "MASTER_ADDR",
+)
+
+
+def show_environment(_: EnvOptions, reporter: Reporter) -> None:
+    """Two tables: this machine, and the packages that cxrlt asks for with their licences."""
+    reporter.table("Machine", ("what", "here"), _machine())
+    reporter.table("Packages", ("name", "asked for", "version", "licence"), packages())
+
+
+def packages() -> list[tuple[str, str, str, str]]:
+    """Name, the versions that do, the one that is here and its licence, of each package that cxrlt asks for."""
+    rows = []
+    for text in requires("cxrlt") or ():
+        requirement = Requirement(text)
+        if requirement.name == "cxrlt" or (requirement.marker and "dev" in str(requirement.marker)):
+            continue
+        extra = " (extra)" if requirement.marker else ""
+        try:
+            about = metadata(requirement.name)
+        except PackageNotFoundError:
+            rows.append((requirement.name, f"{requirement.specifier}{extra}", "–", ""))
+            continue
+        licence = about.get("License-Expression") or next(
+            (each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License")),
+            (about.get("License") or "").partition("\n")[0][:40],
+        )
+        rows.append((requirement.name, f"{requirement.specifier}{extra}", about["Version"], licence))
+    return rows
+
+
+def _machine() -> list[tuple[str, str]]:
+    folder = cache_root()
+    free = free_bytes(folder)
+    set_here = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
+    return [
+        ("cxrlt", __version__),
+        ("Python", f"{platform.python_version()}, {sys.executable}"),
+        ("system", platform.platform()),
+        ("PyTorch", f"{torch.__version__}, built for {f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPUs'}"),
+        *_gpus(),
+        ("cores", f"{num_cores()} of {os.cpu_count()} may be used; bf16: {'yes' if cpu_computes_bf16() else 'no'}"),
+        ("cache", f"{folder}{'' if free is None else f', {size(free)} free'}"),
+        ("environment", ", ".join(set_here) or "nothing that matters here is set"),
+    ]
+
+
+def _gpus() -> list[tuple[str, str]]:
+    if not torch.cuda.is_available():
+        return [("GPU", "PyTorch finds none")]
+    rows = []
+    for number in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(number)
+        rows.append(
+            (f"GPU {number}", f"{about.name}, {size(about.total_memory)}, capability {about.major}.{about.minor}")
+        )
+    return rows
