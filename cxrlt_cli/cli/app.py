@@ -185,7 +185,10 @@ def evaluate() -> Run[c.EvaluateOptions]:
 
 @command(c.ReportOptions, panel="Judge")
 def report() -> Run[c.ReportOptions]:
-    """A folder for a paper: tables, figures, methods, cards; or the check that one still holds (--verify)."""
+    """A folder for a paper: tables, figures, methods, cards; or the check that one still holds (--verify).
+
+    cxrlt report runs/x --out report
+    """
     from cxrlt_cli.verbs.paper import report
 
     return report
