@@ -1,6 +1,7 @@
 """The command as Typer reads what was typed: its help, its errors in our words, a remark on what was typed twice."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from typer.core import TyperCommand
@@ -14,22 +15,20 @@ HELP_ALL = "--help-all"
 class Command(TyperCommand):
     """A command whose errors of the command line are in our words, and that knows which options were typed twice.
 
-    Options that are ``rare`` are left out of ``--help``, and shown by ``--help-all``.
+    Options that are ``rare`` are left out of ``--help``, and choices are not explained: ``--help-all`` has it all.
     """
 
     rare: frozenset[str] = frozenset()
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        folded = [] if ctx.meta.get(ALL) else [param for param in self.params if param.name in self.rare]
-        epilog = self.epilog
-        if folded:
-            self.epilog = f"{epilog}\n\n{len(folded)} more options: {ctx.command_path} {HELP_ALL}"
-        _hide(folded, True)
-        try:
+        if ctx.meta.get(ALL):
             super().format_help(ctx, formatter)
-        finally:
-            self.epilog = epilog
-            _hide(folded, False)
+            return
+        folded = [param for param in self.params if param.name in self.rare]
+        with _changed(folded, "hidden", lambda _: True), _changed(self.params, "help", _in_short):
+            more = f"Every option, and what each choice is: {ctx.command_path} {HELP_ALL}"
+            with _changed([self], "epilog", lambda epilog: f"{epilog}\n\n{more}"):
+                super().format_help(ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if HELP_ALL in args[: args.index("--") if "--" in args else None]:
@@ -49,9 +48,26 @@ class Command(TyperCommand):
         return rest
 
 
-def _hide(parameters: Iterable[Any], hidden: bool) -> None:
-    for parameter in parameters:
-        parameter.hidden = hidden
+def _in_short(text: str | None) -> str | None:
+    """Help in which choices are named and not explained."""
+    if text is None or "\n\n" not in text:
+        return text
+    first, explained = text.split("\n\n", 1)
+    lines = [line.partition(": ")[0] for line in explained.split("\n\n") if ": " in line]
+    return f"{first} One of {', '.join(lines)}." if lines else first
+
+
+@contextmanager
+def _changed(things: Iterable[Any], name: str, change: Callable[[Any], Any]) -> Iterator[None]:
+    """As long as this lasts, an attribute of each thing that has it is another."""
+    before = [(thing, getattr(thing, name)) for thing in things if hasattr(thing, name)]
+    for thing, value in before:
+        setattr(thing, name, change(value))
+    try:
+        yield
+    finally:
+        for thing, value in before:
+            setattr(thing, name, value)
 
 
 def remarks(ctx: Any) -> Iterator[str]:

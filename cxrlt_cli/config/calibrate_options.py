@@ -17,7 +17,7 @@ class CalibrateOptions(ComputeOptions):
     model: Path = option(
         ..., "A checkpoint, or a prediction CSV (of an ensemble, say): then no film is read.", argument=True
     )
-    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films")
+    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films", rare=True)
     tta: Views = option("none", choices_help("Views of a film, as infer will take them.", VIEWS), panel="Prediction")
     unlabelled: bool = option(
         False,
@@ -25,29 +25,35 @@ class CalibrateOptions(ComputeOptions):
         "without a finding look as in training.",
         panel=PANEL,
     )
-    sensitivity: float | None = option(
-        None, "Threshold that finds this share of the positive films.", panel=PANEL, gt=0, le=1
-    )
+    sensitivity: float | None = option(None, "Threshold for this sensitivity.", panel=PANEL, gt=0, le=1)
     miss_at_most: float | None = option(
         None,
-        "Threshold with a promise: of patients with the finding, at most this share is missed (any of their positive "
-        "films below it). Learn then Test, for exchangeable patients; none where too few have the finding.",
+        "Threshold with a guarantee (Learn then Test): of patients with the finding, at most this share "
+        "is missed, with any of their positive films below it. For exchangeable patients; none where too "
+        "few have the finding.",
         panel=PANEL,
         gt=0,
         lt=1,
     )
-    sure: float = option(0.95, "How surely --miss-at-most is kept, of each finding by itself.", panel=PANEL, gt=0, lt=1)
-    joint: bool = option(False, "--sure is of all findings at once (Bonferroni).", panel=PANEL)
+    sure: float = option(
+        0.95, "Confidence that --miss-at-most holds, of each finding by itself.", panel=PANEL, gt=0, lt=1
+    )
+    joint: bool = option(False, "Let --sure hold for all findings at once (Bonferroni).", panel=PANEL, rare=True)
     ppv: float | None = option(
         None,
-        "Threshold from which this share of the films decided positive are. With one of the two above, films between "
-        "both thresholds are not decided.",
+        "Threshold for this positive predictive value. With one of the two above, films between both "
+        "thresholds are left undecided.",
         panel=PANEL,
         gt=0,
         le=1,
     )
     width: float = option(
-        0.1, "Width of a 95 % interval, for which the patients that it takes are told.", panel=PANEL, gt=0, lt=1
+        0.1,
+        "Width of a 95 % confidence interval, for which the number of patients needed is told.",
+        panel=PANEL,
+        gt=0,
+        lt=1,
+        rare=True,
     )
     out: Path = option(Path("local.json"), "JSON to write, for --fitted of infer and ensemble.")
 

@@ -22,35 +22,35 @@ class PredictOptions(ComputeOptions, StudyOptions, ShardOptions):
 
     tta: Views = option(
         "none",
-        choices_help("Views of a film whose logits are merged.", VIEWS),
+        choices_help("Test-time augmentation: views of a film whose logits are merged.", VIEWS),
         panel="Prediction",
     )
     merge: Merge = option(
         "mean",
-        choices_help("How views, and members of an ensemble, become one probability.", MERGES),
+        choices_help("How views, and members of an ensemble, are merged to one probability.", MERGES),
         panel="Prediction",
     )
     postprocess: Postprocess = option(
         "none",
-        choices_help("What happens to the probabilities last.", POSTPROCESSES),
+        choices_help("Postprocessing of the probabilities.", POSTPROCESSES),
         panel="Prediction",
     )
-    alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", ge=0)
-    normal: str | None = option(None, "Finding that means normal (default: by its name).", panel="Prediction")
+    alpha: float = option(0.5, "Strength of normal_gating.", panel="Prediction", ge=0, rare=True)
+    normal: str | None = option(None, "The 'no finding' label (default: by its name).", panel="Prediction", rare=True)
     calibration: Literal["none", "platt", "temperature"] = option(
         "none",
-        "Probabilities as often as they say, fitted on the validation films of the training, or as --fitted.\n\n"
+        "Calibrate probabilities, as fitted on the validation films of the training or by --fitted.\n\n"
         "none: as the model gives them.\n\n"
         "platt: slope and offset of each finding's logit.\n\n"
         "temperature: slope alone.",
         panel="Prediction",
     )
     decisions: Path | None = option(
-        None, "CSV for 0 and 1 by the thresholds of --decide; empty: not decided.", panel="Prediction"
+        None, "CSV of decisions: 0 and 1 by the thresholds of --decide; empty: not decided.", panel="Prediction"
     )
     decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] | None = option(
         None,
-        "Where --decisions cut, as fitted on the same films.\n\n"
+        "Thresholds of --decisions, fitted on the same films as the calibration.\n\n"
         "f1: where F1 is best.\n\n"
         "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
         panel="Prediction",
@@ -63,7 +63,7 @@ class PredictOptions(ComputeOptions, StudyOptions, ShardOptions):
         "fitted on.",
         panel="Prediction",
     )
-    dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Prediction")
+    dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Prediction", rare=True)
 
     @model_validator(mode="after")
     def _check_decisions(self) -> Self:
@@ -101,15 +101,19 @@ class InferOptions(PredictOptions):
         panel="Prediction",
     )
     embeddings: Path | None = option(
-        None, "Parquet or npz file for the features of each film, averaged over the feature map.", panel="Prediction"
+        None,
+        "Parquet or npz file for image features (embeddings), averaged over the feature map.",
+        panel="Prediction",
+        rare=True,
     )
     nearest: Path | None = option(
-        None, "CSV for the 5 films of --among that each film resembles most.", panel="Prediction"
+        None, "CSV for the 5 films of --among that each film resembles most.", panel="Prediction", rare=True
     )
     among: Path | None = option(
         None,
         "Embeddings of the training films, as infer --embeddings wrote them with the same checkpoint.",
         panel="Prediction",
+        rare=True,
     )
     out: Path = option(Path("predictions.csv"), "CSV to write.")
 
@@ -136,6 +140,7 @@ class EnsembleOptions(PredictOptions):
         "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out; "
         "--out gets each of these films as blended by what was chosen without it.",
         panel="Prediction",
+        rare=True,
     )
     by_view: tuple[str, ...] = option(
         (),
@@ -144,7 +149,7 @@ class EnsembleOptions(PredictOptions):
         panel="Prediction",
     )
     union: bool = option(
-        False, "Write the findings of all members, each blended of those that know it.", panel="Prediction"
+        False, "Write the findings of all members, each blended of those that know it.", panel="Prediction", rare=True
     )
     soup: Literal["uniform", "greedy"] | None = option(
         None,
@@ -182,37 +187,41 @@ class OodOptions(ComputeOptions, ShardOptions):
     )
     pool: Pool = option(
         "mean",
-        "From cosines with sentences to a score.\n\n"
+        "Pooling of the cosines with the sentences of a finding.\n\n"
         "mean: of all.\n\n"
         "max: the largest.\n\n"
         "topk:K: the mean of the K largest.\n\n"
         "lse: a smooth maximum, log(mean(exp(100 s))) / 100.\n\n"
         "Each ranks films in another order.",
         panel="Zero-shot",
+        rare=True,
     )
     anchor: Literal["none", "normal"] = option(
         "none",
-        "What a score is measured against.\n\n"
+        "What a score is compared with.\n\n"
         "none: nothing; probabilities lie near a half, and the order is that of the cosines.\n\n"
         "normal: sentences on a normal film, at the model's temperature; the order changes.",
         panel="Zero-shot",
     )
-    tta: Views = option("none", "Views of a film whose features are averaged; as for infer.", panel="Zero-shot")
+    tta: Views = option(
+        "none", "Test-time augmentation: views of a film whose features are averaged; as for infer.", panel="Zero-shot"
+    )
     features: Path | None = option(
-        None, "Folder that keeps image features, so that other sentences cost seconds.", panel="Zero-shot"
+        None, "Folder that keeps image features, so that other sentences cost seconds.", panel="Zero-shot", rare=True
     )
     normalization: Literal["auto", "clip", "imagenet", "half"] = option(
         "auto",
-        "Mean and deviation that the encoder expects.\n\n"
+        "Mean and standard deviation that the encoder expects.\n\n"
         "auto: as its folder says.\n\n"
         "clip, imagenet: those of CLIP, those of ImageNet.\n\n"
         "half: 0.5 for each.",
         panel="Zero-shot",
+        rare=True,
     )
     report: Path | None = option(
         None, "HTML file on what each sentence is worth, where --csv has labels.", panel="Zero-shot"
     )
-    dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Zero-shot")
+    dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Zero-shot", rare=True)
     out: Path = option(Path("submission.csv"), "CSV to write.")
 
 
@@ -233,7 +242,7 @@ class DataCheckOptions(FilmOptions):
     against: tuple[Path, ...] = option(
         (), "CSV of other films, such as the validation's, that must share no patient; may be repeated.", panel="Films"
     )
-    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films")
+    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films", rare=True)
     submission: Path | None = option(None, "Submission CSV to hold against --csv.", panel="Films")
     checkpoint: Path | None = option(None, "Model whose findings the columns are held against.", panel="Films")
     json_path: Path | None = option(None, "File for the faults as JSON.", alias="json")
@@ -243,7 +252,7 @@ class DataCheckOptions(FilmOptions):
 class DataCacheOptions(FilmOptions, ShardOptions):
     films: Films = option((), FILMS_HELP, argument=True)
     image_size: ImageSize = option(512, IMAGE_SIZE_HELP)
-    fit: Fit = option("stretch", FIT_HELP)
+    fit: Fit = option("stretch", FIT_HELP, rare=True)
 
 
 class DataPhantomOptions(Options):

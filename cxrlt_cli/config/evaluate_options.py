@@ -29,8 +29,8 @@ class EvaluateOptions(StudyOptions):
     train_csv: Path | None = option(
         None, "Labels of the training films, for the frequency bands (default: --csv's own).", panel="Films"
     )
-    id_column: str = option("ImageID", "Column that names the film.", panel="Films")
-    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
+    id_column: str = option("ImageID", "Column that names the film.", panel="Films", rare=True)
+    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films", rare=True)
     findings: Names | None = option(
         None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
     )
@@ -39,27 +39,32 @@ class EvaluateOptions(StudyOptions):
         "Parts to score, separated by commas, by the column Split of --csv, such as test (default: every row).",
         panel="Films",
     )
-    where: Where | None = option(None, WHERE_IN_COLUMNS, panel="Films")
+    where: Where | None = option(None, WHERE_IN_COLUMNS, panel="Films", rare=True)
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
-    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films")
+    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films", rare=True)
     missing: Literal["error", "leave-out"] = option(
         "error",
         "Films that have labels and no prediction, or a prediction in one of two files alone: an error, or left out of "
         "the scores.",
         panel="Films",
+        rare=True,
     )
-    bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
+    bootstrap: int = option(
+        1000, "Resamples of patients (bootstrap) for the 95 % confidence intervals; 0: none.", panel="Scores", ge=0
+    )
     empty: Literal["skip", "zero"] = option(
-        "skip", "A finding without a positive film is left out of the means, or counts as AP 0.", panel="Scores"
+        "skip", "AP of a finding without a positive film: left out of the means, or 0.", panel="Scores", rare=True
     )
-    threshold: Threshold = option("0.5", "Where F1 cuts: at 0.5, or where it is best.", panel="Scores")
+    threshold: Threshold = option("0.5", "Threshold of F1: 0.5, or the best on these films.", panel="Scores")
     by: Columns = option(
         (),
         "Column of --csv whose groups are compared, ages by decades; PatientAge:4 makes four groups of its numbers. "
         "Several are crossed: repeat it.",
         panel="Scores",
     )
-    by_finding: bool = option(False, "With --by: show each finding that all groups have, too.", panel="Scores")
+    by_finding: bool = option(
+        False, "With --by: a row for each finding that all groups have, too.", panel="Scores", rare=True
+    )
     json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
     report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
     errors: Path | None = option(
@@ -88,6 +93,7 @@ class EvaluateOptions(StudyOptions):
         "Embeddings of the training films, as infer --embeddings wrote them with --checkpoint: the report shows which "
         "of them a film resembles.",
         panel="Scores",
+        rare=True,
     )
     perturb: Path | None = option(
         None,

@@ -142,9 +142,11 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    seed: int = option(42, "One seed drives split, order, augmentation and initial weights.", ge=0)
-    quiet: bool = option(False, "Print results and errors only.")
-    debug: bool = option(False, "Show a traceback with every error.")
+    seed: int = option(
+        42, "Random seed of the split, the order of films, augmentation and initial weights.", ge=0, rare=True
+    )
+    quiet: bool = option(False, "Print results and errors only.", rare=True)
+    debug: bool = option(False, "Show a traceback with every error.", rare=True)
 
 
 def about(model: type[Options], name: str) -> dict[str, Any]:

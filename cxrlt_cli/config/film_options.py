@@ -32,25 +32,27 @@ class FilmOptions(Options):
         "without --csv.",
         panel="Films",
     )
-    id_column: str = option("ImageID", "Column that names the film's file inside the folder.", panel="Films")
-    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films")
+    id_column: str = option("ImageID", "Column that names the film's file inside the folder.", panel="Films", rare=True)
+    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films", rare=True)
     findings: Names | None = option(
         None, "Findings, separated by commas (default: every column of 0, 1 and empty).", panel="Films"
     )
     split: Names | None = option(
         None,
-        "Parts to take, separated by commas, by the column Split of --csv, such as train (default: every row).",
+        "Parts of the data set to take, separated by commas, from the column Split of --csv: train, val, "
+        "test (default: every row).",
         panel="Films",
     )
-    where: Where | None = option(None, WHERE_HELP, panel="Films")
+    where: Where | None = option(None, WHERE_HELP, panel="Films", rare=True)
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
     cache: Path | None = option(None, "Folder that keeps films as the model sees them, decoded once.", panel="Films")
     links: Literal["follow", "refuse"] = option(
         "follow",
-        "Films that are links out of their folder.\n\nfollow: are films like others.\n\nrefuse: are an error.",
+        "Symbolic links that lead out of the image folder.\n\nfollow: are films like others.\n\nrefuse: are an error.",
         panel="Films",
+        rare=True,
     )
-    max_pixels: int = option(100_000_000, "Refuse films of more pixels than this.", panel="Films", ge=1)
+    max_pixels: int = option(100_000_000, "Refuse films with more pixels than this.", panel="Films", ge=1, rare=True)
 
     @model_validator(mode="after")
     def _check_split(self) -> Self:
@@ -62,19 +64,29 @@ class FilmOptions(Options):
 class ComputeOptions(FilmOptions):
     """Where it runs, and how wide."""
 
-    device: Device = option("auto", "auto takes a GPU where there is one.", panel="Compute")
+    device: Device = option("auto", "Device to compute on; auto takes a GPU where there is one.", panel="Compute")
     precision: Precision = option(
         "auto",
-        "auto takes bf16 on GPUs that have it, fp16 on V100 and T4, bf16 on CPUs where a trial shows it faster.",
+        "Floating-point precision; auto takes bf16 on GPUs that have it, fp16 on V100 and T4, and bf16 "
+        "on CPUs where a trial shows it faster.",
         panel="Compute",
+        rare=True,
     )
-    workers: int | Literal["auto"] = option("auto", "Processes that read films.", panel="Compute")
-    batch_size: int = option(64, "Films in a batch, on each process.", panel="Compute", ge=1)
-    processes: int | Literal["auto"] = option(1, "Processes that compute; auto: one for each GPU.", panel="Processes")
-    nodes: int = option(1, "Machines that take part.", panel="Processes", ge=1)
-    rendezvous: str | None = option(None, "HOST:PORT of the first machine.", panel="Processes")
-    run_id: str | None = option(None, "Name that the machines of one run share.", panel="Processes")
-    dry_run: bool = option(False, "Check everything, run one batch, print the plan and an estimate; write nothing.")
+    workers: int | Literal["auto"] = option(
+        "auto", "Worker processes that read films, for each process that computes.", panel="Compute", rare=True
+    )
+    batch_size: int = option(64, "Films per batch, of each process.", panel="Compute", ge=1)
+    processes: int | Literal["auto"] = option(
+        1, "Processes that compute, one a GPU (DDP); auto: one for each GPU.", panel="Processes"
+    )
+    nodes: int = option(1, "Machines (nodes) that compute together.", panel="Processes", ge=1, rare=True)
+    rendezvous: str | None = option(
+        None, "HOST:PORT of the first machine, where all meet.", panel="Processes", rare=True
+    )
+    run_id: str | None = option(None, "Name that all machines of one run share.", panel="Processes", rare=True)
+    dry_run: bool = option(
+        False, "Check everything, run one batch, print the plan and an estimate; write nothing.", rare=True
+    )
 
     @model_validator(mode="after")
     def _check_workers(self) -> Self:

@@ -59,7 +59,7 @@ class DataImportOptions(Options):
         panel="Labels",
     )
     readers: Literal["majority", "any", "all"] = option(
-        "majority", "How many of several readers make a positive.", panel="Labels"
+        "majority", "How many of several readers make a positive.", panel="Labels", rare=True
     )
     labels: str | None = option(
         None,
@@ -78,14 +78,16 @@ class DataImportOptions(Options):
     id_column: str | None = option(None, "table: column that names the film.", panel="Table")
     patient_column: str | None = option(None, "table, huggingface: column that says whose film it is.", panel="Table")
     list_column: str | None = option(
-        None, "table, huggingface: column that lists the findings of a film.", panel="Table"
+        None, "table, huggingface: column that lists the findings of a film.", panel="Table", rare=True
     )
-    separator: str | None = option(None, "table: what stands between the names in --list-column.", panel="Table")
+    separator: str | None = option(
+        None, "table: what stands between the names in --list-column.", panel="Table", rare=True
+    )
     out: Path = option(Path("labels.csv"), "CSV to write; '{split}' in its name makes one of each official part.")
     append: Path | None = option(
         None, "CSV to add this set to, instead of --out: empty where a set does not label a finding."
     )
-    dry_run: bool = option(False, "Show what would be written; write no labels and no films.")
+    dry_run: bool = option(False, "Show what would be written; write no labels and no films.", rare=True)
     json_path: Path | None = option(None, "File for the counts as JSON.", alias="json")
 
     @model_validator(mode="after")

@@ -25,12 +25,14 @@ class ReportOptions(Options):
         (), "Folders of train or finetune, or prediction CSVs with --csv; the first has the page.", argument=True
     )
     csv: Path | None = option(None, "Labels of the prediction CSVs; a run knows its own.", panel="Films")
-    id_column: str = option("ImageID", "Column of --csv that names the film.", panel="Films")
-    patient_column: str = option("PatientID", "Column of --csv that says whose film it is.", panel="Films")
+    id_column: str = option("ImageID", "Column of --csv that names the film.", panel="Films", rare=True)
+    patient_column: str = option("PatientID", "Column of --csv that says whose film it is.", panel="Films", rare=True)
     copies: bool = option(
         False, "Read every film of the runs, to count copies in two parts of the split.", panel="Films"
     )
-    bootstrap: int = option(1000, "Resamples of patients for the 95 % intervals; 0: none.", panel="Scores", ge=0)
+    bootstrap: int = option(
+        1000, "Resamples of patients (bootstrap) for the 95 % confidence intervals; 0: none.", panel="Scores", ge=0
+    )
     card: Cards | None = option(
         None,
         "Cards to fill in, separated by commas: model (Mitchell et al.; Hugging Face's header), claim (CLAIM 2024), "

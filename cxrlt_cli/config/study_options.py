@@ -7,13 +7,13 @@ from pydantic import model_validator
 
 from cxrlt_cli.config.fields import Options, Weights, option
 
-VIEW_COLUMN_HELP = "Column that says how a film was taken."
+VIEW_COLUMN_HELP = "Column with the view of a film, such as PA, AP or L."
 
 
 class StudyOptions(Options):
     per_study: Literal["mean", "max", "noisy-or"] | None = option(
         None,
-        "One prediction a study, of those of its films (default: one a film).\n\n"
+        "One prediction per study, merged from its films (default: one per film).\n\n"
         "mean: weighted by --view-weights.\n\n"
         "max: the largest.\n\n"
         "noisy-or: 1 - product(1 - p), that one film at least shows it.",
@@ -21,12 +21,13 @@ class StudyOptions(Options):
     )
     view_weights: Weights | None = option(
         None,
-        "What views count for in the mean of a study, such as frontal=7,lateral=3; PA, AP and others by name too "
-        "(default: all films alike).",
+        "Weights of views in the mean of a study, such as frontal=7,lateral=3; PA, AP and others by name "
+        "too (default: all films alike).",
         panel="Studies",
+        rare=True,
     )
-    study_column: str = option("StudyID", "Column that says which study a film belongs to.", panel="Studies")
-    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Studies")
+    study_column: str = option("StudyID", "Column with the study of a film.", panel="Studies", rare=True)
+    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Studies", rare=True)
 
     @model_validator(mode="after")
     def _check_studies(self) -> Self:

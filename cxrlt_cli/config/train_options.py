@@ -29,11 +29,12 @@ class FitOptions(ComputeOptions):
     """What train and finetune share. Loss and sampler are those of CXR-LT's winner where nothing fills them in."""
 
     out: Path | None = option(None, "Folder of the run (default: runs/COMMAND-K).")
-    resume: bool = option(False, "Go on where the run in --out stopped.")
-    checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", ge=0)
+    resume: bool = option(False, "Resume the run in --out where it stopped.")
+    checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", ge=0, rare=True)
     track: Track | None = option(
         None,
         choices_help("Experiment tracker (default: tensorboard where it is installed, else none).", TRACKERS),
+        rare=True,
     )
 
     val_csv: Path | None = option(
@@ -41,45 +42,62 @@ class FitOptions(ComputeOptions):
         "CSV of validation films (default: with --split the rows val of --csv, if it has any; else patients held out).",
         panel="Films",
     )
-    val_fraction: float = option(0.1, "Share of the films to hold out, by patient.", panel="Films", gt=0, lt=1)
-    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films")
-    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films")
+    val_fraction: float = option(
+        0.1, "Share of the films to hold out for validation, by patient.", panel="Films", gt=0, lt=1, rare=True
+    )
+    corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films", rare=True)
+    view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films", rare=True)
 
     folds: int | None = option(
         None,
-        "Cross-validation by patient: as many models, each judged on the fold of --csv that it did not see.",
+        "Cross-validation by patient: this many models, each judged on the fold of --csv that it did not see.",
         panel="Cross-validation",
         ge=2,
     )
-    fold: int | None = option(None, "Train this fold alone, counted from 1.", panel="Cross-validation", ge=1)
-    seeds: int | None = option(None, "Train with as many seeds, from --seed on.", panel="Cross-validation", ge=2)
+    fold: int | None = option(None, "Train this fold alone, counted from 1.", panel="Cross-validation", ge=1, rare=True)
+    seeds: int | None = option(
+        None, "Train once for each of this many seeds, from --seed on.", panel="Cross-validation", ge=2, rare=True
+    )
     split_seed: int | None = option(
-        None, "Seed of the folds, or of the films held out (default: --seed).", panel="Cross-validation", ge=0
+        None,
+        "Seed of the folds, or of the films held out (default: --seed).",
+        panel="Cross-validation",
+        ge=0,
+        rare=True,
     )
 
     frozen: bool = option(
         False,
-        "Train the head alone, on what the frozen backbone gives for each film as it is and augmented: computed once.",
+        "Train the head alone, on features of the frozen backbone, computed once for each film as it is and augmented.",
         panel="Model",
     )
     features: Path | None = option(
-        None, "Folder that keeps what --frozen computed, for the next run (default: features/ in --out).", panel="Films"
+        None,
+        "Folder that keeps the features of --frozen for the next run (default: features/ in --out).",
+        panel="Films",
+        rare=True,
     )
-    drop_path: float = option(0.2, "Stochastic depth of the backbone while it trains.", panel="Model", ge=0, lt=1)
+    drop_path: float = option(
+        0.2, "Stochastic depth (drop path) of the backbone in training.", panel="Model", ge=0, lt=1, rare=True
+    )
 
     prior_bias: bool | None = option(
         None,
-        "Start each finding that is new at its share of the training films; gives csra a bias (default: by --preset).",
+        "Start the bias of each new finding at its prevalence in the training films; gives csra a bias "
+        "(default: by --preset).",
         panel="Model",
+        rare=True,
     )
 
     loss: LossName = option(
         "db",
-        choices_help("What a wrong probability costs.", LOSSES),
+        choices_help("Loss function.", LOSSES),
         panel="Long tail",
         shown=BY_PRESET,
     )
-    loss_options: Settings = option({}, "Settings of the loss, such as gamma_neg=2,clip=0.1.", panel="Long tail")
+    loss_options: Settings = option(
+        {}, "Settings of the loss, such as gamma_neg=2,clip=0.1.", panel="Long tail", rare=True
+    )
     logit_adjust: float = option(
         0.0,
         "Logit adjustment: TAU times the log odds of each finding, added to its logits in training alone (Menon 2021); "
@@ -87,58 +105,75 @@ class FitOptions(ComputeOptions):
         panel="Long tail",
         ge=0,
         le=5,
+        rare=True,
     )
     sampler: SamplerName = option(
         "cas",
-        choices_help("How often a film is shown.", SAMPLERS),
+        choices_help("Sampling of training films.", SAMPLERS),
         panel="Long tail",
         shown=BY_PRESET,
     )
-    sampler_options: Settings = option({}, "Settings of the sampler, such as repeat_cap=20.", panel="Long tail")
+    sampler_options: Settings = option(
+        {}, "Settings of the sampler, such as repeat_cap=20.", panel="Long tail", rare=True
+    )
 
     warmup_epochs: int = option(
-        10, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+        10, "Epochs of phase 1: the head is trained, the backbone frozen.", panel="Schedule", ge=0
     )
-    epochs: int = option(60, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
+    epochs: int = option(60, "Epochs of phase 2: everything is trained.", panel="Schedule", ge=0)
     patience: int | None = option(
-        None, "End a phase when the validation AP has not risen for this many epochs.", panel="Schedule", ge=1
+        None,
+        "Early stopping: a phase ends when validation AP has not risen for this many epochs.",
+        panel="Schedule",
+        ge=1,
+        rare=True,
     )
-    max_steps: int | None = option(None, "Stop after this many optimizer steps.", panel="Schedule", ge=1)
-    lr_warmup: float = option(1e-3, "Learning rate of phase 1.", panel="Schedule", gt=0)
+    max_steps: int | None = option(None, "Stop after this many optimizer steps.", panel="Schedule", ge=1, rare=True)
+    lr_warmup: float = option(1e-3, "Learning rate of phase 1.", panel="Schedule", gt=0, rare=True)
     lr_head: float | None = option(
         None,
         "Learning rate of the head in phase 2 (default: 1.5e-4; from scratch and with --frozen 1e-3).",
         panel="Schedule",
         gt=0,
+        rare=True,
     )
     lr_backbone: float | None = option(
-        None, "Learning rate of the backbone in phase 2 (default: 1.5e-5; from scratch 1e-3).", panel="Schedule", gt=0
+        None,
+        "Learning rate of the backbone in phase 2 (default: 1.5e-5; from scratch 1e-3).",
+        panel="Schedule",
+        gt=0,
+        rare=True,
     )
     layer_decay: float = option(
         1.0,
-        "Factor of the backbone's learning rate from one layer to the one below it; 1: all alike.",
+        "Layer-wise decay: factor of the learning rate from one layer of the backbone to the one below it; 1: none.",
         panel="Schedule",
         gt=0,
         le=1,
+        rare=True,
     )
-    weight_decay: float = option(0.01, "AdamW's weight decay; biases and norms are spared.", panel="Schedule", ge=0)
+    weight_decay: float = option(
+        0.01, "Weight decay (AdamW), of all but biases and norms.", panel="Schedule", ge=0, rare=True
+    )
     ema_decay: float = option(
         0.9999,
-        "Decay of the averaged weights in phase 2, warmed up; 0 switches averaging off.",
+        "Decay of the exponential moving average (EMA) of the weights in phase 2, warmed up; 0: no EMA.",
         panel="Schedule",
         ge=0,
         lt=1,
+        rare=True,
     )
     average_last: int = option(
-        0, "Epochs at the end whose weights are averaged as well; 0 and 1: none.", panel="Schedule", ge=0
+        0, "Average the weights of this many last epochs too; 0 and 1: no average.", panel="Schedule", ge=0, rare=True
     )
-    clip_grad: float = option(1.0, "Largest norm of the gradient; 0 switches clipping off.", panel="Schedule", ge=0)
-    accumulate: int = option(1, "Batches that make one optimizer step.", panel="Schedule", ge=1)
+    clip_grad: float = option(1.0, "Gradient clipping: largest norm; 0: none.", panel="Schedule", ge=0, rare=True)
+    accumulate: int = option(1, "Gradient accumulation: batches per optimizer step.", panel="Schedule", ge=1, rare=True)
     compile: bool | None = option(
         None,
         "Compile the backbone with torch.compile (default: in runs of 20 minutes or more, where a trial shows that it "
         "pays).",
         panel="Compute",
+        rare=True,
     )
 
     @model_validator(mode="after")
@@ -224,28 +259,36 @@ class TrainOptions(FitOptions):
         choices_help("Recipe, for what is not typed (default: auto with --csv, phantom without).", PRESET_HELP),
         panel="Model",
     )
-    backbone: str = option("convnextv2_base", "Any image model of timm, or an encoder of models list.", panel="Model")
+    backbone: str = option(
+        "convnextv2_base", "Backbone: any image model of timm, or an encoder of models list.", panel="Model"
+    )
     head: HeadName = option(
         "csra",
-        choices_help("From feature map to logits.", HEADS),
+        choices_help("Classification head.", HEADS),
         panel="Model",
         shown=BY_PRESET,
     )
-    csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model")
-    csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0)
+    csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model", rare=True)
+    csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0, rare=True)
     image_size: ImageSize = option(512, f"{IMAGE_SIZE_HELP} Not typed: an encoder's own.", panel="Model")
-    fit: Fit = option("stretch", FIT_HELP, panel="Model")
+    fit: Fit = option("stretch", FIT_HELP, panel="Model", rare=True)
     weights: str = option(
         "pretrained",
-        "pretrained (of the hub), imagenet (a package, for tf_efficientnet_lite0 and _lite2), none, or a file or "
-        "folder of weights.",
+        "Initial weights: pretrained (from the hub), imagenet (from a package, for tf_efficientnet_lite0 "
+        "and _lite2), none, or a file or folder.",
         panel="Model",
     )
     mean: Channels | None = option(
-        None, "Mean of the levels, from 0 to 1, one number or three (default: as the weights want it).", panel="Model"
+        None,
+        "Mean of the levels, from 0 to 1, one number or three (default: as the weights want it).",
+        panel="Model",
+        rare=True,
     )
     std: Channels | None = option(
-        None, "Deviation of the levels, one number or three (default: as the weights want it).", panel="Model"
+        None,
+        "Standard deviation of the levels, one number or three (default: as the weights want it).",
+        panel="Model",
+        rare=True,
     )
 
     @model_validator(mode="after")
@@ -278,23 +321,30 @@ class FinetuneOptions(FitOptions):
     )
     checkpoint: Path = option(..., "Weights to start from: a file that train wrote, or the winner's.", argument=True)
     retrain_head: bool = option(
-        False, "Train a fresh head for --epochs, everything else frozen (classifier re-training).", panel="Model"
+        False, "Classifier re-training: a fresh head is trained for --epochs, everything else is frozen.", panel="Model"
     )
     head: HeadName | None = option(None, "Another head than the checkpoint's, from scratch.", panel="Model")
     csra_heads: Literal[1, 2, 4, 6, 8] | None = option(
-        None, "Attention heads of csra; another number starts from scratch (default: the checkpoint's).", panel="Model"
+        None,
+        "Attention heads of csra; another number starts from scratch (default: the checkpoint's).",
+        panel="Model",
+        rare=True,
     )
     csra_lambda: float | None = option(
-        None, "Weight of csra's attention against its average (default: the checkpoint's).", panel="Model", ge=0
+        None,
+        "Weight of csra's attention against its average (default: the checkpoint's).",
+        panel="Model",
+        ge=0,
+        rare=True,
     )
     image_size: ImageSize | None = option(None, f"{IMAGE_SIZE_HELP[:-1]} (default: the checkpoint's).", panel="Model")
     fit: Fit | None = option(
-        None, "How a film is fitted to --image-size, as in train (default: the checkpoint's).", panel="Model"
+        None, "How a film is fitted to --image-size, as in train (default: the checkpoint's).", panel="Model", rare=True
     )
     warmup_epochs: int = option(
-        0, "Epochs of phase 1: the head learns, the backbone is frozen.", panel="Schedule", ge=0
+        0, "Epochs of phase 1: the head is trained, the backbone frozen.", panel="Schedule", ge=0
     )
-    epochs: int = option(10, "Epochs of phase 2: everything learns.", panel="Schedule", ge=0)
+    epochs: int = option(10, "Epochs of phase 2: everything is trained.", panel="Schedule", ge=0)
 
     @property
     def recipe(self) -> Preset:

@@ -2,6 +2,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrlt_cli.cli.app import app
+from cxrlt_cli.config import about, flag
+from tests.readme_options import MODELS
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
@@ -15,3 +17,27 @@ def test_an_option_that_takes_one_value_and_is_typed_twice_is_told(arguments: li
     assert result.exit_code in (3, 4), "neither p.csv nor m is there"
     assert ("more than once" in result.output) == bool(said)
     assert said in result.output
+
+
+def shown(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "100", "TERM": "dumb"})
+    assert result.exit_code == 0
+    return result.output
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_help_fits_two_screens_and_all_of_it_is_at_hand(name: str) -> None:
+    short = shown(*name.split(), "--help")
+    assert len(short.splitlines()) <= 80
+    assert f"Example: cxrlt {name}" in short
+    whole = " ".join(shown(*name.split(), "--help-all").split())
+    for field in MODELS[name].model_fields:
+        if not about(MODELS[name], field)["argument"]:
+            assert f" {flag(MODELS[name], field)} " in whole, field
+
+
+def test_choices_are_named_in_short_and_explained_at_length() -> None:
+    assert "Distribution-Balanced" not in shown("train", "--help")
+    assert "One of bce, weighted-bce" in shown("train", "--help")
+    assert "focal: labels that are learned already" in " ".join(shown("train", "--help-all").split())
+    assert "One of bce" in shown("train", "--help"), "what was folded once is shown again, and folded again"

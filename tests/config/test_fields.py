@@ -15,7 +15,7 @@ MODELS = [m for m in vars(config).values() if inspect.isclass(m) and issubclass(
 def test_every_option_has_help_and_a_panel(model: type[Options]) -> None:
     for name, field in model.model_fields.items():
         assert field.description, name
-        assert set(about(model, name)) == {"panel", "argument", "shown"}
+        assert set(about(model, name)) == {"panel", "argument", "shown", "rare"}
 
 
 def test_options_are_frozen_and_closed() -> None:
