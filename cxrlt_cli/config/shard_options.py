@@ -26,6 +26,7 @@ class ShardOptions(Options):
         None,
         "Part of the films to take, such as 3/16; files are named after it, such as predictions-03-of-16.csv.",
         panel="Processes",
+        rare=True,
     )
 
     @model_validator(mode="after")
