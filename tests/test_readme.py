@@ -1,4 +1,4 @@
-"""The README's commands are real ones."""
+"""The commands of the README and of the guide are real ones."""
 
 import importlib.util
 import re
@@ -15,10 +15,13 @@ from cxrlt_cli.cli.app import app
 from cxrlt_cli.cli.options import resolve
 from cxrlt_cli.config import Options, TrainOptions, about, flag
 from cxrlt_cli.engine.sharding import told_of_parts
-from tests.readme_options import MODELS, own_fields, tables, updated
+from tests.option_tables import MODELS, own_fields, tables, updated
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+PAGES = {
+    path.stem: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "cxrlt_cli" / "guide").glob("*.md"))]
+}
+README = "\n".join(PAGES.values())
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SHELL = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
          for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
@@ -83,7 +86,7 @@ def test_every_command_is_a_real_one(line: str, tmp_path: Path, monkeypatch: pyt
             assert importlib.util.find_spec("tensorboard")
         case ["pip", "install", what] if what.startswith("cxrlt["):
             assert set(what[6:-1].split(",")) <= set(PROJECT["project"]["optional-dependencies"])
-        case ["pip", "install", "."]:
+        case ["pip", "install", "--extra-index-url", _, "."] | ["pip", "install", "."]:
             assert (ROOT / "pyproject.toml").exists()
         case ["pip", "install", "-e", what]:
             assert what[2:-1] in PROJECT["project"]["optional-dependencies"]
@@ -104,7 +107,7 @@ def test_the_models_are_those_of_the_commands() -> None:
 
 
 def test_the_tables_of_options_are_current() -> None:
-    assert updated(README) == README, "python -m tests.readme_options"
+    assert updated(PAGES["options"]) == PAGES["options"], "python -m tests.option_tables"
 
 
 @pytest.mark.parametrize("name", MODELS)

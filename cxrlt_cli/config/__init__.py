@@ -37,11 +37,12 @@ from cxrlt_cli.config.fields import (
     to_yaml,
 )
 from cxrlt_cli.config.film_options import ComputeOptions, Device, FilmOptions, Precision
+from cxrlt_cli.config.fit_options import FitOptions
 from cxrlt_cli.config.import_options import DataImportOptions
 from cxrlt_cli.config.presets import PRESETS, filled_in
 from cxrlt_cli.config.report_options import ReportOptions
 from cxrlt_cli.config.shard_options import ShardOptions, shard_of
-from cxrlt_cli.config.train_options import FinetuneOptions, FitOptions, TrainOptions
+from cxrlt_cli.config.train_options import FinetuneOptions, TrainOptions
 
 __all__ = [
     "PRESETS",

@@ -2,11 +2,11 @@
 
 import os
 import platform
+import re
 import sys
 from importlib.metadata import PackageNotFoundError, metadata, requires
 
 import torch
-from packaging.requirements import Requirement
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import EnvOptions
@@ -16,6 +16,7 @@ from cxrlt_cli.files import cache_root
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.private_apis import cpu_computes_bf16
 
+REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?\s*([^;\s]*)\s*(?:;(.*))?$")
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
@@ -41,20 +42,22 @@ def packages() -> list[tuple[str, str, str, str]]:
     """Name, the versions that do, the one that is here and its licence, of each package that cxrlt asks for."""
     rows = []
     for text in requires("cxrlt") or ():
-        requirement = Requirement(text)
-        if requirement.name == "cxrlt" or (requirement.marker and "dev" in str(requirement.marker)):
+        found = REQUIREMENT.match(text)
+        assert found is not None, text
+        name, asked, marker = (part or "" for part in found.groups())
+        if name == "cxrlt" or "dev" in marker:
             continue
-        extra = " (extra)" if requirement.marker else ""
+        extra = " (extra)" if "extra" in marker else ""
         try:
-            about = metadata(requirement.name)
+            about = metadata(name)
         except PackageNotFoundError:
-            rows.append((requirement.name, f"{requirement.specifier}{extra}", "–", ""))
+            rows.append((name, f"{asked}{extra}", "–", ""))
             continue
         licence = about.get("License-Expression") or next(
             (each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License")),
             (about.get("License") or "").partition("\n")[0][:40],
         )
-        rows.append((requirement.name, f"{requirement.specifier}{extra}", about["Version"], licence))
+        rows.append((name, f"{asked}{extra}", about["Version"], licence))
     return rows
 
 

@@ -3,7 +3,7 @@ from typer.testing import CliRunner
 
 from cxrlt_cli.cli.app import app
 from cxrlt_cli.config import about, flag
-from tests.readme_options import MODELS
+from tests.option_tables import MODELS
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

@@ -20,7 +20,10 @@ from cxrlt_cli.tables.known_headers import CHEXPERT, HEADERS, kind_of
         ("subject_id|study_id|dicom_id|path", "mimic"),
         ("|".join(("subject_id", "study_id", *sorted(CHEXPERT))), "mimic"),
         ("study_id|Airspace Opacity|Atelectasis|Support Devices", "mimic"),
-        ("|".join(("dicom_id", "subject_id", "study_id", "ViewPosition", "path", *sorted(CHEXPERT), "Nodule")), "cxr-lt"),
+        (
+            "|".join(("dicom_id", "subject_id", "study_id", "ViewPosition", "path", *sorted(CHEXPERT), "Nodule")),
+            "cxr-lt",
+        ),
         ("dicom_id|subject_id|study_id|ViewPosition|ViewCodeSequence_CodeMeaning|fpath", "cxr-lt"),
         ("ImageID|StudyDate_DICOM|PatientID|Normal|aortic elongation|hypoexpansion|sternotomy", "cxr-lt"),
         ("|ImageID|ImageDir|StudyID|PatientID|Projection|Labels|labelCUIS", "padchest"),

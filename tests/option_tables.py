@@ -1,4 +1,4 @@
-"""The README's tables of options, made from the options models: ``python -m tests.readme_options`` writes them."""
+"""The guide's tables of options, made from the options models: ``python -m tests.option_tables`` writes them."""
 
 from pathlib import Path
 from types import UnionType
@@ -34,8 +34,8 @@ from cxrlt_cli.config import (
     flag,
 )
 
-README = Path(__file__).parents[1] / "README.md"
-BEGIN = "<!-- options: made by python -m tests.readme_options -->\n"
+PAGE = Path(__file__).parents[1] / "cxrlt_cli" / "guide" / "options.md"
+BEGIN = "<!-- options: made by python -m tests.option_tables -->\n"
 END = "<!-- end of options -->\n"
 MODELS: dict[str, type[Options]] = {
     "train": TrainOptions,
@@ -89,10 +89,10 @@ def own_fields(model: type[Options]) -> list[str]:
 
 
 def updated(page: str) -> str:
-    """The README with the block as it should be."""
+    """The page with the block as it should be."""
     before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    assert after, f"{README} has no block between {BEGIN!r} and {END!r}"
+    _, end, after = rest.partition(END)
+    assert end, f"{PAGE} has no block between {BEGIN!r} and {END!r}"
     return f"{before}{BEGIN}{tables()}{END}{after}"
 
 
@@ -139,4 +139,4 @@ def _literals(annotation: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
