@@ -87,6 +87,25 @@ def test_a_stop_after_any_step_changes_nothing(
     assert len(lines[0]) == len(lines[1]) == 4
 
 
+def test_an_epoch_that_was_stopped_in_its_validation_is_averaged_once(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, out = ResumeFile.write, tmp_path / "run"
+    numbers = []
+    for num_epochs in (2, 3):  # that have ended; the next one is averaged
+
+        def writing(resume: ResumeFile, position: Position, *arguments: Any, num_epochs: int = num_epochs) -> None:
+            write(resume, position, *arguments)
+            if position.learned and position.num_epochs == num_epochs:
+                raise Stop
+
+        monkeypatch.setattr(ResumeFile, "write", writing)
+        with pytest.raises(Stop):
+            train(run_options(labels, out, **RECIPE, resume=num_epochs > 2), Recorder())
+        numbers.append(torch.load(out / "resume.pt", weights_only=True)["learner"]["num_averaged"])
+    assert numbers == [1, 2]
+
+
 def written(folder: Path) -> int:
     """When the state was written last."""
     state = folder / "resume.pt"
