@@ -214,7 +214,7 @@ class FitOptions(ComputeOptions):
         return "auto"
 
     @model_validator(mode="after")
-    def _check_frozen(self) -> Self:
+    def _check_frozen_backbone(self) -> Self:
         if self.features is not None and not self.frozen:
             raise ValueError("--features keeps what a frozen backbone gives: pass --frozen too")
         of_backbone = {"warmup_epochs", "lr_warmup", "lr_backbone", "layer_decay", "drop_path", "compile"}

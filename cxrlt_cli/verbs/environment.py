@@ -53,10 +53,10 @@ def packages() -> list[tuple[str, str, str, str]]:
         except PackageNotFoundError:
             rows.append((name, f"{asked}{extra}", "–", ""))
             continue
-        licence = about.get("License-Expression") or next(
-            (each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License")),
-            (about.get("License") or "").partition("\n")[0][:40],
-        )
+        said = about.get_all("License-Expression") or []
+        said += [each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License")]
+        said += [each.partition("\n")[0][:40] for each in about.get_all("License") or ()]
+        licence = said[0] if said else "not said"
         rows.append((name, f"{asked}{extra}", about["Version"], licence))
     return rows
 

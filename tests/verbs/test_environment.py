@@ -14,7 +14,7 @@ def test_what_a_bug_report_needs_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("SLURM_JOB_ID", "17")
     recorder = Recorder()
     show_environment(EnvOptions(), recorder)
-    machine = dict(row for row in recorder.texts[0])
+    machine = {row[0]: row[1] for row in recorder.texts[0]}
     assert machine["cxrlt"] == __version__
     assert str(tmp_path / "cxrlt") in machine["cache"]
     assert "SLURM_JOB_ID=17" in machine["environment"]
