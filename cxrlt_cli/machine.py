@@ -10,6 +10,11 @@ PR_SET_PDEATHSIG = 1  # of prctl.h
 ENDED = 137  # exit code of who was killed
 
 
+def signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Those of the named signals that this system has; Windows lacks most."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
 def num_cores() -> int:
     """Cores that this process may use: by its affinity, a container's quota and ``LOKY_MAX_CPU_COUNT``."""
     import joblib  # late: help and completion need none

@@ -15,7 +15,7 @@ from cxrlt_cli.cli.options import as_command, resolve
 from cxrlt_cli.cli.typed import Command, remarks
 from cxrlt_cli.errors import explain
 from cxrlt_cli.files import open_standard_streams
-from cxrlt_cli.machine import keep_freed_memory, share_cores
+from cxrlt_cli.machine import keep_freed_memory, share_cores, signals
 
 if TYPE_CHECKING:
     from cxrlt_cli.engine.reporter import Reporter
@@ -327,8 +327,8 @@ def _run_again(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     open_standard_streams()
-    if hasattr(signal, "SIGUSR1"):  # which asks a training to keep its state: elsewhere, and before, there is none
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    for number in signals("SIGUSR1"):  # which asks a training to keep its state: elsewhere, and before, there is none
+        signal.signal(number, signal.SIG_IGN)
     try:
         app()
     except OSError as error:  # of what Typer prints itself, such as help

@@ -24,7 +24,7 @@ from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.sampling import Order
 from cxrlt_cli.errors import FilmError
-from cxrlt_cli.machine import end_helpers, end_with_parent
+from cxrlt_cli.machine import end_helpers, end_with_parent, signals
 
 # Forked, workers are there at once. In a process that was spawned itself, as launched ones are, Python would spawn them
 # too, and each would import PyTorch first.
@@ -218,7 +218,7 @@ def _begin_worker(_: int) -> None:
     """On one core; and as long as the process that it reads for, which may be keeping its state after such a signal."""
     end_with_parent()
     cv2.setNumThreads(0)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in signals("SIGTERM", "SIGINT", "SIGUSR1"):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -30,7 +30,7 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, Silent
 from cxrlt_cli.engine.topology import Topology, topology
 from cxrlt_cli.errors import explain
-from cxrlt_cli.machine import end_with_parent, keep_freed_memory, num_cores
+from cxrlt_cli.machine import end_with_parent, keep_freed_memory, num_cores, signals
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,7 +38,9 @@ OptionsT = TypeVar("OptionsT", bound=ComputeOptions)
 Work = Callable[Concatenate[Process, Reporter, P], T]
 
 AFTER_A_FAILURE = 20  # seconds that the others have to end by themselves
-HANDLED = (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)  # the last two by elastic
+PASSED_ON = signals("SIGUSR1", "SIGINT")
+BY_ELASTIC = signals("SIGHUP", "SIGQUIT") or signals("SIGTERM")
+HANDLED = (*PASSED_ON, signal.SIGTERM, *BY_ELASTIC)
 PATIENCE = 0.5  # seconds after Ctrl-C, within which a stop needs no announcement
 _joined: list[Others] = []  # where this process has met those that torchrun or srun started
 
@@ -153,16 +155,17 @@ def _elastic(plan: Topology, job: Path, reporter: Reporter) -> Any:
         max_restarts=0,
         monitor_interval=0.1,
         shutdown_timeout=AFTER_A_FAILURE,
-        signals_to_handle="SIGHUP,SIGQUIT",
+        signals_to_handle=",".join(number.name for number in BY_ELASTIC),
     )
     environment, before = dict(os.environ), {number: signal.getsignal(number) for number in HANDLED}
     stop = _Stop(reporter)
-    signal.signal(signal.SIGUSR1, _pass_on)
+    for number in signals("SIGUSR1"):
+        signal.signal(number, _pass_on)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop.hear)
     os.environ["OMP_NUM_THREADS"] = str(max(1, num_cores() // plan.num_processes))
     try:
-        with _held_back(signal.SIGUSR1, signal.SIGINT):
+        with _held_back(*PASSED_ON):
             results = elastic_launch(config, _work)(str(job))
     except ChildFailedError as error:
         if stop.number:
@@ -231,6 +234,9 @@ def _held_back(*numbers: int) -> Iterator[None]:
 
     They have the mask of the thread that starts them; this process hears the signals by another one.
     """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
     over = Event()
 
     def hear() -> None:
@@ -254,10 +260,11 @@ def _work(job: str) -> bytes:
 
     Pickled; its error is left beside the job.
     """
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until somebody listens
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this one passes it on as SIGTERM
+    for number in PASSED_ON:  # SIGUSR1 until somebody listens; Ctrl-C is passed on as SIGTERM by who started this one
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: _end_by(signal.SIGTERM))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1, signal.SIGINT])
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     end_with_parent()
     keep_freed_memory()
     work, options, reporter, args, kwargs = pickle.loads(Path(job).read_bytes())

@@ -25,6 +25,7 @@ from cxrlt_cli.config import FitOptions
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.files import replacing
+from cxrlt_cli.machine import signals
 
 FORMAT = 2  # 1, of cxrlt 0.1.0, has no checksum
 MARK = b"cxrlt resume "
@@ -94,7 +95,7 @@ class ResumeFile:
     @contextmanager
     def listening(self) -> Iterator[None]:
         started_by_us = parent_process() is not None
-        heard = (signal.SIGTERM, signal.SIGUSR1, *(() if started_by_us else (signal.SIGINT,)))
+        heard = signals("SIGTERM", "SIGUSR1", *(() if started_by_us else ("SIGINT",)))
         before = {number: signal.signal(number, self._hear) for number in heard}
         teller = Thread(target=self._tell_of_ctrl_c, daemon=True)
         teller.start()
@@ -113,7 +114,7 @@ class ResumeFile:
                 return
             raise KeyboardInterrupt
         self._asked = True
-        if number != signal.SIGUSR1:
+        if number in (signal.SIGTERM, signal.SIGINT):
             self._stopped_by, self._stopped_at = number, time.monotonic()
         if number == signal.SIGINT:
             self._heard.set()
