@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[1]
 PRETEND = """
 import os, signal, sys
 import torch, torch.distributed.elastic.multiprocessing, torch.distributed.launcher.api, timm, open_clip  # as they are
-import albumentations, cv2, pandas, sklearn.metrics, scipy.stats, pydicom, pyarrow, filelock, rich.progress, typer, joblib
+import albumentations, cv2, pandas, sklearn.metrics, scipy.stats, pydicom
+import pyarrow, filelock, rich.progress, typer, joblib
 lacks = {"win32": (("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGQUIT", "SIGKILL", "SIGCHLD", "pthread_sigmask", "SIG_BLOCK"),
                    ("fork", "sched_getaffinity", "mkfifo", "getuid", "WNOHANG"),
                    ("fcntl", "resource", "pwd", "grp", "termios")),

@@ -1,5 +1,6 @@
 """``cxrlt guide``: the pages of the guide that comes with the program, in the terminal, without a network."""
 
+import os
 from importlib.resources import files
 
 from rich.console import Console
@@ -36,5 +37,6 @@ def show_guide(topic: str | None, out: Console) -> None:
     if not out.is_terminal:
         out.print(pages[topic], markup=False, highlight=False, soft_wrap=True)
         return
+    os.environ.setdefault("LESS", "-FRX")  # without -R, less shows colours as escape sequences
     with out.pager(styles=True):
         out.print(Markdown(pages[topic]))

@@ -67,7 +67,8 @@ def _others(rank: int, plan: Topology) -> str:
 
 def of_others_end(error: Exception) -> bool:
     """Whether an error of one process is that another is gone."""
-    return isinstance(error, distributed.DistError) or "gloo" in str(error)
+    by_gloo = isinstance(error, RuntimeError) and not isinstance(error, CxrltError) and "gloo" in str(error)
+    return isinstance(error, distributed.DistError) or by_gloo
 
 
 def lost(rank: int, number: int, which: str, reason: str) -> WorkerError:

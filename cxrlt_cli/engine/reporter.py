@@ -108,6 +108,17 @@ class Silent:
         pass
 
 
+class WarningsAlone(Silent):
+    """Of one among several runs side by side: its warnings, with its name, and nothing else."""
+
+    def __init__(self, remote: "Callable[[], Reporter]", name: str) -> None:
+        super().__init__(remote)
+        self._name = name
+
+    def warn(self, message: str) -> None:
+        self.remote()().warn(f"{self._name}: {message}")
+
+
 def tell_exclusions(reporter: Reporter, excluded: Collection[str], films: Iterable[str]) -> None:
     """Say how many films are left out, and warn where an id that was to be left out is not among them."""
     if not excluded:

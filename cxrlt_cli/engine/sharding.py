@@ -4,6 +4,7 @@ Parts are stretches of the films in their order, so that their files, one after 
 """
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -58,7 +59,8 @@ def told_of_parts(out: Path, shard: str) -> str:
     files = f"{whole}-*-of-{parts}{out.suffix}"
     if out.suffix != ".csv":
         return f"When all {parts} parts are there, {files} are the whole."
-    return f"When all {parts} parts are there: awk 'NR == 1 || FNR > 1' {files} > {whole}.csv"
+    pattern = f"{shlex.quote(str(whole))}-*-of-{parts}{out.suffix}"
+    return f"When all {parts} parts are there: awk 'NR == 1 || FNR > 1' {pattern} > {shlex.quote(f'{whole}.csv')}"
 
 
 def films_of_shard(

@@ -13,7 +13,7 @@ from cxrlt_cli.engine.films import Division
 from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.engine.precision import choose_for_training
 from cxrlt_cli.engine.process import Process
-from cxrlt_cli.engine.reporter import Reporter, counted
+from cxrlt_cli.engine.reporter import Reporter, WarningsAlone, counted
 from cxrlt_cli.engine.topology import num_processes
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.predictions import Predictions
@@ -88,7 +88,8 @@ def _fit_each(
             facts = _facts(members, start, options, folder, apart) if member is members[0] else None
             if member.name and facts is None:
                 reporter.note(f"{member.name}, {number} of {len(members)}:")
-            one = _fit_one(computing, reporter, member, members[0], start, waiting, facts, len(mine))
+            heard = reporter if process.is_main or not apart else WarningsAlone(reporter.remote(), member.name)
+            one = _fit_one(computing, heard, member, members[0], start, waiting, facts, len(mine))
             if one is None:
                 return None
             if together and process.is_main and not fitted:
@@ -124,7 +125,7 @@ def _computing_alike(
     num_batches = len(EpochDraws(method.order, options.batch_size, options.seed))
     num_films = num_films_learned(options, num_batches)
     chosen, _ = choose_for_training(asked, process, started.model, num_films, reporter)
-    alike = {"precision": chosen.precision, "compile": chosen.compile}
+    alike = {"precision": chosen.precision, "compile": chosen.compile, "processes": 1}
     return [replace(one, options=one.options.model_copy(update=alike)) for one in members]
 
 

@@ -42,9 +42,14 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
         "schedule": ", then ".join(
             stretches[phase.trains].format(phase, counted(phase.num_epochs, "epoch")) for phase in phases
         )
-        + f"; {counted(len(run.draws), 'batch', 'batches')} of {options.batch_size} films an epoch{stop}",
+        + f"; {counted(len(run.draws), 'batch', 'batches')} of {_batch(run)} an epoch{stop}",
         "process": str(run.process),
     }
+
+
+def _batch(run: Run) -> str:
+    size, number = run.options.batch_size, run.process.num_processes
+    return f"{size} films" if number == 1 else f"{size * number} films ({size} on each of {number} processes)"
 
 
 def _labels(training: str | None, validation: str | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``cxrlt env``: versions, devices and folders, for a bug report; nothing of films or users is in it."""
+"""``cxrlt env``: versions, devices and folders, for a bug report; nothing of films is in it, nor the home folder."""
 
 import os
 import platform
@@ -65,7 +65,7 @@ def _machine() -> list[tuple[str, str]]:
     folder = cache_root()
     free = free_bytes(folder)
     set_here = [f"{name}={os.environ[name]}" for name in VARIABLES if name in os.environ]
-    return [
+    rows = [
         ("cxrlt", __version__),
         ("Python", f"{platform.python_version()}, {sys.executable}"),
         ("system", platform.platform()),
@@ -75,6 +75,8 @@ def _machine() -> list[tuple[str, str]]:
         ("cache", f"{folder}{'' if free is None else f', {size(free)} free'}"),
         ("environment", ", ".join(set_here) or "nothing that matters here is set"),
     ]
+    home = os.path.expanduser("~")  # noqa: PTH111 - a user without one is no error here
+    return [(name, value.replace(home, "~") if len(home) > 1 else value) for name, value in rows]
 
 
 def _gpus() -> list[tuple[str, str]]:

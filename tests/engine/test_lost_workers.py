@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from cxrlt_cli.engine.lost_workers import raise_first
+from cxrlt_cli.engine.lost_workers import of_others_end, raise_first
 from cxrlt_cli.engine.topology import Topology
-from cxrlt_cli.errors import WorkerError
+from cxrlt_cli.errors import DataError, WorkerError
 
 ONE, TWO = Topology("launch", 2), Topology("launch", 2, 2, "host:1")
 OWN = {"echo": False, "message": "film 7 is gone.", "hint": "Put it back."}
@@ -43,3 +43,9 @@ def test_the_first_cause_is_told_and_echoes_point_to_another_machine(
 
 def test_where_nothing_is_known_nothing_is_raised(tmp_path: Path) -> None:
     raise_first({}, tmp_path, TWO)
+
+
+def test_a_path_with_the_name_of_the_transport_is_no_lost_worker() -> None:
+    assert of_others_end(RuntimeError("[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed by peer"))
+    assert not of_others_end(DataError("/data/igloo/films/a.png cannot be read"))
+    assert not of_others_end(RuntimeError("CUDA error: device-side assert triggered"))

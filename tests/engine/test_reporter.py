@@ -1,6 +1,6 @@
 import pytest
 
-from cxrlt_cli.engine.reporter import counted, duration, tell_exclusions
+from cxrlt_cli.engine.reporter import Silent, WarningsAlone, counted, duration, tell_exclusions
 from tests.helpers import Recorder
 
 
@@ -23,3 +23,15 @@ def test_exclusions_are_told_and_those_that_miss_are_warned_of() -> None:
     assert not recorder.warnings
     tell_exclusions(recorder, {"a", "x", "y"}, ["a"])
     assert recorder.warnings == ["2 ids of --exclude are not among the films."]
+
+
+def test_of_runs_side_by_side_warnings_are_told_with_their_name(capsys: pytest.CaptureFixture[str]) -> None:
+    class Printing(Silent):
+        def warn(self, message: str) -> None:
+            print(message)
+
+    reporter = WarningsAlone(Printing, "fold-2")
+    reporter.note("not this")
+    reporter.result("nor this")
+    reporter.warn("Stopped")
+    assert capsys.readouterr().out == "fold-2: Stopped\n"

@@ -68,7 +68,7 @@ def learner_of(model: Classifier, loss: str, process: Process) -> Learner:
 
 
 def learn(learner: Learner, num_steps: int) -> float:
-    """The mean loss."""
+    """The summed loss of the films."""
     batch, labels = films(), targets()
     names = [str(index) for index in range(len(labels))]
     return learner.epoch([batch] * num_steps, range(num_steps), labels, names, lambda _: None, lambda *_: None)[0]

@@ -1,0 +1,22 @@
+"""What is kept under version control: text, and little else."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MOST = 2_000_000  # bytes of a file, as of what a released version wrote
+
+
+def test_no_large_file_and_no_package_is_kept() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no clone: there is nothing to list")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    kept = [ROOT / name for name in listed.split("\0") if name and (ROOT / name).exists()]
+    assert len(kept) > 400
+    large = [path.name for path in kept if path.suffix == ".whl" or path.stat().st_size > MOST]
+    assert large == ["open_clip_model.safetensors"], "phantom-clip, and nothing else"
+    top = {path.relative_to(ROOT).parts[0] for path in kept}
+    known = {"cxrlt_cli", "tests", "completions", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md"}
+    assert {name for name in top if not name.startswith(".")} == known
