@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.data import codecs, dicom, structure
+from cxrlt_cli.data.inflating import inflated
 from cxrlt_cli.data.levels import PERCENTILES, Film, histogram, look_up, percentile_range, stretch
 from cxrlt_cli.data.listing import DICOM_ENDINGS
 from cxrlt_cli.data.structure import UnreadableError
@@ -41,8 +42,8 @@ def read_film(path: Path | str, *, max_pixels: int = MAX_PIXELS) -> Film:
     try:
         data = _read_bytes(path, max_pixels)
         if data.startswith(structure.PNG):
-            exif = structure.check_png(data, max_pixels)
-            return _upright(_to_8_bit(_grey(_decode_png(data))), exif)
+            png = structure.check_png(data, max_pixels)
+            return _upright(_to_8_bit(_grey(_decode_png(inflated(data, png.pixels)))), png.exif)
         if data.startswith(structure.JPEG):
             header = structure.check_jpeg(data, max_pixels)
             return _upright(_to_8_bit(_grey(_decode_jpeg(data, header))), header.exif)
@@ -152,9 +153,9 @@ def _read_bytes(path: Path, max_pixels: int) -> bytes:
     return path.read_bytes()
 
 
-def _decode_png(data: bytes) -> NDArray[Any]:
+def _decode_png(data: NDArray[np.uint8]) -> NDArray[Any]:
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
         raise UnreadableError(f"is a PNG that cannot be decoded ({error.err})") from error
     if image is None:

@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+import imagecodecs
+
 MAX_COMPONENTS = 4  # red, green, blue and one more
 MAX_SCANS = 100  # of a progressive JPEG; each is a pass over all of its pixels
 BYTES_PER_PIXEL, OVERHEAD = 8, 2**26  # more than any film takes on the disk: four channels of 16 bits, and metadata
@@ -65,9 +67,18 @@ class JpegHeader:
         return self.process in _LOSSLESS
 
 
-def check_png(data: bytes, max_pixels: int) -> bytes:
-    """Every chunk is there and has its checksum; one picture. Gives its Exif data, empty where it has none."""
-    position, kind, num_pixels, compressed, exif = len(PNG), b"", 0, 0, b""
+@dataclass(frozen=True)
+class PngLayout:
+    """``exif``: its Exif data, empty where it has none; ``pixels``: where the data of each chunk IDAT stands."""
+
+    exif: bytes
+    pixels: tuple[slice, ...]
+
+
+def check_png(data: bytes, max_pixels: int) -> PngLayout:
+    """Every chunk is there and has its checksum; one picture."""
+    position, kind, num_pixels, exif = len(PNG), b"", 0, b""
+    pixels: list[slice] = []
     view = memoryview(data)
     while kind != b"IEND":
         if position + 12 > len(data):
@@ -77,7 +88,7 @@ def check_png(data: bytes, max_pixels: int) -> bytes:
         end = position + 8 + length
         if end + 4 > len(data):
             raise UnreadableError("is a PNG cut short")
-        if zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+        if imagecodecs.deflate_crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise UnreadableError("is a damaged PNG (checksum)")
         if kind == b"IHDR" and length >= 8:
             width, height = struct.unpack_from(">II", data, position + 8)
@@ -87,11 +98,13 @@ def check_png(data: bytes, max_pixels: int) -> bytes:
             raise UnreadableError("is an animated PNG, not one film")
         if kind == b"eXIf":
             exif = data[position + 8 : end]
-        compressed += length if kind == b"IDAT" else 0
+        if kind == b"IDAT":
+            pixels.append(slice(position + 8, end))
         position = end + 4
+    compressed = sum(part.stop - part.start for part in pixels)
     if compressed > (BYTES_PER_PIXEL + 1) * num_pixels + 2**16:  # all of it would be inflated, and thrown away
         raise UnreadableError("is a PNG of more compressed bytes than its pixels can have")
-    return exif
+    return PngLayout(exif, tuple(pixels))
 
 
 def check_jpeg(data: bytes, max_pixels: int) -> JpegHeader:
