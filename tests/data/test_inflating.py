@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -27,7 +28,7 @@ def made(
     rows = b"".join(bytes([index % 5]) + RNG.integers(0, 4, row, np.uint8).tobytes() for index in range(height))
     data = zlib.compress(rows) if stream is None else stream
     cuts = np.linspace(0, len(data), parts + 1).astype(int)
-    idats = b"".join(chunk(b"IDAT", data[start:end]) for start, end in zip(cuts, cuts[1:], strict=False))
+    idats = b"".join(chunk(b"IDAT", data[start:end]) for start, end in pairwise(cuts.tolist()))
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
     return PNG + chunk(b"IHDR", header) + extra + idats + chunk(b"IEND", b"")
 
@@ -100,10 +101,8 @@ def test_damage_is_read_as_it_is_without() -> None:
     stream = zlib.compress(b"".join(bytes([index % 5]) + RNG.bytes(40) for index in range(30)))
     for damaged in flipped(stream, 200):
         data = made(20, 30, 16, 0, stream=damaged)
-        before, after = (
-            decoded(picture)
-            for picture in (np.frombuffer(data, np.uint8), inflated(data, check_png(data, 10**6).pixels))
-        )
+        before = decoded(np.frombuffer(data, np.uint8))
+        after = decoded(inflated(data, check_png(data, 10**6).pixels))
         assert (before is None) == (after is None)
         if before is not None and after is not None:
             np.testing.assert_array_equal(before, after)
