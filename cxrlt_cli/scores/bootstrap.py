@@ -69,7 +69,7 @@ class Ranking:
         last = np.flatnonzero(np.concatenate([tie[1:] != tie[:-1], [True]])) if len(tie) else tie
         self._last = last  # the last positive of each tie that has one
         self._starts, self._ends = starts[tie[last]], ends[tie[last]]
-        self._patients = patients[films].astype(np.int64)
+        self._patients = patients[films].astype(np.int32)
 
     def __call__(self, weights: NDArray[Any]) -> tuple[float, float]:
         """AP and AUROC of films that count as often as ``weights [P]`` says of their patients; NaN without any.
@@ -156,7 +156,9 @@ def resample_rankings(
 
 def numbered(patients: NDArray[Any]) -> NDArray[np.int64]:
     """Each film's patient as a number from 0, ``[N]``."""
-    return np.unique(np.asarray(patients).astype(str), return_inverse=True)[1].astype(np.int64)
+    names = list(dict.fromkeys(patients))
+    place = {name: number for number, name in enumerate(sorted(names, key=str))}
+    return np.fromiter(map(place.__getitem__, patients), np.int64, len(patients))
 
 
 def patients_with(films: NDArray[np.bool_], numbers: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import band
 from cxrlt_cli.scores import Floats
 from cxrlt_cli.scores.metrics import FindingScore, Scores, Unit, prevalence
-from cxrlt_cli.scores.predictions import Decisions, Predictions, numbers_of, read_cells
+from cxrlt_cli.scores.predictions import LEFT_ASIDE, Decisions, Predictions
 from cxrlt_cli.scores.proportions import Share, share_of
-from cxrlt_cli.tables.values import MISSING
+from cxrlt_cli.tables.number_table import read_numbers
 
 
 def read_predicted(path: Path, id_column: str = "ImageID") -> Predictions:
@@ -25,15 +24,11 @@ def read_predicted(path: Path, id_column: str = "ImageID") -> Predictions:
 
     Raises DataError as ``Predictions.read`` does.
     """
-    ids, frame = read_cells(path, id_column)
-    empty = np.stack([frame[name].str.lower().isin(MISSING) for name in frame.columns], axis=1)
-    numbers = numbers_of(frame)
-    if empty.all() or not (np.isin(numbers, (0, 1)) | empty).all():
-        return Predictions.of_cells(path, ids, frame)
-    try:
-        return Decisions(ids, tuple(frame.columns), np.where(empty, np.nan, numbers))
-    except DataError as error:
-        raise DataError(f"{path}: {error.message}") from error
+    table = read_numbers(path, id_column, LEFT_ASIDE)
+    if table.decided:
+        return Decisions.of_table(table)
+    table.require_numbers()
+    return Predictions.of_table(table)
 
 
 @dataclass(frozen=True)

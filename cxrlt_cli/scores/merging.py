@@ -3,7 +3,7 @@
 Letters: M views or members, N films, C findings.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,11 +33,13 @@ def merge_views(logits: Doubles, mode: str) -> Doubles:
     return merge.to_probabilities(merge.combine(np.stack([merge.of_logits(view) for view in logits]), shares))
 
 
-def merge_members(probabilities: Doubles, shares: Doubles, mode: str) -> Doubles:
-    """Probabilities ``[M, N, C]`` of members, with shares ``[M]`` that sum to 1, to one ``[N, C]``."""
-    merge = MERGES[mode]
-    mapped = np.stack([merge.of_probabilities(member) for member in probabilities])
-    return np.clip(merge.to_probabilities(merge.combine(mapped, shares)), 0.0, 1.0)
+def merge_members(probabilities: Sequence[Doubles], shares: Doubles, mode: str) -> Doubles:
+    """Probabilities ``[N, C]`` of members, with shares ``[M]`` that sum to 1, to one ``[N, C]``."""
+    merge, merged = MERGES[mode], np.empty_like(probabilities[0])
+    for column in range(merged.shape[1]):
+        mapped = np.stack([merge.of_probabilities(member[:, column : column + 1]) for member in probabilities])
+        merged[:, column : column + 1] = merge.to_probabilities(merge.combine(mapped, shares))
+    return np.clip(merged, 0.0, 1.0, out=merged)
 
 
 def _same(values: Doubles) -> Doubles:

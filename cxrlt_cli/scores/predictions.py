@@ -1,8 +1,9 @@
 """Predictions: probabilities that carry the ids of their films and the names of their findings."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import eq
 from pathlib import Path
 from typing import Self
 
@@ -10,15 +11,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cxrlt_cli.errors import DataError, listed, missing_column
+from cxrlt_cli.errors import DataError, listed
 from cxrlt_cli.names import fault_of_name, shown
 from cxrlt_cli.scores.merging import EPSILON, TINY, merge_members
-from cxrlt_cli.tables.columns import FILM_FACTS, is_nameless
-from cxrlt_cli.tables.label_table import Texts, check_findings, check_id, read_csv
+from cxrlt_cli.tables.columns import FILM_FACTS
+from cxrlt_cli.tables.label_table import Texts
+from cxrlt_cli.tables.number_table import NumberTable, read_numbers
 from cxrlt_cli.tables.outputs import write_table
-from cxrlt_cli.tables.values import number_of
 
 OOD_SCORE = "ood_score"  # a column that is no finding
+LEFT_ASIDE = (OOD_SCORE, *FILM_FACTS)  # where predictions are read
+PIECE = 2**14  # films whose rows are text at a time
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,15 @@ class Predictions:
             raise DataError(f"Predictions hold a film more than once: {listed(list(films[times > 1]))}.")
         if len(set(self.findings)) < len(self.findings):
             raise DataError("Predictions hold a finding more than once.")
-        wrong = self._wrong()
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
+        faults = (np.flatnonzero(self._wrong(column)) for column in self.probabilities.T)
+        firsts = [(int(rows[0]), column) for column, rows in enumerate(faults) if len(rows)]
+        if firsts:
+            row, column = min(firsts)
             value = self.probabilities[row, column]
             raise DataError(f"'{self.findings[column]}' of film '{self.ids[row]}' is {value}, not a probability.")
 
-    def _wrong(self) -> NDArray[np.bool_]:
-        return ~((self.probabilities >= 0) & (self.probabilities <= 1))
+    def _wrong(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return ~((values >= 0) & (values <= 1))
 
     @classmethod
     def read(cls, path: Path | str, id_column: str = "ImageID") -> "Predictions":
@@ -60,25 +64,17 @@ class Predictions:
         ``ood_score`` and ``FILM_FACTS`` are no findings and left aside. Raises DataError that names file, column and
         row, also of an id or a finding that ``names`` refuses.
         """
-        path = Path(path)
-        return cls.of_cells(path, *read_cells(path, id_column))
+        table = read_numbers(Path(path), id_column, LEFT_ASIDE)
+        table.require_numbers()
+        return cls.of_table(table)
 
     @classmethod
-    def of_cells(cls, path: Path, ids: Texts, frame: pd.DataFrame) -> "Predictions":
-        """Those of a table whose cells were read; raises DataError as ``read`` does."""
-        numbers = numbers_of(frame)
-        strange = np.argwhere(np.isnan(numbers))
-        if len(strange):
-            row, column = strange[0]
-            name, value = frame.columns[column], frame.iloc[row, column]
-            raise DataError(
-                f"{path}, row {frame.index[row]}: column '{name}' holds '{value}', which is no number.",
-                "A prediction CSV has an id column and probabilities, nothing else.",
-            )
+    def of_table(cls, table: NumberTable) -> Self:
+        """Those of a table that was read; raises DataError that names it."""
         try:
-            return cls(ids, tuple(frame.columns), numbers)
+            return cls(table.ids, table.columns, table.values)
         except DataError as error:
-            raise DataError(f"{path}: {error.message}") from error
+            raise DataError(f"{table.path}: {error.message}") from error
 
     def write(self, path: Path | str, id_column: str = "ImageID") -> None:
         """A CSV whose numbers read back exactly, one row a film; the file appears whole or not at all.
@@ -88,27 +84,38 @@ class Predictions:
         Raises DataError where a name would be a formula to a spreadsheet, or would not read back: names that come from
         a file were refused when that was read, and none is changed.
         """
-        write_table(self.to_csv(id_column), Path(path), id_column)
+        self._require_names(id_column)
+        write_table(self._pieces(id_column, header=True), Path(path), id_column)
 
     def to_csv(self, id_column: str = "ImageID", *, header: bool = True) -> str:
         """The text of that CSV, or its rows alone; raises DataError as ``write`` does."""
-        for name in (id_column, *self.findings, *self.ids):
+        self._require_names(id_column)
+        return "".join(self._pieces(id_column, header))
+
+    def _require_names(self, id_column: str) -> None:
+        for name in chain((id_column, *self.findings), self.ids):
             if fault := fault_of_name(str(name)):
                 raise DataError(f"The CSV is not written: it would hold {shown(str(name))}, which {fault}.")
         if id_column in self.findings:
             raise DataError(f"The CSV is not written: '{id_column}' is the name of its id column and of a finding.")
-        frame = self._cells()
-        for place, (name, cells) in enumerate({id_column: self.ids, **self.facts}.items()):
-            frame.insert(place, name, cells)
-        return frame.to_csv(index=False, header=header, lineterminator="\n")
 
-    def _cells(self) -> pd.DataFrame:
-        decided = bool(((self.probabilities == 0) | (self.probabilities == 1)).all())
-        values = self.probabilities.astype(np.int64) if decided else self.probabilities
-        return pd.DataFrame(values, columns=pd.Index(self.findings))
+    def _pieces(self, id_column: str, header: bool) -> Iterator[str]:
+        kind = self._kind()
+        for start in range(0, len(self.ids), PIECE):
+            part = slice(start, start + PIECE)
+            frame = pd.DataFrame(self.probabilities[part], columns=pd.Index(self.findings)).astype(kind)
+            for place, (name, cells) in enumerate({id_column: self.ids, **self.facts}.items()):
+                frame.insert(place, name, cells[part])
+            yield frame.to_csv(index=False, header=header and start == 0, lineterminator="\n")
+
+    def _kind(self) -> str:
+        """What its numbers are written as."""
+        return "int64" if all(np.isin(column, (0, 1)).all() for column in self.probabilities.T) else "float64"
 
     def select(self, findings: Sequence[str]) -> Self:
         """These findings, in this order."""
+        if tuple(findings) == self.findings:
+            return self
         columns = [self.findings.index(name) for name in findings]
         return type(self)(self.ids, tuple(findings), self.probabilities[:, columns])
 
@@ -119,6 +126,8 @@ class Predictions:
 
     def rows(self, ids: Sequence[str]) -> Self:
         """These films, in this order."""
+        if len(ids) == len(self.ids) and all(map(eq, ids, self.ids)):
+            return self
         position = {film: row for row, film in enumerate(self.ids)}
         keep = [position[film] for film in ids]
         return type(self)(self.ids[keep], self.findings, self.probabilities[keep])
@@ -127,46 +136,11 @@ class Predictions:
 class Decisions(Predictions):
     """1, 0, or NaN where a film is left undecided for a finding: an empty cell of the CSV."""
 
-    def _wrong(self) -> NDArray[np.bool_]:
-        return ~np.isin(self.probabilities, (0, 1)) & ~np.isnan(self.probabilities)
+    def _wrong(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+        return ~np.isin(values, (0, 1)) & ~np.isnan(values)
 
-    def _cells(self) -> pd.DataFrame:
-        return pd.DataFrame(self.probabilities, columns=pd.Index(self.findings)).astype("Int64")
-
-
-def read_cells(path: Path, id_column: str = "ImageID") -> tuple[Texts, pd.DataFrame]:
-    """The ids ``[N]`` of a table of predictions and its columns of findings, as text, checked as ``read`` does."""
-    frame = read_csv(path)
-    if id_column not in frame.columns:
-        raise missing_column(path, id_column, list(frame.columns))
-    ids = frame.pop(id_column).to_numpy(object)
-    frame = frame.drop(columns=[OOD_SCORE, *FILM_FACTS], errors="ignore")
-    if frame.shape[1] == 0:
-        raise DataError(
-            f"{path} has no column beside '{id_column}'.", "It needs one column of probabilities a finding."
-        )
-    if unnamed := [name for name in frame.columns if is_nameless(name)]:
-        raise DataError(
-            f"{path} has a column without a name, {listed(unnamed)}, which holds "
-            f"{shown(frame[unnamed[0]].iloc[0])}, ...",
-            "Remove it, or give it a finding's name. (Of pandas, to_csv writes an index unless index=False.)",
-        )
-    check_findings(frame.columns, path)
-    for row, film in zip(frame.index, ids, strict=True):
-        check_id(film, path, row, id_column)
-    return ids, frame
-
-
-def numbers_of(cells: pd.DataFrame) -> NDArray[np.float64]:
-    """Text as numbers ``[N, C]``, with decimal points or, as a German Excel writes them, commas; NaN for other text."""
-    columns = []
-    for _, column in cells.items():
-        numbers = np.array(pd.to_numeric(column, errors="coerce"), np.float64)
-        for row in np.flatnonzero(np.isnan(numbers)).tolist():
-            number = number_of(column.iloc[row])
-            numbers[row] = math.nan if number is None else number
-        columns.append(numbers)
-    return np.stack(columns, axis=1) if columns else np.empty((len(cells), 0))
+    def _kind(self) -> str:
+        return "Int64"
 
 
 def require_same(what: str, mine: Iterable[str], theirs: Iterable[str], my_name: str, their_name: str) -> None:
@@ -195,9 +169,9 @@ def blend(members: Sequence[Predictions], weights: Sequence[float] | None = None
     if not (shares >= 0).all() or not shares.sum() > 0:
         given = listed([f"{share:g}" for share in shares], 20)
         raise DataError(f"Weights are {given}; none may be negative, nor all 0.")
-    stack = np.stack([member.probabilities for member in members])
     first = members[0]
-    return Predictions(first.ids, first.findings, merge_members(stack, shares / shares.sum(), mode))
+    merged = merge_members([member.probabilities for member in members], shares / shares.sum(), mode)
+    return Predictions(first.ids, first.findings, merged)
 
 
 def blend_known(

@@ -22,7 +22,7 @@ from cxrlt_cli.errors import DataError, listed, missing_column
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name, nearest, shown
 from cxrlt_cli.tables.chosen import EVERY, Chosen
-from cxrlt_cli.tables.columns import LISTS, Column, judged_columns, nameless, require_labels, targets_of
+from cxrlt_cli.tables.columns import LISTS, Column, is_nameless, judged_columns, nameless, require_labels, targets_of
 from cxrlt_cli.tables.corrections import Corrected, Corrections
 from cxrlt_cli.tables.fold_shares import share_out
 from cxrlt_cli.tables.known_headers import naming_import
@@ -35,6 +35,7 @@ from cxrlt_cli.tables.views import view_cell
 
 Texts = NDArray[np.object_]
 
+PIECE = 2**13  # rows that are text at a time, where they become numbers
 HINT_ON_IDS = "Ids are paths below --image-dir, and are written as they are. Rename the film, here and on the disk."
 HINT_ON_PATHS = "Ids are paths below --image-dir: cut off what stands before that."
 
@@ -225,17 +226,25 @@ def read_csv(path: Path) -> pd.DataFrame:
     Raises DataError where the file is missing, empty, not UTF-8, has a doubled column, a row of more or fewer cells
     than the header or of more than ``MAX_ROW`` characters, or a NUL; or is a Parquet file that cannot be read.
     """
+    pieces = list(read_pieces(path))
+    frame = pd.concat(pieces) if len(pieces) > 1 else pieces[0]
+    void = [name for name in frame.columns if is_nameless(name) and (frame[name] == "").all()]
+    frame = frame.drop(columns=void)
+    require_single(frame.columns, path)
+    return frame
+
+
+def read_pieces(path: Path, size: int = PIECE) -> Iterator[pd.DataFrame]:
+    """``read_csv``, at most ``size`` rows at a time, with the columns that have no text; one piece at least."""
     rows = read_rows(path)
     _, header = next(rows)
-    numbers, cells = [], []
-    for number, row in rows:
-        numbers.append(number)
-        cells.append(row)
-    frame = pd.DataFrame(cells, index=numbers, columns=pd.RangeIndex(len(header)), dtype=object)
-    void = [place for place, name in enumerate(header) if not name and (frame[place] == "").all()]
-    names = [name or nameless(place) for place, name in enumerate(header) if place not in void]
-    require_single(names, path)
-    return frame.drop(columns=void).set_axis(pd.Index(names, dtype=object), axis=1)
+    names = pd.Index([name or nameless(place) for place, name in enumerate(header)], dtype=object)
+    first = True
+    while (piece := list(islice(rows, size))) or first:
+        first = False
+        cells = [row for _, row in piece]
+        frame = pd.DataFrame(cells, index=[number for number, _ in piece], columns=range(len(names)), dtype=object)
+        yield frame.set_axis(names, axis=1)
 
 
 def read_header(path: Path) -> list[str]:

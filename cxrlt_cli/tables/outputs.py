@@ -1,6 +1,6 @@
 """Tables that are written: as CSV, or as Parquet where a path ends so, whatever stands there already."""
 
-import io
+import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -15,13 +15,18 @@ def require_table(path: Path, flag: str, inputs: Iterable[Path | None] = ()) -> 
         parquet.require_pyarrow(path)
 
 
-def write_table(csv: str, path: Path, id_column: str) -> None:
-    """The text of a CSV to ``path``, whole or not at all."""
+def write_table(csv: str | Iterable[str], path: Path, id_column: str) -> None:
+    """The text of a CSV, or pieces of it, to ``path``, whole or not at all."""
+    pieces = [csv] if isinstance(csv, str) else csv
     with replacing(path) as temporary:
         if _is_parquet(path):
-            parquet.write_from_csv(io.BytesIO(csv.encode()), temporary, id_column)
+            with tempfile.TemporaryFile() as rows:
+                rows.writelines(piece.encode() for piece in pieces)
+                rows.seek(0)
+                parquet.write_from_csv(rows, temporary, id_column)
         else:
-            temporary.write_text(csv, encoding="utf-8", newline="")
+            with temporary.open("w", encoding="utf-8", newline="") as file:
+                file.writelines(pieces)
 
 
 def finish_table(csv: Path, path: Path, id_column: str, texts: Collection[str] = ()) -> None:

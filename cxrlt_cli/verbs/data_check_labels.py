@@ -14,10 +14,10 @@ from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.labels import CXR_LT_2026, UNSEEN, LabelSpace
 from cxrlt_cli.names import fault_of_id, fault_of_name
-from cxrlt_cli.scores.predictions import numbers_of
 from cxrlt_cli.tables import parts
 from cxrlt_cli.tables.columns import FILM_FACTS, LISTS, UNCERTAIN, Column, is_known, targets_of
 from cxrlt_cli.tables.label_table import read_csv
+from cxrlt_cli.tables.number_table import numbers_of
 from cxrlt_cli.tables.patients import LOST, hint_without
 from cxrlt_cli.tables.values import is_float, lost_digits, meaning_of, patient_of
 

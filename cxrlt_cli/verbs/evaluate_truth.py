@@ -17,7 +17,7 @@ from cxrlt_cli.tables.chosen import EVERY, Chosen
 from cxrlt_cli.tables.columns import judged_columns
 from cxrlt_cli.tables.corrections import Corrections
 from cxrlt_cli.tables.groupings import read_by
-from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
+from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_header, read_labels
 
 
 def with_phantom_truth(options: EvaluateOptions, predictions: Predictions, reporter: Reporter) -> EvaluateOptions:
@@ -78,7 +78,7 @@ def read_truth(
     corrections: Corrections | None = None,
 ) -> tuple[LabelTable, bool]:
     """The labels in a CSV of the findings that were predicted, and whether it says whose films they are."""
-    columns = read_csv(path).columns
+    columns = [name for name in read_header(path) if name]
     if "patient_column" in options.model_fields_set and options.patient_column not in columns:
         raise missing_column(path, options.patient_column, list(columns), "--patient-column", options.patient_column)
     wanted = options.findings or predictions.findings
@@ -111,6 +111,8 @@ def tell_not_predicted(
 ) -> None:
     """Warn of findings with labels that nobody predicted: they lower no mean."""
     if options.findings is not None:
+        return
+    if not set(read_header(csv)) - {*predictions.findings, options.id_column, options.patient_column, ""}:
         return
     frame = chosen.rows_of(read_csv(csv), csv)
     frame = frame[~frame[options.id_column].isin(list(excluded))]
