@@ -10,9 +10,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cxrlt_cli.engine.reporter import Advance, EpochSummary
+from cxrlt_cli.config import EnsembleOptions
+from cxrlt_cli.engine.reporter import Advance, EpochSummary, Reporter
+from cxrlt_cli.engine.sharding import named_by_shard
 from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.scores.metrics import Comparison, Scores
+from cxrlt_cli.scores.predictions import Predictions
 
 GOLDEN = Path(__file__).parent / "golden"
 FINDINGS = ("Normal", "effusion", "nodule")
@@ -120,3 +123,14 @@ class Recorder:
 def head_of(model: Classifier) -> Any:
     """Its head, whatever it is made of."""
     return model.head
+
+
+def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
+    """What ``cxrlt ensemble`` writes; None after a dry run, and of a ``--soup``."""
+    from cxrlt_cli.verbs.ensemble import ensemble as carry_out
+
+    carry_out(options, reporter)
+    if options.dry_run or options.soup is not None:
+        return None
+    named = named_by_shard(options, ("out", "decisions"))
+    return Predictions.read(named.out, options.id_column if options.per_study is None else options.study_column)

@@ -1,6 +1,6 @@
 """The members of an ensemble: what was named, what they know, and what they say of the same films."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.loading import FilmDataset
+from cxrlt_cli.engine.deciding import Deciding, Watch
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.folder_films import takes_folder
 from cxrlt_cli.engine.learned import Learned, learned_by
@@ -18,12 +19,14 @@ from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, tell_needless
 from cxrlt_cli.engine.several import out_of_fold
 from cxrlt_cli.engine.sources import film_source
-from cxrlt_cli.errors import OptionError, listed
+from cxrlt_cli.engine.stated_views import StatedViews
+from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.nets.view_classifier import ViewClassifier
-from cxrlt_cli.scores.predictions import Predictions, require_same
+from cxrlt_cli.scores.drift import NOTHING, STATED, Traits
+from cxrlt_cli.scores.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.scores.selection import ViewWeights
 from cxrlt_cli.scores.studies import PerStudy, Studies
 from cxrlt_cli.tables.label_table import LabelTable, Texts
@@ -105,6 +108,15 @@ class Members:
         """What is said behind the name of a member that is a run, and stands for its predictions out of fold."""
         return " (out of fold)" if index in self.files and self.paths[index].is_dir() else ""
 
+    def require_films(self, index: int, ids: Iterable[str], source: Path) -> None:
+        """Raise DataError where a prediction CSV lacks some of the films of ``source``."""
+        known = set(self.files[index].ids)
+        if missing := sorted({film for film in ids if film not in known}):
+            raise DataError(
+                f"{self.paths[index]}{self.judged_by(index)} lacks the films {listed(missing)} of {source}.",
+                "Leave films out with --exclude.",
+            )
+
     def findings(self, options: EnsembleOptions) -> tuple[str, ...]:
         """The findings to write; every member must know them, and without ``--findings`` all must have the same.
 
@@ -159,6 +171,12 @@ class MemberOutputs:
             return films
         return [self.studies.predictions(one, self.per_study, view_weights) for one in films]
 
+    def blended(self, normal: str | None, options: EnsembleOptions) -> Predictions:
+        """One prediction of all members, gated by ``normal`` where that is asked for."""
+        merged = self.merged(options.merge, options.view_weights)
+        blended = blend_known(merged, self.needed, options.weights, options.merge)
+        return blended if normal is None else normal_gating(blended, options.alpha, normal)
+
 
 def predict_members(
     process: Process, reporter: Reporter, models: Mapping[int, Classifier], paths: list[Path], options: EnsembleOptions
@@ -175,3 +193,29 @@ def predict_members(
     with reporter.progress("Predicting", len(paths)) as advance:
         outputs = predict(networks, loader, process, advance, views)
     return {index: one.logits for index, one in zip(models, outputs, strict=True)}
+
+
+def watching(deciding: Deciding, findings: Sequence[str], options: EnsembleOptions, reporter: Reporter) -> Watch:
+    """What counts films on their way, when it was told what decisions rest on. Raises OptionError of what lacks."""
+    if missing := [name for name in findings if name not in deciding.calibration.platt]:
+        raise OptionError(f"--fitted {options.fitted} has nothing of {listed(missing)}.", "Leave it out by --findings.")
+    if options.decisions is not None:
+        deciding.tell(findings, reporter)
+    return Watch(deciding, findings)
+
+
+def finished(
+    blended: Predictions, watch: Watch | None, stated: StatedViews | None, options: EnsembleOptions
+) -> tuple[Predictions, Predictions | None]:
+    """A blend for ``--out``, and its decisions where they are asked for; ``watch`` counts both.
+
+    ``stated``: how the films were taken, which is counted too.
+    """
+    if watch is None:
+        return blended, None
+    deciding = watch.deciding
+    decided = None if options.decisions is None else deciding.decide(blended)
+    watch.see(blended, decided, NOTHING if stated is None else Traits(views={STATED: stated.comparable(blended.ids)}))
+    if options.calibration != "none":
+        blended = deciding.calibration.calibrate(blended, options.calibration)
+    return blended, decided

@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.listing import ending_of
-from cxrlt_cli.engine.blending import MemberOutputs, Members, predict_members
+from cxrlt_cli.engine.blending import MemberOutputs, Members, finished, predict_members, watching
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.deciding import Deciding
 from cxrlt_cli.engine.film_facts import FilmFacts
@@ -31,17 +31,18 @@ from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.labels import LabelSpace
-from cxrlt_cli.scores.predictions import Predictions, blend_known, normal_gating, require_same
+from cxrlt_cli.scores.predictions import Predictions, require_same
 from cxrlt_cli.tables.label_table import Texts, read_exclusions, read_ids
 from cxrlt_cli.tables.outputs import require_table
-from cxrlt_cli.verbs.ensemble_fit import finished, fitted, kept_beside, labels_to_fit, read_fit
+from cxrlt_cli.verbs.ensemble_films import Blend, predict_stretches, streams
+from cxrlt_cli.verbs.ensemble_fit import fitted, kept_beside, labels_to_fit, read_fit
 from cxrlt_cli.verbs.ensemble_soup import make_soup
 from cxrlt_cli.verbs.ensemble_views import RoutesPredicted, predict_routes
 
 
 @prepared_once
-def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None:
-    """Blend checkpoints and prediction CSVs, aligned by film and finding; None after a dry run, and of a ``--soup``.
+def ensemble(options: EnsembleOptions, reporter: Reporter) -> None:
+    """Write the blend of checkpoints and prediction CSVs, aligned by film and finding; nothing in a dry run.
 
     Checkpoints share one reading of each film. Raises DataError where members differ in films or findings.
     """
@@ -51,7 +52,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     given, options = options, with_members(options)
     if options.soup is not None:
         make_soup(options, reporter)
-        return None
+        return
     _check(options)
     deciding = read_fit(given, reporter)
     fitted_path = options.out.with_suffix(".yaml")
@@ -67,7 +68,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> Predictions | None
     outputs = [("--out", options.out), ("--decisions", options.decisions)]
     outputs += [("--out", fitted_path), ("--out", kept_beside(fitted_path))] if options.fit else []
     with lock_outputs_once(options, *outputs):
-        return _ensemble(options, routes, fitted_path, deciding, reporter)
+        _ensemble(options, routes, fitted_path, deciding, reporter)
 
 
 def _ensemble(
@@ -76,7 +77,7 @@ def _ensemble(
     fitted_path: Path,
     deciding: Deciding | None,
     reporter: Reporter,
-) -> Predictions | None:
+) -> None:
     process = Process.of(options)
     members = Members.read(options, reporter)
     findings = members.findings(options)
@@ -89,12 +90,19 @@ def _ensemble(
     if truth is not None and members.csv is not None:
         members.warn_of_seen(truth, members.csv, reporter)
     needed = tuple(dict.fromkeys([*findings, *([gate] if gate and (normal or options.fit) else [])]))
-    ids, films = _films(members, options, reporter)
+    films = films_of_shard(options, options.shard, (), members.csv, reporter) if members.models else None
     facts = None if films is None else FilmFacts.of(options, films, options.dicom_columns)
+    watch = None if deciding is None else watching(deciding, findings, options, reporter)
+    if films is not None and facts is not None and streams(members, options):
+        reporter.plan("Ensemble", _plan(members, routes, options, process, normal, films.number, films))
+        blend = Blend(members, options, findings, needed, normal, watch)
+        predict_stretches(blend, films, facts, reporter)
+        return
+    ids = _ids(members, options, reporter) if films is None else next(films.stretches([films.number]))
     studies = None
     if options.per_study is not None:
         studies = studies_to_predict(ids, films, members.csv, options, reporter)
-    reporter.plan("Ensemble", _plan(members, routes, options, process, normal, ids, films))
+    reporter.plan("Ensemble", _plan(members, routes, options, process, normal, len(ids), films))
     if films is not None and not options.dry_run:
         keep_films([films.paths(ids)], len(ids), preprocessings(list(members.models.values())), options, reporter)
     if films is None and options.dry_run:
@@ -102,22 +110,22 @@ def _ensemble(
     if routes:
         blended = _by_view(members, routes, ids, films, options, normal, needed, reporter)
         if blended is None:
-            return None
+            return
         if studies is not None and options.per_study is not None:
             blended = studies.predictions(blended, options.per_study, options.view_weights)
     else:
         outputs = _predict(members, options, needed, ids, films, reporter)
         if outputs is None:
-            return None
+            return
         outputs = replace(outputs, studies=studies, per_study=options.per_study or "mean")
         if truth is not None:
             blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
         else:
-            blended = _blended(outputs, needed, normal, options)
+            blended = outputs.blended(normal, options)
     stated = None
     if deciding is not None and deciding.local is not None:
         stated = StatedViews.of(ids, members.csv, None if films is None else films.paths, options)
-    blended, decided, watch = finished(blended.select(findings), deciding, stated, options, reporter)
+    blended, decided = finished(blended.select(findings), watch, stated, options)
     if facts is not None:
         blended = facts.added(blended, reporter)
         decided = decided and facts.added(decided, reporter)
@@ -133,15 +141,6 @@ def _ensemble(
         watch.tell(reporter)
     if options.shard is not None:
         reporter.note(told_of_parts(options.out, options.shard))
-    return blended
-
-
-def _blended(
-    outputs: MemberOutputs, needed: tuple[str, ...], normal: str | None, options: EnsembleOptions
-) -> Predictions:
-    merged = outputs.merged(options.merge, options.view_weights)
-    blended = blend_known(merged, needed, options.weights, options.merge)
-    return blended if normal is None else normal_gating(blended, options.alpha, normal)
 
 
 def _by_view(
@@ -170,7 +169,7 @@ def _by_view(
         some = members.only(route.members)
         files = _files_of(some, options, mine, films)
         outputs = MemberOutputs(logits, files, mine, tuple(map(some.known, range(len(some.paths)))), needed)
-        blended.append(_blended(outputs, needed, normal, options))
+        blended.append(outputs.blended(normal, options))
     together = np.concatenate([one.probabilities for one in blended])
     return Predictions(np.concatenate([one.ids for one in blended]), needed, together).rows(list(ids))
 
@@ -206,7 +205,7 @@ def _plan(
     options: EnsembleOptions,
     process: Process,
     normal: str | None,
-    ids: Texts,
+    number: int,
     films: FilmList | None,
 ) -> dict[str, str]:
     weights = options.weights or (1.0,) * len(members.paths)
@@ -217,7 +216,7 @@ def _plan(
         plan[f"member {index + 1}"] = f"{path} ({view_of[index]})" if routes else f"{path}{role}"
     source = members.csv if films is None else films.source
     return {
-        "films": f"{len(ids):,} of {source or members.paths[0]}",
+        "films": f"{number:,} of {source or members.paths[0]}",
         **plan,
         **plan_of_views(options, normal),
         "merge": "chosen" if options.fit else options.merge,
@@ -247,30 +246,23 @@ def _files_of(members: Members, options: EnsembleOptions, ids: Texts, films: Fil
     for index, file in members.files.items():
         if source is None:
             require_same("film", members.files[0].ids, file.ids, names[0], names[index])
-        elif missing := sorted(set(ids) - set(file.ids)):
-            raise DataError(
-                f"{names[index]}{members.judged_by(index)} lacks the films {listed(missing)} of {source}.",
-                "Leave films out with --exclude.",
-            )
+        else:
+            members.require_films(index, ids, source)
         files[index] = file.rows(list(ids))
     return files
 
 
-def _films(members: Members, options: EnsembleOptions, reporter: Reporter) -> tuple[Texts, FilmList | None]:
-    """Which films to write, and where they are if they have to be read."""
-    if members.models:
-        films = films_of_shard(options, options.shard, (), members.csv, reporter)
-        (ids,) = films.stretches([films.number])
-        return ids, films
+def _ids(members: Members, options: EnsembleOptions, reporter: Reporter) -> Texts:
+    """The films that prediction CSVs are blended of."""
     if members.csv is None:
         ids = _without_excluded(members.files[0].ids, "the members", options, reporter)
     else:
         ids = read_ids(members.csv, options.id_column, chosen_rows(options, members.csv, options.split, reporter))
         ids = _without_excluded(ids, str(members.csv), options, reporter)
     if options.per_study is None:
-        return ids_of_shard(ids, options.shard, None), None
+        return ids_of_shard(ids, options.shard, None)
     studies = partial(studies_to_predict, ids, None, members.csv, options, Silent())
-    return ids_of_shard(ids, options.shard, studies), None
+    return ids_of_shard(ids, options.shard, studies)
 
 
 def _without_excluded(ids: Texts, source: str, options: EnsembleOptions, reporter: Reporter) -> Texts:

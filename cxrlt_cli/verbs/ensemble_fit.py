@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.engine.blending import MemberOutputs
 from cxrlt_cli.engine.chosen_rows import chosen_rows
-from cxrlt_cli.engine.deciding import Deciding, Watch
+from cxrlt_cli.engine.deciding import Deciding
 from cxrlt_cli.engine.local_file import local_fit, read_content
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted
 from cxrlt_cli.engine.several import members_in, out_of_fold
-from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.engine.study_labels import labels_of_studies
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
@@ -26,7 +25,6 @@ from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.nets.tensors import BEST
 from cxrlt_cli.scores.bootstrap import Interval
 from cxrlt_cli.scores.calibration import Calibration
-from cxrlt_cli.scores.drift import NOTHING, STATED, Traits
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.selection import CHOSEN_AMONG, Choice, Gating, ViewWeights, choose
 from cxrlt_cli.tables.label_table import LabelTable, read_exclusions, read_labels
@@ -141,31 +139,6 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
     if views != options.tta:
         reporter.note(f"Calibrations and thresholds were fitted with --tta {views}, and suit others less well.")
     return Deciding(calibration, None, options.decide, "the films of --fit")
-
-
-def finished(
-    blended: Predictions,
-    deciding: Deciding | None,
-    stated: StatedViews | None,
-    options: EnsembleOptions,
-    reporter: Reporter,
-) -> tuple[Predictions, Predictions | None, Watch | None]:
-    """A blend for ``--out``, its decisions where they are asked for, and what was counted of both.
-
-    ``stated``: how the films were taken, which is counted too.
-    """
-    if deciding is None:
-        return blended, None, None
-    if missing := [name for name in blended.findings if name not in deciding.calibration.platt]:
-        raise OptionError(f"--fitted {options.fitted} has nothing of {listed(missing)}.", "Leave it out by --findings.")
-    watch, decided = Watch(deciding, blended.findings), None
-    if options.decisions is not None:
-        deciding.tell(blended.findings, reporter)
-        decided = deciding.decide(blended)
-    watch.see(blended, decided, NOTHING if stated is None else Traits(views={STATED: stated.comparable(blended.ids)}))
-    if options.calibration != "none":
-        blended = deciding.calibration.calibrate(blended, options.calibration)
-    return blended, decided, watch
 
 
 def fitted(

@@ -13,11 +13,10 @@ from cxrlt_cli.engine.folder_films import film_list
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.verbs.calibrate import calibrate
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.infer import infer
 from tests.exports import dicom, picture
-from tests.helpers import Recorder
+from tests.helpers import Recorder, ensemble
 
 WEIGHTS = {"frontal": 7.0, "lateral": 3.0}
 

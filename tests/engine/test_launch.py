@@ -23,13 +23,12 @@ from cxrlt_cli.nets.classifier import Classifier
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.embeddings import Embeddings
 from cxrlt_cli.tables.label_table import read_ids
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.ood import ood
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
 from tests.engine.workers import deal, fail
-from tests.helpers import Recorder, write_csv
+from tests.helpers import Recorder, ensemble, write_csv
 
 
 def launched(work: Callable[..., Any], num_processes: int, *arguments: object) -> Any:

@@ -13,8 +13,7 @@ from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.engine.routing import Route, shares, with_routes
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
-from cxrlt_cli.verbs.ensemble import ensemble
-from tests.helpers import Recorder
+from tests.helpers import Recorder, ensemble
 
 IDS = np.array(["a", "b", "c", "d"], object)
 VIEWS = np.array(["PA", "LL", "AP", "oblique"], object)

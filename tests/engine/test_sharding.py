@@ -15,10 +15,9 @@ from cxrlt_cli.engine.sharding import named_by_shard, part_of, told_of_parts
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.tables.label_table import read_ids
 from cxrlt_cli.verbs.data_cache import build_cache
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.ood import ood
-from tests.helpers import Recorder, write_csv
+from tests.helpers import Recorder, ensemble, write_csv
 
 COMMON: dict[str, Any] = {
     "device": "cpu",

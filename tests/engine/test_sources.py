@@ -5,13 +5,12 @@ import pytest
 from cxrlt_cli.config import DataCacheOptions, InferOptions, OodOptions
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.verbs.data_cache import build_cache
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.ood import ood
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
 from tests.engine.test_launch import command
-from tests.helpers import Recorder, make_films
+from tests.helpers import Recorder, ensemble, make_films
 from tests.verbs.test_ensemble import options as ensemble_options
 
 

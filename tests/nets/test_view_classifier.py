@@ -12,10 +12,9 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.view_classifier import ViewClassifier
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
-from tests.helpers import Recorder, made_up_film, write_csv
+from tests.helpers import Recorder, ensemble, made_up_film, write_csv
 
 RNG = np.random.default_rng(0)
 VIEWS = np.array(RNG.choice(["AP", "LL", "PA"], 300, p=[0.2, 0.3, 0.5]), object)

@@ -15,9 +15,8 @@ from cxrlt_cli.errors import DataError, InstallError
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables import parquet
 from cxrlt_cli.tables.label_table import read_csv, read_exclusions, read_ids, read_labels
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
-from tests.helpers import FINDINGS, Recorder
+from tests.helpers import FINDINGS, Recorder, ensemble
 
 FRAME = pd.DataFrame(
     {

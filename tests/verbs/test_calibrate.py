@@ -21,9 +21,8 @@ from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.verbs import infer as engine
 from cxrlt_cli.verbs.calibrate import calibrate
 from cxrlt_cli.verbs.data_phantom import draw_phantoms
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
-from tests.helpers import FINDINGS, Recorder, make_films, write_csv
+from tests.helpers import FINDINGS, Recorder, ensemble, make_films, write_csv
 
 
 @pytest.fixture(scope="module")

@@ -19,13 +19,12 @@ from cxrlt_cli.nets.classifier import load
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
 from cxrlt_cli.tables.label_table import LabelTable, read_ids, read_labels
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.ensemble_fit import fold_of
 from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
-from tests.helpers import FINDINGS, Recorder, write_csv
+from tests.helpers import FINDINGS, Recorder, ensemble, write_csv
 
 LOCAL = {"workers": 0, "device": "cpu", "batch_size": 20}
 

@@ -15,11 +15,10 @@ from cxrlt_cli.nets.classifier import load
 from cxrlt_cli.scores.metrics import score
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import read_labels
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
-from tests.helpers import FINDINGS, Recorder, make_films
+from tests.helpers import FINDINGS, Recorder, ensemble, make_films
 
 LOCAL = {"workers": 0, "device": "cpu", "batch_size": 16, "precision": "fp32"}
 

@@ -17,11 +17,10 @@ from cxrlt_cli.tables.columns import FILM_FACTS
 from cxrlt_cli.verbs import infer as engine
 from cxrlt_cli.verbs.data_cache import build_cache
 from cxrlt_cli.verbs.data_check import check
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.ood import ood
 from tests.exports import FILMS, LATERAL, make_export
-from tests.helpers import FINDINGS, Recorder, write_csv
+from tests.helpers import FINDINGS, Recorder, ensemble, write_csv
 
 HERE = {"workers": 0, "device": "cpu"}
 

@@ -17,13 +17,12 @@ from cxrlt_cli.scores.pooled import on_one_scale
 from cxrlt_cli.scores.predictions import Predictions, blend
 from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.training.resume import ResumeFile
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
-from tests.helpers import FINDINGS, Recorder, make_films, write_csv
+from tests.helpers import FINDINGS, Recorder, ensemble, make_films, write_csv
 
 LOCAL = {"workers": 0, "device": "cpu", "batch_size": 20}
 WRITTEN = ("best.safetensors", "last.safetensors", "val_predictions.csv", "oof_predictions.csv", "metrics.json")

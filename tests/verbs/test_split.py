@@ -24,13 +24,12 @@ from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.provenance import write_record
 from cxrlt_cli.verbs.data_check import check
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
-from tests.helpers import Recorder, make_films
+from tests.helpers import Recorder, ensemble, make_films
 
 POLICY = "chexpert; uncertain: empty; unmentioned: 0"
 Rows = list[dict[str, str]]

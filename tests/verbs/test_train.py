@@ -25,12 +25,11 @@ from cxrlt_cli.tables.label_table import read_labels
 from cxrlt_cli.training import plan
 from cxrlt_cli.training import run as shared
 from cxrlt_cli.training.learner import Learner
-from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.finetune import finetune
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
-from tests.helpers import FINDINGS, Recorder, head_of, write_csv
+from tests.helpers import FINDINGS, Recorder, ensemble, head_of, write_csv
 
 
 def history(folder: Path) -> list[dict[str, object]]:
