@@ -5,7 +5,7 @@ out of every score of that finding.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -173,28 +173,30 @@ def score(
     A finding without a positive film has no AP and no AUROC and is left out of the means; with ``empty="zero"``, the
     convention of the challenge's winner, its AP counts as 0. A finding without a negative film has no AUROC.
     """
-    targets, probabilities = np.asarray(targets, np.float64), np.asarray(probabilities, np.float64)
+    targets, probabilities = np.asarray(targets), np.asarray(probabilities)
     expected = (len(targets), len(findings))
     assert targets.shape == probabilities.shape == expected, (targets.shape, probabilities.shape, expected)
-    labelled = ~np.isnan(targets)
     prevalences = prevalence(targets)
+
+    def labelled() -> Iterator[tuple[Floats, Floats]]:  # one finding is in memory
+        return (_labelled(targets[:, c], probabilities[:, c]) for c in range(len(findings)))
+
     bands = prevalences if frequencies is None else np.asarray(frequencies, np.float64)
     return Scores(
         findings=tuple(
             _finding(
                 name,
-                targets[labelled[:, c], c],
-                probabilities[labelled[:, c], c],
+                *column,
                 float(prevalences[c]),
                 float(bands[c]),
                 threshold,
                 empty,
             )
-            for c, name in enumerate(findings)
+            for c, (name, column) in enumerate(zip(findings, labelled(), strict=True))
         ),
         num_films=len(targets),
         num_patients=num_patients,
-        ece_flattened=expected_calibration_error(targets[labelled], probabilities[labelled]),
+        ece_flattened=_calibration_error(labelled()),
         empty=empty,
         unit=unit,
     )
@@ -239,11 +241,23 @@ def expected_calibration_error(targets: Floats, probabilities: Floats) -> float 
 
     Guo et al., ICML 2017, arXiv:1706.04599, on the probability of the positive class.
     """
-    if len(targets) == 0:
-        return None
-    bins = np.minimum((probabilities * NUM_CALIBRATION_BINS).astype(np.int64), NUM_CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, targets - probabilities, NUM_CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(targets))
+    return _calibration_error([(targets, probabilities)])
+
+
+def _calibration_error(columns: Iterable[tuple[Floats, Floats]]) -> float | None:
+    """Of films of several findings together."""
+    number, gaps = 0, np.zeros(NUM_CALIBRATION_BINS)
+    for targets, probabilities in columns:
+        bins = np.minimum((probabilities * NUM_CALIBRATION_BINS).astype(np.int8), NUM_CALIBRATION_BINS - 1)
+        gaps += np.bincount(bins, targets - probabilities, NUM_CALIBRATION_BINS)
+        number += len(targets)
+    return float(np.abs(gaps).sum() / number) if number else None
+
+
+def _labelled(targets: Floats, probabilities: Floats) -> tuple[Floats, Floats]:
+    """Those of the films that are labelled, in float64."""
+    known = ~np.isnan(targets)
+    return targets[known].astype(np.float64), probabilities[known].astype(np.float64)
 
 
 def best_threshold(targets: Floats, probabilities: Floats) -> float:
