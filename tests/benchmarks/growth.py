@@ -3,7 +3,8 @@
 Each size is measured in a process of its own, three times; the fastest counts, and the most memory beyond what the
 process had when it was ready. Exponents are slopes of log time, or memory, against log size. What grows with films is
 what is done for every film beside looking at it: reading the CSV, finding it in a cache, drawing an epoch of ``cas``,
-writing and reading its predictions.
+writing and reading its predictions. What grows with rows are whole commands on tables: evaluate, with as many resamples
+as are held at once, and ensemble of two files.
 """
 
 import gc
@@ -22,19 +23,24 @@ import numpy as np
 import torch
 
 from cxrlt_cli import losses
+from cxrlt_cli.config import EnsembleOptions, EvaluateOptions
 from cxrlt_cli.data import cache, slots
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.data.loading import Batch
 from cxrlt_cli.data.sampling import create
 from cxrlt_cli.engine.predict import predict
 from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.reporter import Silent
 from cxrlt_cli.machine import keep_freed_memory
 from cxrlt_cli.nets import heads
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
+from cxrlt_cli.scores.bootstrap import CHUNK
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import stream_ids
 from cxrlt_cli.tta import VIEWS
+from cxrlt_cli.verbs.ensemble import ensemble
+from cxrlt_cli.verbs.evaluate import evaluate
 from tests.benchmarks.harness import memory
 
 FILMS, FINDINGS = (10**3, 10**4, 10**5, 10**6), (5, 15, 50, 150, 500)
@@ -122,6 +128,31 @@ def predictions_out_and_in(folder: Path, size: int) -> Callable[[], object]:
     return work
 
 
+def made_up(folder: Path, size: int) -> tuple[Path, Path]:
+    """Labels and predictions of 15 findings."""
+    labels, predictions = folder / f"labels{size}.csv", folder / f"predictions{size}.csv"
+    if not labels.exists():
+        rng = np.random.default_rng(0)
+        ids = np.array([f"{index:032x}.png" for index in range(size)], object)
+        findings = tuple(f"finding {number}" for number in range(15))
+        targets = rng.random((size, 15)) < np.geomspace(0.2, 0.005, 15)
+        Predictions(ids, findings, targets.astype(np.float64)).write(labels)
+        Predictions(ids, findings, np.where(targets, 0.2, 0.0) + 0.8 * rng.random((size, 15))).write(predictions)
+    return labels, predictions
+
+
+def judging(folder: Path, size: int) -> Callable[[], object]:
+    labels, predictions = made_up(folder, size)
+    given = {"predictions": [predictions], "csv": labels, "bootstrap": CHUNK}
+    return lambda: evaluate(EvaluateOptions.model_validate(given), Silent())
+
+
+def blending(folder: Path, size: int) -> Callable[[], object]:
+    _, predictions = made_up(folder, size)
+    given = {"members": [predictions, predictions], "out": folder / "blend.csv"}
+    return lambda: ensemble(EnsembleOptions.model_validate(given), Silent())
+
+
 def learning(num_findings: int) -> Callable[[], object]:
     head = heads.create("csra", 320, num_findings)
     criterion = losses.create("db", [10] * num_findings, 1000)
@@ -204,12 +235,16 @@ def main(path: Path) -> None:
             measured("an epoch of cas", FILMS, drawing_an_epoch),
             measured("predictions out and in", FILMS, partial(predictions_out_and_in, folder)),
         ]
+        tables = [
+            measured("evaluate, 15 findings", FILMS, partial(judging, folder)),
+            measured("ensemble of two CSVs", FILMS, partial(blending, folder)),
+        ]
         findings = [measured("csra and db, a step", FINDINGS, learning)]
         several = [
             measured("views", (1, 2, 4, 8), looking_at_views),
             measured("members", (1, 2, 4, 8), looking_with_members),
         ]
-    drawn([("films", films), ("findings", findings), ("views, members", several)], path)
+    drawn([("films", films), ("rows", tables), ("findings", findings), ("views, members", several)], path)
 
 
 if __name__ == "__main__":
