@@ -6,6 +6,7 @@ always did, so that every pixel is the same. A PNG that is in any way out of the
 
 import struct
 from collections.abc import Sequence
+from typing import cast
 
 import imagecodecs
 import numpy as np
@@ -37,7 +38,7 @@ def inflated(data: bytes, pixels: Sequence[slice]) -> Bytes:
     if len(stream) < len(HEADER) or stream[0] != HEADER[0]:  # of a smaller window, which libdeflate would not hold to
         return whole
     try:
-        rows = np.frombuffer(imagecodecs.deflate_decode(stream, out=size), np.uint8)
+        rows = np.frombuffer(imagecodecs.deflate_decode(_buffer(stream), out=size), np.uint8)
     except imagecodecs.DeflateError:
         return whole
     return _stored(whole[:first], rows, whole[last:]) if len(rows) == size else whole
@@ -65,10 +66,15 @@ def _stored(before: Bytes, rows: Bytes, after: Bytes) -> Bytes:
     blocks[:, HEAD:] = rows[: full * BLOCK].reshape(full, BLOCK)
     end[:HEAD] = _bytes("<BHH", 1, rest, BLOCK ^ rest)
     end[HEAD : HEAD + rest] = rows[full * BLOCK :]
-    end[-8:-4] = _bytes(">I", imagecodecs.deflate_adler32(rows))
-    chunk[-4:] = _bytes(">I", imagecodecs.deflate_crc32(chunk[4:-4]))
+    end[-8:-4] = _bytes(">I", imagecodecs.deflate_adler32(_buffer(rows)))
+    chunk[-4:] = _bytes(">I", imagecodecs.deflate_crc32(_buffer(chunk[4:-4])))
     return out
 
 
 def _bytes(layout: str, *values: object) -> Bytes:
     return np.frombuffer(struct.pack(layout, *values), np.uint8)
+
+
+def _buffer(values: Bytes) -> bytes:
+    """The same memory: imagecodecs takes any buffer, and its types say bytes."""
+    return cast("bytes", values)

@@ -9,7 +9,7 @@ import struct
 import zlib
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import imagecodecs
 
@@ -88,7 +88,7 @@ def check_png(data: bytes, max_pixels: int) -> PngLayout:
         end = position + 8 + length
         if end + 4 > len(data):
             raise UnreadableError("is a PNG cut short")
-        if imagecodecs.deflate_crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
+        if imagecodecs.deflate_crc32(cast("bytes", view[position + 4 : end])) != struct.unpack_from(">I", data, end)[0]:
             raise UnreadableError("is a damaged PNG (checksum)")
         if kind == b"IHDR" and length >= 8:
             width, height = struct.unpack_from(">II", data, position + 8)
