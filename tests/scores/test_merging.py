@@ -32,4 +32,4 @@ def test_logits_that_a_sigmoid_rounds_to_1_are_told_apart() -> None:
 def test_a_member_without_weight_changes_nothing(mode: str) -> None:
     members = np.random.default_rng(1).random((3, 6, 2))
     with_it = merge_members(list(members), np.array([0.5, 0.5, 0.0]), mode)
-    np.testing.assert_allclose(with_it, merge_members(members[:2], np.array([0.5, 0.5]), mode), rtol=1e-12)
+    np.testing.assert_allclose(with_it, merge_members(list(members[:2]), np.array([0.5, 0.5]), mode), rtol=1e-12)
