@@ -45,7 +45,7 @@ def steps(folder: Path, seed: int) -> list[Step]:
             "films/train.csv",
         ),
         (
-            "Look for faults before anything is trained; the fogged films are planted.",
+            "Check the data before training; the fogged films are planted errors.",
             ("data", "check", "--csv", films / "train.csv", "--image-dir", films / "images", "--exclude",
              films / "Removal.csv", "--json", folder / "faults.json"),
             "faults.json",
@@ -56,20 +56,21 @@ def steps(folder: Path, seed: int) -> list[Step]:
             "cache/films.u8",
         ),
         (
-            "Train the winner's recipe, small: csra, db, cas; the head first, then everything.",
+            "Train the winner's recipe, small: csra, db, cas; the head first, then the whole network.",
             ("train", *learn, seed, "--head", "csra", "--loss", "db", "--sampler", "cas", "--warmup-epochs", 1,
              "--epochs", 6, "--out", a),
             "runs/csra/metrics.json",
         ),
         (
-            "Train a second member that errs otherwise.",
+            "Train a second member with different errors.",
             ("train", *learn, seed + 1, "--head", "linear", "--loss", "asl", "--sampler", "uniform", "--warmup-epochs",
              0, "--epochs", 6, "--out", b),
             "runs/linear/metrics.json",
         ),
         *(
             (
-                f"Predict with the {name} member, six views of each film; calibrated, for db says too much.",
+                f"Predict with the {name} member, six views of each film; calibrated, because db gives too high "
+                "probabilities.",
                 ("infer", run, "--tta", "flip_scale", "--calibration", "platt", "--csv", films / "test_task1.csv",
                  *here, "--out", folder / f"{run.name}.csv"),
                 f"{run.name}.csv",
@@ -82,25 +83,25 @@ def steps(folder: Path, seed: int) -> list[Step]:
             submission.name,
         ),
         (
-            "Score the ensemble with honest intervals, and make a page of it.",
+            "Score the ensemble with confidence intervals, and make a report.",
             ("evaluate", submission, "--csv", truth[0], "--train-csv", films / "train.csv", "--image-dir",
              films / "images", "--checkpoint", a / "best.safetensors", "--json", folder / "scores.json", "--report",
              folder / "report.html"),
             "report.html",
         ),
         (
-            "Score six findings that nobody labelled, from words alone.",
+            "Score six findings without labels from text prompts (zero-shot).",
             ("ood", "--csv", films / "test_task2.csv", "--image-dir", films / "images", "--model", "phantom-clip",
              "--out", unseen),
             unseen.name,
         ),
         (
-            "And see how good that is.",
+            "And evaluate these scores.",
             ("evaluate", unseen, "--csv", truth[1], "--json", folder / "unseen.json"),
             "unseen.json",
         ),
         (
-            "Put together what a paper needs: tables, figures, methods, cards, and where every number comes from.",
+            "Make what a paper needs: tables, figures, methods, checklists, and the source of every number.",
             ("report", a, submission, "--csv", truth[0], "--copies", "--card", "model,claim,tripod-ai,chai", "--out",
              folder / "report"),
             "report/index.html",
@@ -140,7 +141,7 @@ def demo(folder: Path, seed: int, run: Callable[[Sequence[str]], int], out: Cons
 
 class StepError(CxrltError):
     def __init__(self, code: int) -> None:
-        super().__init__("The demonstration stopped at the step above.", "The same command goes on from there.")
+        super().__init__("The demonstration stopped at the step above.", "The same command resumes there.")
         self.exit_code = code
 
 
@@ -195,8 +196,8 @@ def _macro(folder: Path, name: str) -> dict[str, Any]:
 
 def _summary(folder: Path, seconds: float, out: Console) -> None:
     known, unseen = (_macro(folder, name) for name in ("scores.json", "unseen.json"))
-    out.print(Rule("What came of it", align="left", style="cyan"))
-    for title, macro in (("30 findings, learned", known), ("6 findings, from words", unseen)):
+    out.print(Rule("Results", align="left", style="cyan"))
+    for title, macro in (("30 findings, trained", known), ("6 findings, zero-shot", unseen)):
         low, high = macro["ap_ci"]
         out.print(f"{title}: macro AP {macro['ap']:.3f} (95 % {low:.3f} to {high:.3f}), AUROC {macro['auroc']:.3f}")
     out.print(f"The page: {folder / 'report.html'}", soft_wrap=True)

@@ -124,7 +124,7 @@ class RichReporter:
             return
         auroc = f", AUROC {_range(scores.auroc_ci)} (chance 0.5)" if scores.auroc_ci else ""
         chance = _number(scores.chance_ap())
-        self.result(f"95 % intervals over patients: macro AP {_range(scores.ap_ci)} (chance {chance}){auroc}.")
+        self.result(f"95 % CI (patient bootstrap): macro AP {_range(scores.ap_ci)} (chance {chance}){auroc}.")
         for text in (told_chance(scores, "*"), told_without_interval(scores)):
             if text:
                 self.result(text)
@@ -135,8 +135,8 @@ class RichReporter:
 
         certainty = ""
         if comparison.ci is not None:
-            shown = "" if is_shown(comparison) else "; no difference is shown"
-            certainty = f" (95 % interval over patients: {comparison.ci[0]:+.3f} to {comparison.ci[1]:+.3f}{shown})"
+            shown = "" if is_shown(comparison) else "; not significant"
+            certainty = f" (95 % CI, patient bootstrap: {comparison.ci[0]:+.3f} to {comparison.ci[1]:+.3f}{shown})"
         self.result(f"{first} against {second}: macro AP {comparison.ap_difference:+.3f}{certainty}.")
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

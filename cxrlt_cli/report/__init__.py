@@ -90,16 +90,17 @@ def document(title: str, facts: Sequence[tuple[str, str]], sections: Sequence[st
 
 
 LONG_TAIL = (
-    "Average precision against how many of the {} have the finding; bars are 95 % intervals, ticks mark chance (the "
-    "share of the films that are scored). Dotted lines part head, medium and tail."
+    "Average precision against the prevalence in the {}. Bars: 95 % CI (patient bootstrap). Ticks: chance level (the "
+    "prevalence in the scored films). Dotted lines separate head, medium and tail."
 )
 CURVES = (
-    "Precision over recall, ROC, how often against how sure, and the net benefit of acting at a threshold over "
-    "prevalence (Vickers & Elkin 2006), cut at 0. Dashed: prevalence, chance, honesty, and acting on every film."
+    "Precision-recall (PR), ROC, reliability (calibration), and standardised net benefit (Vickers & Elkin 2006; "
+    "negative values shown as 0). Dashed: prevalence (PR), chance (ROC), perfect calibration, and treating every "
+    "film as positive."
 )
-TOGETHER = "Of the films with the finding of a row, the share that has that of a column: the darker, the more."
+TOGETHER = "Share of the films with the row's finding that also have the column's finding; darker is more."
 WORST = (
-    "Of each finding the positives that were ranked lowest, and the negatives that were ranked highest. Some are "
+    "For each finding, the positive films with the lowest scores and the negative films with the highest. Some are "
     "errors of the model, some of the labels."
 )
 

@@ -51,7 +51,7 @@ def precision_recall(name: str, targets: Floats, probabilities: Floats) -> str:
     precision, recall, _ = precision_recall_curve(targets, probabilities)
     base = float(np.mean(targets))
     marks = _dashed(0, base, 1, base) + _line(recall[::-1], precision[::-1], step=True)
-    return _Frame(f"{name}: precision over recall, prevalence {base:.3f}", marks, "recall", "precision").svg()
+    return _Frame(f"{name}: precision-recall curve, prevalence {base:.3f}", marks, "recall", "precision").svg()
 
 
 def receiver_operating(name: str, targets: Floats, probabilities: Floats) -> str:
@@ -61,14 +61,15 @@ def receiver_operating(name: str, targets: Floats, probabilities: Floats) -> str
 
 
 def reliability(name: str, targets: Floats, probabilities: Floats) -> str:
-    """How often against how sure, in 15 bins; a dot's area is the share of the films, the dashed line is honesty."""
+    """Observed against predicted frequency, in 15 bins; a dot's area is the share of films; dashed: perfect "
+    "calibration."""
     bins = np.minimum((probabilities * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1)
     dots = []
     for number in np.unique(bins):
         mine = bins == number
         sure, often = float(probabilities[mine].mean()), float(targets[mine].mean())
         radius = 1.5 + 6 * np.sqrt(mine.mean())
-        title = f"<title>{mine.sum():,} films: said {sure:.2f}, was {often:.2f}</title>"
+        title = f"<title>{mine.sum():,} films: predicted {sure:.2f}, observed {often:.2f}</title>"
         dots.append(
             f'<circle class="dot" cx="{_right(sure):.1f}" cy="{_up(often):.1f}" r="{radius:.1f}">{title}</circle>'
         )
@@ -89,7 +90,7 @@ def decision_curve(name: str, targets: Floats, probabilities: Floats) -> str:
     lines = [np.clip(values / share, 0, 1) for values in (everyone, ours)]
     x = thresholds / end
     marks = _line(x, lines[0], kind="chance") + _line(x, lines[1])
-    return _Frame(f"{name}: standardised net benefit over threshold", marks, "threshold", "net benefit", end).svg()
+    return _Frame(f"{name}: standardised net benefit against threshold", marks, "threshold", "net benefit", end).svg()
 
 
 def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 330) -> str:

@@ -110,14 +110,15 @@ def _pictured(picture: Picture) -> str:
     images, text, heat = _image(picture.film, picture.mistake.film), _told(picture.mistake), picture.heat_map
     if heat is not None:
         images += _image(heat.film, heat.kind)
-        text += f"<br>Orange: {heat.kind}{'; no place speaks for it' if heat.is_empty else ''}."
+        text += f"<br>Orange: {heat.kind}{'; it is empty here' if heat.is_empty else ''}."
     figure = f"<div class='{'pair' if heat else ''}'>{images}</div><figcaption>{text}</figcaption>"
     if picture.neighbours:
         shown = "".join(
             f"<li>{_image(one.film, one.name) if one.film else ''}{one.cosine:.3f} {escape(one.name)}</li>"
             for one in picture.neighbours
         )
-        figure += f"<p class='soft'>Nearest training films, by cosine</p><ul class='trio nearest'>{shown}</ul>"
+        figure += "<p class='soft'>Most similar training films, by cosine similarity</p><ul class='trio "
+        f"nearest'>{shown}</ul>"
     return figure
 
 
@@ -127,6 +128,6 @@ def _image(source: str, name: str) -> str:
 
 def _told(mistake: Mistake) -> str:
     what = "missed" if mistake.present else "false alarm"
-    rank = f"{mistake.probability:.3f}, above {100 * mistake.rank:.0f} % of the films"
+    rank = f"{mistake.probability:.3f}, percentile {100 * mistake.rank:.0f} of all films"
     whose = f"<br>{escape(mistake.whose)}" if mistake.whose else ""
     return f"<strong>{escape(mistake.finding)}</strong>, {what}: {rank}. {escape(mistake.film)}{whose}"

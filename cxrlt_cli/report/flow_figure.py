@@ -35,7 +35,7 @@ def flow(study: Study, ledger: Ledger) -> str:
         parts = [(f"{number} folds", f"of {fewest} to {most} films")]
     judged = ledger.count("judged/films", len(study.predictions.ids), PREDICTIONS)
     number = ledger.count("judged/findings", len(study.predictions.findings), FACTS, key="findings")
-    how = ["each by the model that did not see its patient"] if study.in_folds else []
+    how = ["each by the model not trained on its patient"] if study.in_folds else []
     return _drawn(
         steps, parts if len(study.parts) > 1 else [], ("Evaluated", f"{judged} films, {number} findings", *how)
     )

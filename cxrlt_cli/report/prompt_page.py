@@ -31,7 +31,7 @@ def prompt_page(
         f"{charts.similarity([sentence.text for sentence in one.sentences], one.similarity)}</div>"
         for one in examined.values()
     )
-    alike = section("How alike the sentences are", f"<div class='cards'>{maps}</div>", ALIKE)
+    alike = section("Similarity of the sentences", f"<div class='cards'>{maps}</div>", ALIKE)
     said = section("Notes", "".join(f"<p>{escape(note)}</p>" for note in notes), "")
     return document(title, facts, [*tables, alike, said])
 

@@ -12,7 +12,7 @@ WIDTHS = (0.2, 0.1, 0.05)
 
 
 def points_table(points: Sequence[Point]) -> Table:
-    columns = ("finding", "wanted", "threshold", "sensitivity", "specificity", "PPV", "films read for one")
+    columns = ("finding", "wanted", "threshold", "sensitivity", "specificity", "PPV", "films per true positive")
     rows, before = [], ""
     for point in points:
         worth, name = point.worth, "" if point.finding == before else point.finding
@@ -20,9 +20,9 @@ def points_table(points: Sequence[Point]) -> Table:
         shares = (str(one) for one in (worth.sensitivity, worth.specificity, worth.ppv))
         rows.append((name, f"{point.wanted:g}", f"{point.threshold:.3g}", *shares, _reads(point)))
     note = (
-        f"Findings that {MIN_EACH} patients have and as many have not. The threshold for a wanted sensitivity is of "
-        "all films; what stands behind it is of thresholds from four fifths of the patients, on the others, with 95 % "
-        "intervals over patients. Films read for one: flagged for each that has the finding, 1 / PPV."
+        f"Findings present in at least {MIN_EACH} patients and absent in as many. Thresholds are fitted on all films; "
+        "their sensitivity, specificity and PPV are cross-validated by patient in five folds, with 95 % confidence "
+        "intervals over patients. Films per true positive: flagged films for each that has the finding, 1 / PPV."
     )
     return Table("Operating points", columns, rows, note)
 
@@ -39,8 +39,9 @@ def sizes_table(scores: Scores) -> Table:
         rows.append((one.name, f"{one.positives:,}", f"{one.auroc:.3f}", width,
                      *("–" if number is None else f"{number:,}" for number in needed)))  # fmt: skip
     note = (
-        "Positives, of as many patients and at the same prevalence, that make the 95 % interval of AUROC as narrow "
-        "(Hanley & McNeil 1982), if AUROC is what it is here."
+        "Number of positive films for a 95 % confidence interval of AUROC of this width (Hanley & McNeil "
+        "1982), with the "
+        "AUROC, the prevalence and the films per patient measured here."
     )
     return Table("Sample size for AUROC", columns, rows, note)
 

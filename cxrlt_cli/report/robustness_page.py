@@ -11,9 +11,10 @@ def robustness_section(robustness: Robustness) -> str:
     """A chart of macro AP for each kind of perturbation, and a table of all scores."""
     plain = robustness.plain
     text = (
-        f"Macro AP of {escape(robustness.model)} on {robustness.num_films:,} films as they are (–), and perturbed more "
-        "and more at the size that the model sees. Bands are 95 % intervals of resampled patients; the dashed line is "
-        f"the AP of films as they are{'' if plain.ap is None else f', {plain.ap:.3f}'}."
+        f"Macro AP of {escape(robustness.model)} on {robustness.num_films:,} unperturbed films (–), and with "
+        "increasing "
+        "perturbation at the model's input size. Bands: 95 % CI (patient bootstrap). Dashed: AP of the unperturbed "
+        f"films{'' if plain.ap is None else f', {plain.ap:.3f}'}."
     )
     top = max([level.ap or 0 for trend in robustness.trends for level in trend.levels] + [plain.ap or 0])
     bounds = [level.ap_ci[1] for trend in robustness.trends for level in (plain, *trend.levels) if level.ap_ci]

@@ -24,10 +24,10 @@ def told_chance(scores: Scores, mark: str = "") -> str:
     missing = [one.name for one in tested if not one.above_chance]
     number, how = f"{len(tested) - len(missing)} of {len(tested)} findings", f"{mark}: p" if mark else "p"
     text = (
-        f"Chance is AP as high as the share of positives and AUROC 0.5. AUROC is shown to be above it for {number} "
-        f"({how} < {SURE} by Holm's correction for all of them)."
+        f"The chance level is the prevalence for AP and 0.5 for AUROC. AUROC is significantly above it for {number} "
+        f"({how} < {SURE} with Holm's correction for all of them)."
     )
-    return f"{text} Not shown: {listed(missing, MOST)}." if missing else text
+    return f"{text} Not significant: {listed(missing, MOST)}." if missing else text
 
 
 def told_without_interval(scores: Scores) -> str:
@@ -35,7 +35,7 @@ def told_without_interval(scores: Scores) -> str:
     if scores.ap_ci is None:
         return ""
     few = [one.name for one in scores.findings if one.positives and one.ap_ci is None]
-    return f"No interval: fewer than {MIN_POSITIVES} patients have {listed(few, MOST)}." if few else ""
+    return f"No confidence interval: fewer than {MIN_POSITIVES} patients have {listed(few, MOST)}." if few else ""
 
 
 def is_shown(comparison: Comparison) -> bool:

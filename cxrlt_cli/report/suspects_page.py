@@ -54,7 +54,7 @@ def suspects_page(
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     body = f"<style>{style}</style>{FRAME}<script type='application/json' id='data'>{data}</script>"
     body += f"<script>{script}</script>"
-    sections = [section("Look at them", body, HOW), section(escape(table.title), table.html(), escape(table.note))]
+    sections = [section("Review", body, HOW), section(escape(table.title), table.html(), escape(table.note))]
     return document(title, facts, sections)
 
 

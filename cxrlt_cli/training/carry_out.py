@@ -173,9 +173,9 @@ def _facts(
     if members[0].name:
         several = [counted(options.folds, "fold")] if options.folds else []
         several += [f"seeds {options.seed} to {options.seed + options.seeds - 1}"] if options.seeds else []
-        one = f", of which fold {options.fold}" if options.fold else ""
-        how = "side by side, each by one of the processes" if apart else "one after another"
-        facts["members"] = f"{len(members)}, {how}: {' and '.join(several)}{one}; above is the first"
+        one = f", only fold {options.fold}" if options.fold else ""
+        how = "in parallel, one per process" if apart else "one after another"
+        facts["members"] = f"{len(members)}, {how}: {' and '.join(several)}{one}; the plan above is for the first"
     return {**facts, "out": str(folder.path)}
 
 

@@ -99,10 +99,10 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
     if process.is_main:
         folder.start(options, command, at.num_epochs)
     if learned is not None:
-        reporter.note(f"Going on in phase {phases[at.phase].name}, after {counted(at.num_epochs, 'epoch')}.")
+        reporter.note(f"Resuming in phase {phases[at.phase].name}, after {counted(at.num_epochs, 'epoch')}.")
     elif before is not None and (known := run.seen.adapted(before)) is not None:
         (ap,) = (_ap(scores) for _, scores in run.validate({"before": known.to(process.device)}).values())
-        reporter.note(f"Validation AP of the checkpoint as it was: {ap:.3f}.")
+        reporter.note(f"Validation AP of the checkpoint before training: {ap:.3f}.")
     del before
     steps_per_epoch = math.ceil(len(run.draws) / options.accumulate)
     steps_left = options.max_steps or sys.maxsize
@@ -125,7 +125,8 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
                     average = phase is phases[-1] and options.average_last > 1
                     missed = ", before --average-last began" if average and learner.num_averaged == 0 else ""
                     reporter.note(
-                        f"Phase {phase.name} ended after {epoch} of {counted(phase.num_epochs, 'epoch')}{missed}: "
+                        f"Phase {phase.name} ended early after {epoch} of "
+                        f"{counted(phase.num_epochs, 'epoch')}{missed}: "
                         f"validation AP had not risen for {options.patience}."
                     )
                     break

@@ -125,11 +125,11 @@ def warn_of_few(scores: Scores, options: FitOptions, reporter: Reporter) -> None
     positives = [finding.positives for finding in scores.findings if finding.positives]
     if options.folds or (half := int(median_low(positives))) >= FEW:
         return
-    way_out = "" if options.val_csv else " To judge by all films: --folds 5."
+    way_out = "" if options.val_csv else " To score all films, cross-validate: --folds 5."
     reporter.warn(
         f"Half of the findings have {counted(half, 'positive')} or fewer on "
         f"{counted(scores.num_films, 'validation film')}, and the best epoch was chosen on them: these scores are too "
-        f"good, and uncertain.{way_out}"
+        f"high, and uncertain.{way_out}"
     )
 
 
@@ -144,11 +144,11 @@ def tell_best_place(run: Path, options: FitOptions, reporter: Reporter) -> None:
         return
     if chosen[-1] == 0:
         reporter.warn(
-            f"The best of {len(lines)} epochs by validation AP is the first: nothing that was learned after it helped. "
-            "Lower --lr-head and --lr-backbone, or judge by more films."
+            f"The best of {len(lines)} epochs by validation AP is the first: later epochs did not help. "
+            "Lower --lr-head and --lr-backbone, or validate on more films."
         )
     elif chosen[-1] == len(lines) - 1:
-        reporter.note(f"The best of {len(lines)} epochs is the last: with more --epochs it may become better.")
+        reporter.note(f"The best of {len(lines)} epochs is the last: more --epochs may improve it.")
 
 
 def _gathered(members: Sequence[Member], seed: int, division: Division, options: FitOptions) -> Predictions:

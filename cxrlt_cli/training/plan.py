@@ -24,13 +24,14 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
     tail = ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name])
     stop = f"; stops after {counted(options.max_steps, 'step')}" if options.max_steps else ""
     if options.patience:
-        stop += f"; a phase ends when validation AP has not risen for {counted(options.patience, 'epoch')}"
+        stop += "; early stopping: a phase ends when validation AP has not risen for "
+        f"{counted(options.patience, 'epoch')}"
     stretches = {
-        "head": "{1} of the head at {0.lr_head:g}",
-        "all": "{1} of everything at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
+        "head": "{1} of the head alone at learning rate {0.lr_head:g}",
+        "all": "{1} of the whole network at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",
     }
     return {
-        "films": f"{len(training.paths):,} to train on, {len(validation.paths):,} to validate on, of "
+        "films": f"{len(training.paths):,} for training, {len(validation.paths):,} for validation, from "
         f"{training.table.num_patients:,} and {validation.table.num_patients:,} patients",
         **_labels(training.table.policy, validation.table.policy),
         "findings": f"{len(model.findings)} ({tail}): {', '.join(model.findings)}",
@@ -74,7 +75,7 @@ def rehearse_run(run: Run, phases: tuple[Phase, ...], num_runs: int = 1) -> None
         seconds = run.seen.seconds_a_film(paths) * len(paths) / run.process.num_processes
         run.reporter.result(
             f"Dry run: one batch went through the backbone. The features of all films take about {duration(seconds)}, "
-            "where none is kept yet; the head trains in a small part of that. Nothing was written."
+            "if none is kept yet; training the head takes a small part of that. Nothing was written."
         )
         return
     compiles = run.options.compile and phases[-1].trains == "all"

@@ -48,7 +48,7 @@ def _check_patches(model: Classifier) -> None:
         if side % patch:
             below = side // patch * patch
             raise OptionError(
-                f"--image-size: {side} does not suit {model.architecture.backbone}, with patches of {patch} pixels.",
+                f"--image-size: {side} does not fit {model.architecture.backbone}, with patches of {patch} pixels.",
                 f"Pass {' or '.join(str(size) for size in (below, below + patch) if size >= 32)}.",
             )
 
@@ -78,7 +78,7 @@ def _check_head(head: str, options: FitOptions) -> None:
     of_csra = {"csra_heads": ("csra",), "csra_lambda": ("csra", "csra-winner")}
     for name in changed(options) & set(of_csra):
         if head not in of_csra[name]:
-            raise OptionError(f"{flags(options, [name])} is of no use with --head {head}.", "Leave it out.")
+            raise OptionError(f"{flags(options, [name])} has no effect with --head {head}.", "Leave it out.")
 
 
 def check_batches(model: Classifier, num_films: int, options: FitOptions, num_processes: int = 1) -> None:

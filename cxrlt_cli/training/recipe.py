@@ -107,7 +107,7 @@ def with_recipe(options: OptionsT, division: Division, reporter: Reporter, *, fr
     taken = choices(options, fresh_head, look) if options.preset == "auto" else ()
     if not taken:
         return options
-    reporter.note(f"--preset auto, for {look}. What won out of fold on {MEASURED_ON}, unless it says otherwise:")
+    reporter.note(f"--preset auto, for {look}. Best out of fold on {MEASURED_ON}, unless stated otherwise:")
     for choice in taken:
         reporter.note(f"  {choice}.")
     return options.model_copy(update={choice.option: choice.value for choice in taken})

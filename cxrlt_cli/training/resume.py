@@ -123,7 +123,7 @@ class ResumeFile:
         """In a thread: the handler may have stopped the main one while it prints, whose line would come twice."""
         self._heard.wait()
         if not self._over.wait(PATIENCE):
-            self.note("Stopping when the state can be kept; Ctrl-C again stops at once.")
+            self.note("Stopping as soon as the state is saved; Ctrl-C again stops at once.")
 
     def due(self) -> Action:
         """Whether to write now, and to stop; the same on every process."""
@@ -168,19 +168,19 @@ class ResumeFile:
         """
         there = self.process.collected(self.path.exists())
         if len(set(there)) > 1:
-            raise OptionError(f"{self.path} is seen by some processes alone.", "--out must be a folder that all share.")
+            raise OptionError(
+                f"{self.path} is visible only to some processes.", "--out must be a folder that all share."
+            )
         if not there[0]:
             return None
         content = _content(self.path)
         _require_same(content["options"], _binding(self.options))
         if content["data"] != self.data:
-            raise OptionError(
-                "--resume: the films or labels are not those that the run was started with.", "Start a new run."
-            )
+            raise OptionError("--resume: the films or labels changed since the run was started.", "Start a new run.")
         if len(content["random"]) != self.process.num_processes:
             raise OptionError(
                 f"The run was of {len(content['random'])} processes, and this is of {self.process.num_processes}.",
-                "Go on with as many.",
+                "Resume with the same number.",
             )
         _set_random_state(content["random"][self.process.rank], self.process.device)
         return Position(**content["position"]), content["learner"]
@@ -200,7 +200,7 @@ def _content(path: Path) -> dict[str, Any]:
     if number not in (None, FORMAT):
         raise CheckpointError(
             f"{path} is of format {number}; this cxrlt reads {FORMAT}.",
-            "Go on with the cxrlt that wrote it, or pass another --out to train again.",
+            "Resume with the version of cxrlt that wrote it, or pass another --out to train again.",
         )
     if not is_whole or number is None:
         raise _damaged(path)
@@ -265,7 +265,9 @@ def _require_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     changed = [name for name in now if before.get(name) != now[name]]
     if changed:
         told = "; ".join(f"--{name.replace('_', '-')} was {before.get(name)}, is {now[name]}" for name in changed[:5])
-        raise OptionError(f"--resume: the run was started otherwise ({told}).", "Go on with the same command.")
+        raise OptionError(
+            f"--resume: the run was started with other options ({told}).", "Resume with the options of the start."
+        )
 
 
 def _random_state(device: torch.device) -> dict[str, Tensor]:

@@ -112,7 +112,7 @@ class Run:
     def keep(self, resume: ResumeFile, at: Position, learner: Learner, action: Action) -> None:
         """Write the state, and end if that is the ``action``."""
         if action == "stop":
-            self.reporter.warn(f"Stopped; the state is kept in {resume.path}. Go on with --resume.")
+            self.reporter.warn(f"Stopped; the state is saved in {resume.path}. Resume with --resume.")
         resume.write(at, learner.state(), action)
 
     def score_of(self, folder: RunFolder) -> Scores:

@@ -58,12 +58,12 @@ class RunFolder:
             other = next(iter(held - {mine}))
             raise OptionError(
                 f"--resume: {out} holds {'the folders ' + other if other else 'a run without --folds and --seeds'}.",
-                f"Go on with the same command: cxrlt {command} --config {out / 'run.yaml'} --out {out} --resume.",
+                f"Resume with the same command: cxrlt {command} --config {out / 'run.yaml'} --out {out} --resume.",
             )
         alone = mine.replace("fold-*", f"fold-{options.fold}") if options.fold else mine
         if not options.resume and (held - {mine} or _holds_run(out, alone)):
-            hint = "Go on with --resume, pass another folder, or remove that one first."
-            raise OptionError(f"--out {out} holds a run already.", hint)
+            hint = "Pass --resume to resume it, pass another folder, or remove this one first."
+            raise OptionError(f"--out {out} already holds a run.", hint)
         return cls(out, options.id_column)
 
     def as_started(self, options: FitOptions) -> FitOptions:

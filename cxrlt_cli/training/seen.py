@@ -154,6 +154,7 @@ def _stored(features: Tensor) -> NDArray[np.float16]:
     kept = features.half().cpu()
     if not torch.isfinite(kept).all():
         raise WorkerError(
-            "The backbone gives features that float16 cannot hold.", "Leave --frozen out: pass --warmup-epochs instead."
+            "The features of this backbone are too large for float16.",
+            "Leave out --frozen, and pass --warmup-epochs instead.",
         )
     return np.ascontiguousarray(kept)

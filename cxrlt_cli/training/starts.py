@@ -98,16 +98,16 @@ class FromCheckpoint:
         known, before = self.checkpoint.findings, self.checkpoint.architecture.head
         if self.architecture.head != before:
             whole = counted(len(findings), "finding")
-            yield f"Starting from scratch in the head: {whole}, for it is {self.architecture.head} and was {before}."
+            yield f"New head from scratch: {whole}, because the head is {self.architecture.head} and was {before}."
             return
         if fresh:
-            yield f"Starting from scratch in the head: {listed(fresh, 40)}."
+            yield f"From scratch in the head: {listed(fresh, 40)}."
         if fresh and (carried := [name for name in findings if name not in fresh]):
-            yield f"Carried over in the head: {listed(carried, 40)}."
+            yield f"Kept from the checkpoint's head: {listed(carried, 40)}."
         spelled = {plain_name(name): name for name in known if name not in findings}
         respelled = {name: spelled.pop(plain_name(name)) for name in fresh if plain_name(name) in spelled}
         if respelled and not self.fresh_head:
             pairs = listed([f"{name} for {theirs}" for name, theirs in respelled.items()], 40)
-            yield f"Not carried over, for names are compared letter for letter: {pairs}."
+            yield f"Not kept, because the spelling differs: {pairs}."
         if dropped := [name for name in known if name not in findings and name not in respelled.values()]:
             yield f"Findings of the checkpoint that the CSV does not have: {listed(dropped, 40)}."

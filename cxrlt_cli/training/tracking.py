@@ -132,7 +132,7 @@ def tracking(
         try:
             what(tracker)
         except Exception as error:  # whatever a library of others raises
-            reporter.warn(f"The tracker failed and is left out from here on: {error}")
+            reporter.warn(f"The tracker failed and is off from here on: {error}")
             with suppress(Exception):  # it was told of already
                 tracker.close(failed=True)
             tracker = None

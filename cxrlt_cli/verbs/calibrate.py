@@ -46,18 +46,17 @@ def calibrate(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
 def _check(options: CalibrateOptions, of_predictions: bool) -> None:
     if of_predictions and (needless := changed(options) & {"tta", "image_dir", "cache", "links", "max_pixels"}):
         raise OptionError(
-            f"{flags(options, needless)} is of no use with a prediction CSV: no film is read.", "Leave it out."
+            f"{flags(options, needless)} has no effect with a prediction CSV: no film is read.", "Leave it out."
         )
     if of_predictions and options.unlabelled:
         raise OptionError(
-            f"--unlabelled needs to know how often findings were present in training, which {options.model} does not "
-            "say.",
+            f"--unlabelled needs the prevalence of findings in training, which {options.model} does not say.",
             "Pass a checkpoint.",
         )
     if options.csv is None and not (options.unlabelled and options.image_dir):
         raise OptionError(
             "--csv is missing.",
-            "It names films of the place of use, with a column of 0 and 1 for each finding. With --unlabelled, films "
+            "It lists films of your hospital, with a column of 0 and 1 for each finding. With --unlabelled, films "
             "without labels will do, or a folder of them: --image-dir.",
         )
 
@@ -117,7 +116,7 @@ def _fit(
     fold = table.folds(min(NUM_FOLDS, table.num_patients), options.seed)
     films = table.targets, table.patients, fold
     fit = fit_labelled(predictions, *films, wanted, prior, model=model, tta=options.tta, traits=traits)
-    before = "cut at 0.5" if model is None else f"by {shipped_rule(wanted)}, as the training fitted it"
+    before = "threshold 0.5" if model is None else f"by {shipped_rule(wanted)}, as the training fitted it"
     tell_labelled(fit, before, options, reporter)
     return _written(fit, options, reporter)
 
@@ -143,7 +142,8 @@ def _labels(options: CalibrateOptions, known: Sequence[str], reporter: Reporter)
     if not findings:
         raise DataError(
             f"{csv} has none of the findings of {options.model} ({listed(wanted)}).",
-            f"Its columns are {listed(list(columns), 40)}. Of films without labels, prevalences alone: --unlabelled.",
+            f"Its columns are {listed(list(columns), 40)}. For films without labels: --unlabelled estimates "
+            "prevalences.",
         )
     excluded = read_exclusions(options.exclude, options.id_column)
     table = read_labels(
@@ -158,7 +158,7 @@ def _labels(options: CalibrateOptions, known: Sequence[str], reporter: Reporter)
     if table.counts.sum() == 0:
         raise DataError(f"{csv} has no positive label.", "Labels are 1 where there is a finding.")
     if table.num_patients < 2:
-        raise DataError(f"All films of {csv} are of one patient: nothing can be judged on others.")
+        raise DataError(f"All films of {csv} are of one patient, so nothing can be cross-validated.")
     if lost := [name for name in wanted if name not in findings]:
         reporter.warn(f"Not calibrated, as {csv} has no such column: {listed(lost, 40)}.")
     return table
@@ -182,7 +182,7 @@ def _patients_of(ids: Texts, options: CalibrateOptions, reporter: Reporter) -> N
             patients = read_patients(frame, str(options.csv), options.id_column, options.patient_column)
             whose = dict(zip(frame[options.id_column], patients, strict=True))
             return np.array([whose[film] for film in ids], object)
-    reporter.note("Nothing says whose films they are: each is taken for another patient's.")
+    reporter.note("The patients are not known: each film counts as one patient.")
     return ids
 
 

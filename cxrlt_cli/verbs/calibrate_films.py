@@ -43,11 +43,11 @@ class Model:
             calibration = Calibration.of(checkpoint.training, checkpoint.findings)
         elif options.unlabelled:
             raise OptionError(
-                f"{options.model} does not say how often findings were present where it was trained.",
-                "Without that, nothing is known of films without labels.",
+                f"{options.model} does not record the prevalence of findings in training.",
+                "Films without labels cannot be calibrated without it.",
             )
         else:
-            reporter.note(f"{options.model} carries no calibration: its probabilities are taken as they are.")
+            reporter.note(f"{options.model} has no calibration: its probabilities are used uncalibrated.")
             calibration = Calibration.identity(checkpoint.findings)
         return cls(checkpoint, calibration, digest_of(options.model))
 

@@ -7,7 +7,7 @@ from cxrlt_cli.scores.local_fit import FindingFit, LocalFit
 from cxrlt_cli.scores.proportions import FEW, Share, patients_for_width
 
 NONE = "–"
-OTHERS = "patients of other folds than the threshold was fitted on"
+OTHERS = "patients held out from the fit of the threshold (cross-validation)"
 
 
 def tell_labelled(fit: LocalFit, before: str, options: CalibrateOptions, reporter: Reporter) -> None:
@@ -21,10 +21,10 @@ def tell_labelled(fit: LocalFit, before: str, options: CalibrateOptions, reporte
     films = f"{counted(fit.num_films, 'film')} of {counted(fit.num_patients, 'patient')}"
     reporter.table(f"{options.model} on {options.csv} ({films})", columns, rows)
     if fit.ece["shipped"] is not None and fit.ece["here"] is not None:
-        whose = "as they are" if fit.model is None else "by the training's Platt"
+        whose = "before" if fit.model is None else "with the calibration of training"
         reporter.result(
             f"Calibration error (ECE), mean of the findings: {fit.ece['shipped']:.3f} {whose}, {fit.ece['here']:.3f} "
-            "fitted here, on patients of other folds.\n"
+            "fitted here (cross-validated by patient).\n"
         )
     if fit.wanted.rule_out:
         _tell_rule_out(fit, before, reporter)
@@ -38,15 +38,15 @@ def tell_unlabelled(fit: LocalFit, options: CalibrateOptions, reporter: Reporter
     rows = [(name, _percent(one.prevalence_before), *_prevalence(one)) for name, one in fit.findings.items()]
     films = f"{counted(fit.num_films, 'film')} of {counted(fit.num_patients, 'patient')}"
     title = f"{options.model} on {options.csv or options.image_dir} ({films} without labels)"
-    reporter.table(title, ("finding", "in training %", "here, by EM %", "95 %"), rows)
+    reporter.table(title, ("finding", "in training %", "here (EM) %", "95 %"), rows)
     reporter.note(
-        "True if films with a finding, and films without it, look here as in training. Intervals are over patients; "
-        "they take the training's calibration for true. Thresholds stay those of the training."
+        "Valid only if films with a finding, and films without it, look here as in training. Confidence intervals are "
+        "over patients, and assume that the calibration of training is right. Thresholds stay those of training."
     )
     if left := [name for name, one in fit.findings.items() if one.prevalence is None]:
         reporter.note(
-            f"Left as in training, whose calibration rests on fewer than {FEW} films with the finding, or on none "
-            f"without: {listed(left, 40)}."
+            f"Left as in training, where calibration used fewer than {FEW} films with the finding, or none "
+            f"without it: {listed(left, 40)}."
         )
 
 
@@ -73,18 +73,18 @@ def _tell_rule_out(fit: LocalFit, before: str, reporter: Reporter) -> None:
 def _tell_promise(fit: LocalFit, reporter: Reporter) -> None:
     wanted = fit.wanted
     assert wanted.miss_at_most is not None, "it was promised"
-    unit = "of all findings at once (Bonferroni)" if wanted.joint else "of each finding by itself (of all: --joint)"
+    unit = "for all findings at once (Bonferroni)" if wanted.joint else "for each finding separately (for all: --joint)"
     reporter.result(
-        f"Promise, {unit}: of patients to come with the finding, at most {100 * wanted.miss_at_most:g} % have a "
+        f"Guarantee, {unit}: of future patients with the finding, at most {100 * wanted.miss_at_most:g} % have a "
         f"positive film below the threshold; kept by {100 * wanted.sure:g} % of such calibrations (Learn then Test, "
-        "exact binomial), if patients to come are drawn as these were.\n"
+        "exact binomial), if future patients are drawn as these were.\n"
     )
     if lacking := [name for name, one in fit.findings.items() if one.negative_below is None]:
         needed = next(one.needed for one in fit.findings.values())
         have = [f"{name} ({fit.findings[name].positive_patients})" for name in lacking]
         end = "Their decisions are left empty" if wanted.ppv is None else "They are never decided negative"
         reporter.warn(
-            f"No promise, for want of patients: it takes {needed} with the finding, if none is missed, and fewer have "
+            f"No guarantee, too few patients: it needs {needed} with the finding, if none is missed, and fewer have "
             f"{listed(have, 40)}. {end}."
         )
 
@@ -103,7 +103,7 @@ def _tell_rule_in(fit: LocalFit, before: str, reporter: Reporter) -> None:
         shares = str(one.shipped.ppv), *now
         rows.append((name, str(one.positive_patients), _threshold(one.positive_from), *shares))
     columns = ("finding", "patients", "threshold", "PPV before", "PPV now", "sens. now")
-    reporter.table(f"Positive from the threshold on: {fit.wanted.told_rule_in()}", columns, rows)
+    reporter.table(f"Positive at or above the threshold: {fit.wanted.told_rule_in()}", columns, rows)
     reporter.result(f"Before: {before}. Now: on {OTHERS}.\n")
     if short:
         reporter.warn(f"On {OTHERS}, the predictive value falls short of {fit.wanted.ppv:g}: {listed(short, 40)}.")
@@ -129,15 +129,15 @@ def _tell_few(fit: LocalFit, reporter: Reporter) -> None:
         return
     have = {name: one.positive_patients for name, one in fit.findings.items()}
     if few := [f"{name} ({number})" for name, number in have.items() if 0 < number < FEW]:
-        reporter.warn(
-            f"Fewer than {FEW} patients have the finding, so that its threshold says little: {listed(few, 40)}."
-        )
+        reporter.warn(f"Fewer than {FEW} patients have the finding, so its threshold is uncertain: {listed(few, 40)}.")
     if nobody := [name for name, number in have.items() if not number]:
-        model = "--decisions cut at 0.5" if fit.model is None else "--decisions go by the training's threshold"
+        model = "--decisions use a threshold of 0.5" if fit.model is None else "--decisions use the threshold "
+        "of training"
         end = model if fit.decides_by_f1 else "their decisions are left empty"
         reporter.warn(
-            f"No threshold, for no patient has the finding: {listed(nobody, 40)}. It takes {FEW} patients who have it "
-            f"for one that says something; until then {end}."
+            f"No threshold, because no patient has the finding: {listed(nobody, 40)}. It needs about {FEW} "
+            "patients who "
+            f"have it; until then {end}."
         )
 
 

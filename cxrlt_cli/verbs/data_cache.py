@@ -13,10 +13,10 @@ from cxrlt_cli.errors import OptionError
 def build_cache(options: DataCacheOptions, reporter: Reporter) -> None:
     """``cxrlt data cache``: every film of ``--csv``, or of a folder, into ``--cache``."""
     if not takes_folder(options, options.films) and options.csv is None:
-        raise OptionError("--csv is missing.", "It names the films to keep. Or pass their folder: --image-dir.")
+        raise OptionError("--csv is missing.", "It lists the films to cache. Or pass their folder: --image-dir.")
     if options.cache is None:
-        raise OptionError("--cache is missing.", "It names the folder that keeps them.")
-    tell_needless(reporter, options, ["patient_column", "findings"], "films are kept whatever their labels")
+        raise OptionError("--cache is missing.", "It names the folder of the cache.")
+    tell_needless(reporter, options, ["patient_column", "findings"], "films are cached without looking at labels")
     recipe = Preprocessing(options.image_size, fit=options.fit)
     before = len(FilmCache(options.cache, recipe))
     films = films_of_shard(options, options.shard, options.films, options.csv, reporter)

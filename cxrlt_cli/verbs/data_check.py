@@ -45,13 +45,13 @@ from cxrlt_cli.verbs.data_check_labels import (
     vocabulary,
 )
 
-LATERAL, FRONTAL = "lateral views by their tags", "Models of frontal films say little of them."
+LATERAL, FRONTAL = "lateral views by their DICOM tags", "Models of frontal films are unreliable on them."
 
 
 def check(options: DataCheckOptions, reporter: Reporter) -> None:
     """Tell every fault in one table; raises DataError, after that, where one would break a run."""
     if not takes_folder(options, options.films) and options.csv is None:
-        raise OptionError("--csv is missing.", "It names the films to check. Or pass their folder: --image-dir.")
+        raise OptionError("--csv is missing.", "It lists the films to check. Or pass their folder: --image-dir.")
     inputs = (options.csv, *options.films, options.submission, *options.against, *options.exclude)
     if options.json_path is not None:
         require_file(options.json_path, "--json", inputs)
@@ -59,7 +59,7 @@ def check(options: DataCheckOptions, reporter: Reporter) -> None:
         require_table(options.fix, "--fix", inputs)
         if options.json_path is not None and real(options.json_path) == real(options.fix):
             raise OptionError(f"--json and --fix are both {options.fix}.", "Give each a file of its own.")
-    tell_needless(reporter, options, ["cache"], "films are looked at as they are")
+    tell_needless(reporter, options, ["cache"], "films are checked unchanged")
     with lock_outputs(("--json", options.json_path), ("--fix", options.fix)):
         _check(options, reporter)
 
@@ -105,7 +105,7 @@ def _check_rows(whole: pd.DataFrame, options: DataCheckOptions, reporter: Report
     if len(frame):
         faults += _films(frame, options, reporter)
     else:
-        faults += breaking("no film", [options.csv], "The CSV has a header alone, or --exclude leaves nothing.")
+        faults += breaking("no film", [options.csv], "The CSV has only a header, or --exclude leaves nothing.")
     _tell(faults, options.csv, len(frame), options, reporter, bool(names), ignored)
 
 
@@ -150,9 +150,9 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
     advice = where.lies_there() + (f" Nearest to {gone[0]} is {near}." if near else "")
     yield from breaking("ids without a film", gone, advice, exclude=not where.listing.closed)  # they may lie there
     other = [f"{film} ({instead}?)" for film, instead in found.absent.items() if instead]
-    yield from breaking("ids whose film is called otherwise", other, "Write the ids as the files are called.")
+    yield from breaking("ids that differ from the name of their film", other, "Write the ids like the file names.")
     unclear = [f"{film} {fault.reason}" for film, fault in found.unclear.items()]
-    yield from breaking("ids that do not name one film", unclear, "Make clear which file is meant.")
+    yield from breaking("ids that match several films", unclear, "Write more of the path.")
     paths = {found.naming.path(film) for film in ids if film not in found.lost}
     paths |= {fault.path for fault in found.unusable.values()}
     named = {path.relative_to(where.folder).as_posix() for path in paths}
@@ -202,21 +202,21 @@ def _levels(
     def where(test: str) -> list[str]:
         return [shown[film] for film, look in looks.items() if getattr(look, test)]
 
-    for fault in doubtful("films of one level", where("constant"), "They show nothing: leave them out."):
+    for fault in doubtful("films of one grey level", where("constant"), "They show nothing: leave them out."):
         yield replace(fault, films=tuple(film for film, look in looks.items() if look.constant))
-    yield from doubtful("films that look inverted", where("inverted"), "Air must be dark.")
-    yield from doubtful("films that look turned by a quarter", where("rotated"), "Turn them upright.")
-    yield from doubtful("films that are largely burnt out", where("saturated"), "Export them anew.")
+    yield from doubtful("films that look inverted", where("inverted"), "Air should be dark: invert them.")
+    yield from doubtful("films that look rotated by a quarter turn", where("rotated"), "Rotate them upright.")
+    yield from doubtful("films that are largely overexposed", where("saturated"), "Export them again.")
     yield from doubtful(
         f"films below {SMALL} px",
         [f"{shown[film]} ({min(look.shape)} px)" for film, look in looks.items() if look.small],
-        "Small signs are lost.",
+        "Small signs are not visible.",
     )
     yield from doubtful(f"films more than {LONG:g} times as long as wide", where("long"), "Is it a chest film?")
     kinds = Counter(look.kind for look in looks.values())
     if len(kinds) > 1:
         told = [f"{kind} ({number:,})" for kind, number in kinds.most_common()]
-        yield from doubtful("kinds of files in one set", told, "A model may learn to tell them apart.")
+        yield from doubtful("file types in one data set", told, "A model may learn to tell them apart.")
     films = list(looks)
     first: dict[bytes, str] = {}
     copies = [
@@ -224,13 +224,13 @@ def _levels(
         for film, look in looks.items()
         if first.setdefault(look.content, film) != film and not look.constant
     ]
-    yield from _told_pairs("films that are copies of another", copies, shown, frame, options, exclude=True)
+    yield from _told_pairs("films that are duplicates of another", copies, shown, frame, options, exclude=True)
     copied = {second for _, second in copies}
     chosen = [film for film in films if not looks[film].constant and film not in copied]
     if chosen:
         near = near_pairs(np.stack([looks[film].fingerprint for film in chosen]))
         pairs = [(chosen[one], chosen[other]) for one, other in near]
-        yield from _told_pairs("films that are nearly alike", pairs, shown, frame, options, exclude=False)
+        yield from _told_pairs("films that are near duplicates", pairs, shown, frame, options, exclude=False)
 
 
 def _told_pairs(
@@ -282,7 +282,7 @@ def _tell(
         hint = f"The films behind {listable} of these can be left out: --fix exclude.csv, then --exclude exclude.csv."
         raise DataError(
             f"{counted(number, 'fault')} would break a run.",
-            hint if listable and options.fix is None else "Mend the files that are named.",
+            hint if listable and options.fix is None else "Correct the files named in the table.",
         )
     others = f"; {counted(len(faults), 'thing')} to look at" if faults else ""
     split = next((fault for fault in faults if fault.what == SPLIT), None)

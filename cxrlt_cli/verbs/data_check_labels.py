@@ -76,11 +76,11 @@ def rows(frame: pd.DataFrame, options: DataCheckOptions, *, to_train: bool) -> I
 def labels(frame: pd.DataFrame, columns: Sequence[Column], options: DataCheckOptions) -> Iterator[Fault]:
     """Faults of labels, by what ``tables.columns`` says of each column."""
     asked = [name for name in options.findings or () if name not in frame.columns]
-    yield from breaking("findings that are no column", asked, "Check --findings.")
+    yield from breaking("findings that are not a column", asked, "Check --findings.")
     findings = [column for column in columns if column.kind == "finding"]
     others = [column for column in columns if column.kind != "finding"]
     void = [column.name for column in others if column.kind == "empty"]
-    advice = "They are passed over."
+    advice = "They are ignored."
     yield from doubtful("columns without any value", [name for name in void if not is_known(name)], advice)
     empty = [column.name for column in findings if not column.holds]
     empty += [name for name in void if is_known(name)]
@@ -113,7 +113,7 @@ def _values(frame: pd.DataFrame, findings: Sequence[Column]) -> Iterator[Fault]:
             where = f"row {first}" + (f" and {number - 1:,} more" if number > 1 else "")
             told[meaning_of(value) == "uncertain"].append(f"{column.name}: {value} ({where})")
     yield from breaking("labels that are -1", told[True], UNCERTAIN)
-    yield from breaking("labels that are not 0, 1 or empty", told[False], "Mend them, or name --findings.")
+    yield from breaking("labels that are not 0, 1 or empty", told[False], "Correct them, or name --findings.")
     refused = [column.name for column in findings if fault_of_name(column.name)]
     yield from breaking("findings with a name that is refused", refused, "Rename the column.")
 
@@ -124,13 +124,13 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
     positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
     numbers = list(zip(names, positives.tolist(), negatives.tolist(), strict=True))
     absent = [name for name, number, _ in numbers if number == 0]
-    yield from doubtful("findings without a positive", absent, "Nothing can be learned or scored of them.")
+    yield from doubtful("findings without a positive", absent, "They can be neither trained nor scored.")
     few = [f"{name} ({number})" for name, number, _ in numbers if 0 < number < FEW]
     yield from doubtful(
         f"findings with fewer than {FEW} positives", few, "Their scores will have wide intervals or none."
     )
     always = [name for name, number, _ in numbers if 0 < number == len(frame)]
-    yield from doubtful("findings that every film has", always, "AP is 1 whatever is predicted. Is it a finding?")
+    yield from doubtful("findings that every film has", always, "AP is 1 for any prediction. Is it a finding?")
     alone = [
         f"{name} ({counted(number, 'film')} of 1)"
         for name, number, none in numbers
@@ -175,7 +175,7 @@ def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fa
     scored = scored_by(asked, options.csv, Silent())
     whose = f"of {100 * asked.val_fraction:g} % held out" if scored is None else f"in {scored}"
     total = pair[0].counts + pair[1].counts
-    for part, what in zip(pair, ("to learn from", f"to score them by, {whose}"), strict=True):
+    for part, what in zip(pair, ("to train on", f"to score them by, {whose}"), strict=True):
         pairs = zip(part.space.findings, total, part.counts, strict=True)
         lacking = [name for name, number, here in pairs if number and not here]
         yield from doubtful(f"findings without a positive {what}", lacking, "Name other films with --val-csv.")
@@ -228,10 +228,10 @@ def vocabulary(names: Sequence[str], checkpoint: Path, reporter: Reporter) -> It
     lower = {name.lower(): name for name in known}
     respelled = [f"{name} for {lower[name.lower()]}" for name in names if name not in known and name.lower() in lower]
     yield from breaking(
-        "findings that the checkpoint spells otherwise", respelled, "Names are compared letter for letter."
+        "findings that the checkpoint spells differently", respelled, "Names must match letter for letter."
     )
     new = [name for name in names if name.lower() not in lower]
-    yield from doubtful("findings that the checkpoint does not know", new, "finetune starts them afresh.")
+    yield from doubtful("findings that the checkpoint does not know", new, "finetune trains them from scratch.")
     lost = [name for name in known if name.lower() not in {own.lower() for own in names}]
     yield from doubtful("findings of the checkpoint without a column", lost, "finetune drops them.")
 
@@ -246,7 +246,7 @@ def submission(frame: pd.DataFrame, path: Path, options: DataCheckOptions) -> It
     there, asked = set(ids), set(wanted)
     lacking, spare = [film for film in wanted if film not in there], [film for film in ids if film not in asked]
     yield from breaking("films that the submission lacks", lacking, "One row a film of --csv.")
-    yield from breaking("films of the submission that are not asked for", spare, "Leave them out.")
+    yield from breaking("films of the submission that are not in --csv", spare, "Leave them out.")
     yield from breaking(
         "films that the submission has twice", [f for f, n in Counter(ids).items() if n > 1], "Keep one row a film."
     )
@@ -254,7 +254,7 @@ def submission(frame: pd.DataFrame, path: Path, options: DataCheckOptions) -> It
         first = next(place for place, (a, b) in enumerate(zip(ids, wanted, strict=True)) if a != b)
         yield from doubtful("rows of the submission in another order", [ids[first]], "Keep --csv's.")
     facts = [name for name in submitted.columns if name in FILM_FACTS and name != options.id_column]
-    yield from doubtful("columns of the submission that are no findings", facts, "A submission holds findings alone.")
+    yield from doubtful("columns of the submission that are no findings", facts, "A submission holds only findings.")
     names = [name for name in submitted.columns if name not in (options.id_column, *facts)]
     expected = [name for name in frame.columns if name in (*CXR_LT_2026, *UNSEEN)]
     yield from breaking(
@@ -264,6 +264,6 @@ def submission(frame: pd.DataFrame, path: Path, options: DataCheckOptions) -> It
     with np.errstate(invalid="ignore"):
         outside = ~((cells >= 0) & (cells <= 1))
     bad = [f"{ids[row]}, {names[column]}: {submitted[names[column]].iloc[row]}" for row, column in np.argwhere(outside)]
-    yield from breaking("values that are no probability", bad, "From 0 to 1, none empty.")
+    yield from breaking("values that are not probabilities", bad, "From 0 to 1, none empty.")
     same = [name for name, column in zip(names, cells.T, strict=True) if len(column) > 1 and len(set(column)) == 1]
     yield from doubtful("findings with one value on every film", same, "AP is then the prevalence.")

@@ -34,7 +34,7 @@ def import_labels(options: DataImportOptions, reporter: Reporter) -> None:
     """Read, place, settle, name and write: ``cxrlt data import``."""
     target = options.append or options.out
     if options.append is not None and not options.append.is_file():
-        raise OptionError(f"--append {options.append} does not exist.", "Make it by an import with --out first.")
+        raise OptionError(f"--append {options.append} does not exist.", "Import a first set with --out.")
     files = SetFiles.of(options.sources, options.image_dir, options.missing != "keep")
     for part in ("train", "val", "test") if SPLIT in str(target) else ("",):
         path = Path(str(target).replace(SPLIT, part))
@@ -109,7 +109,8 @@ def _check_parts(records: Records, reporter: Reporter) -> None:
     shared = shared_patients(records.owners, records.parts)
     if shared and records.is_official:
         raise DataError(
-            f"{counted(len(shared), 'patient')} of the set's official parts are in more than one: {listed(shared, 3)}.",
+            f"{counted(len(shared), 'patient')} are in more than one of the set's official splits: "
+            f"{listed(shared, 3)}.",
             "Are they of one release? Name the files of one as SOURCE.",
         )
     if shared:
@@ -183,7 +184,7 @@ def _tell(report: Mapping[str, Any], reporter: Reporter) -> None:
         reporter.note(note)
     if report["patients"] is None:
         reporter.warn(
-            "Who the patients are is not told: each film is its own in PatientID, and a split at random may share one."
+            "The patients are not known: each film gets its own PatientID, and a random split may share patients."
         )
 
 
@@ -203,7 +204,7 @@ def _files(
         return {target: whole}
     parts = np.full(len(records), "", object) if records.parts is None else records.parts
     if (parts == "").any():
-        raise OptionError(f"--out {target}: not every film is in an official part.", "Leave out {split}.")
+        raise OptionError(f"--out {target}: not every film is in an official split.", "Leave out {split}.")
     files = {}
     for part in parts_in(parts):
         if not re.fullmatch(r"\w[\w -]*", part):
@@ -240,7 +241,7 @@ def _after(
     if shared := shared_patients(both.about["PatientID"], parts):
         reporter.warn(f"{counted(len(shared), 'patient')} of both sets are in more than one part: {listed(shared, 3)}.")
     if parts is not None and (number := int((parts == "").sum())):
-        reporter.warn(f"{counted(number, 'film')} of {base} are in no part: --split leaves them out.")
+        reporter.warn(f"{counted(number, 'film')} of {base} are in no split: --split leaves them out.")
     return both
 
 

@@ -98,7 +98,8 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
     read, of_studies = read_files(options)
     if of_studies:
         reporter.note(
-            f"{listed(options.predictions)}: predictions of studies, scored as they are, however --per-study made them."
+            f"{listed(options.predictions)}: predictions of studies, scored as they are, whichever "
+            "--per-study made them."
         )
     decided = [path for path, one in zip(options.predictions, read, strict=True) if isinstance(one, Decisions)]
     if decided:
@@ -200,7 +201,7 @@ def _judged(
         for path, (predictions, _) in zip([*paths, *seed_paths(runs)], aligned, strict=True)
     ]
     if options.bootstrap and not truth.has_patients:
-        reporter.note("The labels do not say whose films they are: for the intervals, each is of another patient.")
+        reporter.note("The labels do not name patients: for the confidence intervals, each film counts as one patient.")
     with reporter.progress("Resampling patients", options.bootstrap, "resamples") as advance:
         judged = with_intervals(judged, options, advance)
     tell_what_is_not_scored(judged[0].scores, options, reporter)
@@ -208,7 +209,7 @@ def _judged(
     if len(judged) == 2:
         judged[0] = with_comparison(*judged)
     if len(judged) > 2:
-        reporter.note("Each finding's scores are shown of the first file; of all of them, with --json.")
+        reporter.note("Scores by finding are shown for the first file; --json has them for all.")
     for one in judged if len(judged) <= 2 else judged[:1]:
         reporter.scores(f"{one.path} on {truth.csv}", one.scores)
     return judged, seeds
@@ -279,8 +280,8 @@ def _require_other_films(
     told = f"--against {csv} holds {counted(len(both), 'film')} that --csv has too ({listed(both)})"
     if len(options.predictions) == 1:
         raise DataError(
-            f"{told}: a film is not compared with itself.",
-            "Give each place a CSV of its own films, or leave films out with --exclude.",
+            f"{told}: a film cannot be compared with itself.",
+            "Give each hospital its own CSV, or leave films out with --exclude.",
         )
     reporter.warn(f"{told}, by their ids. If they are the same, the intervals of differences are wrong.")
 

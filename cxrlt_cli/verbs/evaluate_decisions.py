@@ -21,7 +21,7 @@ SHARES = ("sensitivity", "specificity", "ppv", "npv")
 def require_alone(options: EvaluateOptions, path: Path, of_studies: bool) -> None:
     """Raise OptionError where decisions are to be compared, or shown as only probabilities can be."""
     if len(options.predictions) > 1:
-        raise OptionError(f"{path} holds decisions (0, 1, empty), which are scored by themselves.", "Pass it alone.")
+        raise OptionError(f"{path} holds decisions (0, 1, empty), which are scored alone.", "Pass it alone.")
     of_probabilities = (
         ("--by", options.by),
         ("--against", options.against),
@@ -65,18 +65,18 @@ def _share_json(share: Share) -> dict[str, Any] | None:
 def _intervals(truth: LabelTable) -> str:
     if truth.num_patients == len(truth):
         return "exact 95 % intervals"
-    return "exact 95 % intervals over patients: films of one patient count for fewer, the more alike they are"
+    return "exact 95 % intervals over patients: several films of one patient count for fewer, the more alike they are"
 
 
 def _told(scores: Sequence[DecisionScore], truth: LabelTable, has_patients: bool) -> str:
     """What the numbers are."""
     told = [f"In brackets: {_intervals(truth)}."]
     if not has_patients:
-        told.append("The labels do not say whose films they are: each is taken for another patient's.")
+        told.append("The labels do not name patients: each film counts as one patient.")
     told.append("Predictive values are those at the prevalence of these films.")
     open_, positives = sum(one.undecided for one in scores), sum(one.undecided_positives for one in scores)
     if open_:
-        cells = counted(open_, "cell is left open", "cells are left open")
+        cells = counted(open_, "cell is empty", "cells are empty")
         told.append(f"All are of what was decided: {cells}, {positives:,} of positive films, and in none of these.")
     return " ".join(told)
 

@@ -76,9 +76,9 @@ class Trial:
         learned = learned_by(path, checkpoint)
         if learned is not None and (number := learned.number(truth)):
             reporter.warn(
-                f"{path} learned from {number:,} of these films, or from others of their patients: what it loses on "
-                "perturbed ones may be what it knew by heart. "
-                "Score films that it did not learn from, such as those of its val_predictions.csv."
+                f"{path} learned from {number:,} of these films, or from others of their patients: its loss on "
+                "perturbed ones may be memorised detail. "
+                "Score films on which it was not trained, such as those of its val_predictions.csv."
             )
         given = {"csv": csv, "image_dir": options.image_dir, "id_column": options.id_column, "seed": options.seed}
         films = ComputeOptions.model_validate(given)
@@ -152,7 +152,7 @@ def _logits(model: Classifier, batches: Iterable[Batch], process: Process, advan
         raise report_faults(faults, number)
     every = torch.cat(found, dim=1)
     if not torch.isfinite(every).all():
-        raise WorkerError("The model gives outputs that are no finite numbers.", "Pass another checkpoint.")
+        raise WorkerError("The outputs of the model are NaN or infinite.", "Pass another checkpoint.")
     return every
 
 

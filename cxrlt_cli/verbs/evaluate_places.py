@@ -67,7 +67,7 @@ def _compared(first: Judged, second: Judged, options: EvaluateOptions, reporter:
         )
         for one in (first, second)
     ]
-    with reporter.progress("Resampling patients of both", 2 * options.bootstrap, "resamples") as advance:
+    with reporter.progress("Resampling patients of both hospitals", 2 * options.bootstrap, "resamples") as advance:
         comparison = compare_places(
             places[0],
             places[1],

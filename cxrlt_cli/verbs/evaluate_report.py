@@ -90,18 +90,18 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
         value = means[name]
         if value is not None:
             span = f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
-            what = f"{label}, {counted(number, 'finding')}{', 95 %' if bounds else ''}; chance {chances[name]:.3f}"
+            what = f"{label}, {counted(number, 'finding')}{', 95 % CI' if bounds else ''}; chance {chances[name]:.3f}"
             facts.append((what, f"{value:.3f}{span}"))
     for band, values in scores.band_means().items():
         if values["ap"] is not None:
             facts.append((f"{band} AP", f"{values['ap']:.3f}"))
     if scores.ece_flattened is not None:
-        facts.append(("ECE, all pairs together", f"{scores.ece_flattened:.3f}"))
+        facts.append(("ECE, all findings pooled", f"{scores.ece_flattened:.3f}"))
     if scores.comparison is not None and second is not None:
         bounds = scores.comparison.ci
         span = f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else ""
-        name = f"macro AP less that of {second.path.name}{', 95 %' if bounds else ''}"
-        shown = "" if is_shown(scores.comparison) else ": no difference shown" if bounds else ""
+        name = f"macro AP minus that of {second.path.name}{', 95 % CI' if bounds else ''}"
+        shown = "" if is_shown(scores.comparison) else ": not significant" if bounds else ""
         facts.append((f"{name}{shown}", f"{scores.comparison.ap_difference:+.3f}{span}"))
     return facts
 
@@ -120,5 +120,5 @@ def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
         verb = "count as AP 0" if scores.empty == "zero" else "are left out of the means"
         notes.append(f"Without a positive film: {', '.join(scores.skipped)}; these {verb}.")
     if options.threshold == "best":
-        notes.append("F1 is at the threshold that is best on these very films, so it is too good.")
+        notes.append("F1 is at the best threshold for these same films, so it is too high.")
     return notes

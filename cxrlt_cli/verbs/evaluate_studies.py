@@ -23,7 +23,7 @@ def read_files(options: EvaluateOptions) -> tuple[list[Predictions], bool]:
     if len(set(of_studies)) > 1:
         one, other = options.predictions
         raise OptionError(
-            f"{one} and {other}: one has predictions of films, the other of studies.", "Compare two of one kind."
+            f"{one} and {other}: one has predictions of films, the other of studies.", "Compare two files of one kind."
         )
     column = options.study_column if of_studies[0] else options.id_column
     return [read_predicted(path, column) for path in options.predictions], of_studies[0]

@@ -15,7 +15,7 @@ def show(table: Table, reporter: Reporter) -> None:
 
 def tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter: Reporter) -> None:
     if options.threshold == "best":
-        reporter.note("--threshold best: F1 is at the threshold that is best on these very films, so it is too good.")
+        reporter.note("--threshold best: F1 is at the best threshold for these same films, so it is too high.")
     if scores.skipped:
         verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
         reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")

@@ -28,9 +28,9 @@ def with_phantom_truth(options: EvaluateOptions, predictions: Predictions, repor
     if csv is None:
         raise OptionError(
             "--csv is missing.",
-            "It holds the true labels, one row a film. (Only phantoms in the cache are found without it.)",
+            "It holds the true labels, one row per film. (Only phantoms in the cache are found without it.)",
         )
-    reporter.note(f"These are digital phantoms; their truth stands in {csv}.")
+    reporter.note(f"These are digital phantoms; their true labels are in {csv}.")
     train_csv = csv.with_name("train.csv") if csv.stem == "test_task1_truth" else None
     return options.model_copy(update={"csv": csv, "train_csv": options.train_csv or train_csv})
 
@@ -59,8 +59,7 @@ def _leave_out(what: str, films: Sequence[str], options: EvaluateOptions, report
     if options.missing == "error":
         raise DataError(
             f"{what}: {listed(films)}.",
-            "Predict them. Scores of the others alone are scores of other films, often too good: for those, pass "
-            "--missing leave-out.",
+            "Predict them. Scores without them are often too high; to score only the others, pass --missing leave-out.",
         )
     reporter.warn(f"{what}, and so are not scored: {listed(films)}.")
 
@@ -168,8 +167,8 @@ def _tell_decided(predictions: Predictions, path: Path, reporter: Reporter) -> N
     decided = [name for name, column in columns if np.isin(column, (0, 1)).all()]
     if decided:
         reporter.warn(
-            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, of which AP and AUROC say little. Score "
-            "the probabilities that they were made of."
+            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, for which AP and AUROC mean little. Score "
+            "the probabilities behind them."
         )
 
 

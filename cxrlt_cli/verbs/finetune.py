@@ -37,7 +37,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     if options.csv is None and is_of_phantoms(checkpoint.training.get("options", {}).get("csv")):
         options = with_phantoms(options, reporter)
     if options.csv is None:
-        raise OptionError("--csv is missing.", "It names the films to train on and their findings.")
+        raise OptionError("--csv is missing.", "It lists the films to train on and their findings.")
     folder = RunFolder.choose(options, "finetune")
     division = divide_films(options, options.csv, reporter)
     if checkpoint.policy and checkpoint.policy != division.pairs[0][0].table.policy:
@@ -47,8 +47,9 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     learned = learned_by(options.checkpoint, checkpoint) if options.folds else None
     if learned is not None and learned.number(division.judged):
         reporter.warn(
-            f"{options.checkpoint} was trained on films of {options.csv} itself, so films that are judged out of fold "
-            "are not new to it. Their scores will be too good."
+            f"{options.checkpoint} was trained on films of {options.csv} itself, so it has seen the films that "
+            "are scored "
+            "out of fold. Their scores will be too high."
         )
     head = options.head or checkpoint.architecture.head
     shared = set(checkpoint.findings) & set(division.judged.space.findings)

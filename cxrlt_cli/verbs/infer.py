@@ -63,7 +63,7 @@ def infer(options: InferOptions, reporter: Reporter) -> None:
             raise OptionError(f"{flag} and {other} are both {same}.", "Give each a file of its own.")
     if options.per_study is None:
         needless = ["patient_column", "study_column", *(["view_column"] if options.fitted is None else [])]
-        tell_needless(reporter, options, needless, "predicting films looks at no patient or study")
+        tell_needless(reporter, options, needless, "predictions of films do not use patients or studies")
     with lock_outputs_once(options, *outputs):
         _infer(options, reporter)
 
@@ -79,9 +79,9 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     local = fit_of_checkpoint(options, options.checkpoint, kept.key["model"])
     post = Postprocess.of(options, checkpoint, local, None if local is None else _stated_views(films, csv, options))
     if local is not None and options.calibration == "none" and options.decisions is None:
-        reporter.note("--fitted changes no probability by itself: it is for --calibration and --decisions.")
+        reporter.note("--fitted alone changes no probability: add --calibration or --decisions.")
     if local is not None and options.shard is not None:
-        reporter.note("Whether films are unlike those that --fitted was fitted on is judged of this part alone.")
+        reporter.note("The drift test of --fitted covers only this part.")
     if not options.dry_run:
         require_room_for_table("--out", options.out, films.number, len(post.findings))
         kept.require_room(films.number)
@@ -114,7 +114,9 @@ def _predict(
     if post.deciding is not None and options.decisions is not None:
         post.deciding.tell(post.findings, reporter)
     if post.deciding is not None and post.deciding.local is None and len(views) > 1:
-        reporter.note("Calibration and thresholds were fitted on the film as it is, and suit merged views less well.")
+        reporter.note(
+            "Calibration and thresholds were fitted without test-time augmentation, and fit merged views less well."
+        )
     process = choose_for_predicting(options, process, model, films.number * len(views), reporter)
     model = model.to(process.device)
     source = film_sources([model.preprocessing], options, reporter)

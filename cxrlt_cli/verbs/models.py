@@ -48,7 +48,7 @@ def pull_model(options: ModelsPullOptions, reporter: Reporter) -> None:
     folder = options.out or hub.home(source)
     if options.out is None and folder.exists():
         verified(folder)
-        reporter.result(f"{source.name} is in {folder} already, whole.")
+        reporter.result(f"{source.name} is already in {folder}, complete.")
         return
     reporter.note(f"Fetching {source.repository} ({source.licence}) ...")
     hub.pull(source, folder)
@@ -74,9 +74,9 @@ def verify_model(options: ModelsVerifyOptions, reporter: Reporter) -> None:
     manifest = verified(folder)
     extra = [p.name for p in sorted(folder.iterdir()) if p.name not in (*manifest.files, MANIFEST)]
     if extra:
-        reporter.warn(f"{folder} also holds {listed(extra)}, of which its manifest knows nothing.")
+        reporter.warn(f"{folder} also holds {listed(extra)}, which its manifest does not list.")
     files = counted(len(manifest.files), "file")
-    reporter.result(f"{folder} is whole: {files} of {manifest.repository} at {manifest.revision[:7]}.")
+    reporter.result(f"{folder} is complete: {files} of {manifest.repository} at {manifest.revision[:7]}.")
 
 
 def _folder(name: str) -> Path:

@@ -94,7 +94,7 @@ def _score(
     cut = [line for lines in sentences.values() for line in lines if encoder.fills(line)]
     if cut:
         limit = encoder.context_length
-        reporter.warn(f"As long as the {limit} tokens that the model reads, or cut to them: {listed(cut)}.")
+        reporter.warn(f"Cut to (or exactly) the {limit} tokens that the model reads: {listed(cut)}.")
     texts = {name: encoder.encode_prompts(lines).numpy() for name, lines in sentences.items()}
     anchor = encoder.encode_prompts(anchors).numpy() if options.anchor == "normal" else None
     images = ImageEncoder(encoder.lower(process.dtype), options, process, reporter)
@@ -194,7 +194,7 @@ def _truth(
     if not named:
         return None
     if options.shard is not None:
-        reporter.note("Sentences are not judged with --shard: that takes all films.")
+        reporter.note("Sentences are not evaluated with --shard, because that needs all films.")
         return None
     try:
         table = read_labels(

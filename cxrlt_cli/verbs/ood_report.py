@@ -40,7 +40,7 @@ def report_prompts(
         reporter.note(f"Not judged: {' '.join(notes)}")
     if not examined:
         return
-    reporter.table(f"What each sentence is worth on {csv}", COLUMNS, lines(examined))
+    reporter.table(f"Evaluation of each sentence on {csv}", COLUMNS, lines(examined))
     if options.report is not None:
         mean = float(np.mean([one.ap for one in examined.values()]))
         facts = [

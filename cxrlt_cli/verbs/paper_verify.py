@@ -22,7 +22,7 @@ def verify(folder: Path, reporter: Reporter) -> None:
     order = order_of(folder)
     if order.get("cxrlt") != __version__:
         raise OptionError(
-            f"{folder} was made by cxrlt {order.get('cxrlt')}, and this is {__version__}, which may word it otherwise.",
+            f"{folder} was made by cxrlt {order.get('cxrlt')}, and this is {__version__}, whose texts may differ.",
             "Verify it with the version that made it.",
         )
     faults = _changed_data(folder)
@@ -44,7 +44,7 @@ def verify(folder: Path, reporter: Reporter) -> None:
         reporter.table(f"What no longer holds in {folder}", ("file", "line", "stands there", "computed"), rows)
         raise DataError(
             f"{counted(len(faults), 'place')} of {folder} {'does' if len(faults) == 1 else 'do'} not hold.",
-            "Mend the text, or make the report again.",
+            "Correct the text, or make the report again.",
         )
     numbers = len(read_json(folder / NUMBERS)["numbers"])
     reporter.result(f"{folder} holds: {counted(len(made), 'file')} are what its data give, {numbers:,} numbers.")
@@ -80,4 +80,4 @@ def _tell_sources(folder: Path, runs: list[str], reporter: Reporter) -> None:
         for file in (*facts["labels"], facts["predictions"]):
             path = Path(file["path"])
             if path.is_file() and sha256(path) != file["sha256"]:
-                reporter.warn(f"{path} was changed since the report was made: it is of what stood there then.")
+                reporter.warn(f"{path} was changed after the report was made; the report shows the earlier content.")

@@ -164,7 +164,7 @@ def test_the_whole_way_train_finetune_infer_evaluate(labels: Path, tmp_path: Pat
 
     code, _, err = run("train", "--config", first / "run.yaml", "--out", first)
     assert code == 2
-    assert "holds a run already" in err
+    assert "already holds a run" in err
 
 
 STARTED = """

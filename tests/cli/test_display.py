@@ -202,12 +202,12 @@ def test_chance_and_intervals_fit_into_100_columns_and_what_is_not_shown_is_said
     assert " * " in normal
     text = " ".join(" ".join(lines).split())
     assert "(chance 0." in text
-    assert "Not shown: " in text
-    assert "Normal" not in text.split("Not shown: ")[1]
-    assert "No interval: fewer than 5 patients have " in text
+    assert "Not significant: " in text
+    assert "Normal" not in text.split("Not significant: ")[1]
+    assert "No confidence interval: fewer than 5 patients have " in text
 
 
-@pytest.mark.parametrize(("ci", "ends"), [((-0.01, 0.03), "no difference is shown"), ((0.01, 0.03), "+0.030")])
+@pytest.mark.parametrize(("ci", "ends"), [((-0.01, 0.03), "not significant"), ((0.01, 0.03), "+0.030")])
 def test_a_comparison_is_no_verdict_where_nothing_is_shown(ci: tuple[float, float], ends: str) -> None:
     out, _, talker = reporter(terminal=True)
     talker.comparison("a", "b", Comparison(0.02, ci, 0.9))

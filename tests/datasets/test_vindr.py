@@ -26,7 +26,7 @@ def test_several_readers_become_one(readers: str, told: dict[str, str], tmp_path
     assert {row["PatientID"]: row["Mass"] + row["Edema"] + row["No finding"] for row in rows} == told
     assert recorder.plans[0]["left out"] == "further readers or boxes of a film: 3"
     assert recorder.plans[0]["patients"] == "unknown"
-    assert "each film is its own" in recorder.warnings[0]
+    assert "each film gets its own" in recorder.warnings[0]
 
 
 def test_kaggles_boxes_are_votes_too(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def test_a_stop_of_several_processes_keeps_the_state(labels: Path, tmp_path: Pat
     os.killpg(process.pid, number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert "Go on with --resume" in err
+    assert "Resume with --resume" in err
     content = torch.load(tmp_path / "run" / "resume.pt", weights_only=True)
     assert len(content["random"]) == 2
     assert content["position"]["num_epochs"] >= 1

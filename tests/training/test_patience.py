@@ -39,10 +39,10 @@ def test_each_phase_ends_after_its_first_epoch_and_as_many_as_patience_has(still
     out, recorder = still
     assert epochs(out) == [(phase, epoch, number) for phase, number in (("head", 6), ("all", 5)) for epoch in (1, 2, 3)]
     assert "a phase ends when validation AP has not risen for 2 epochs" in recorder.plans[0]["schedule"]
-    told = [note for note in recorder.notes if "ended after" in note]
+    told = [note for note in recorder.notes if "ended early after" in note]
     assert told == [
-        "Phase head ended after 3 of 6 epochs: validation AP had not risen for 2.",
-        "Phase all ended after 3 of 5 epochs: validation AP had not risen for 2.",
+        "Phase head ended early after 3 of 6 epochs: validation AP had not risen for 2.",
+        "Phase all ended early after 3 of 5 epochs: validation AP had not risen for 2.",
     ]
 
 

@@ -36,7 +36,7 @@ def test_a_folder_with_a_run_or_a_file_is_refused(tmp_path: Path) -> None:
     folder.start(TrainOptions(csv=tmp_path / "a.csv").resolved(), "train", 0)
     assert RunFolder.choose(options(tmp_path / "run"), "train") == folder  # nothing was learned in it yet
     folder.add(SUMMARY)
-    with pytest.raises(OptionError, match="holds a run already"):
+    with pytest.raises(OptionError, match="already holds a run"):
         RunFolder.choose(options(tmp_path / "run"), "train")
     with pytest.raises(OptionError, match="is a file"):
         RunFolder.choose(options(tmp_path / "run" / "run.yaml"), "train")

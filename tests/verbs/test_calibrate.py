@@ -100,7 +100,7 @@ def test_films_unlike_those_are_warned_of_and_a_stop_is_no_matter(run: Path, loc
     recorder = Recorder()
     inferred(run, csv, tmp_path / "p.csv", recorder, fitted=tmp_path / "f.json")
     assert [warning for warning in recorder.warnings if warning.startswith("These 40 films are unlike")]
-    assert recorder.notes[0].startswith("--fitted changes no probability by itself")
+    assert recorder.notes[0].startswith("--fitted alone changes no probability")
 
 
 def test_a_stopped_command_goes_on_by_the_same_file_alone(
@@ -182,7 +182,7 @@ def test_a_finding_that_nobody_has_is_told_with_what_it_takes(run: Path, local: 
     changes = {"image_dir": local.parent / "images"}
     for wanted, end in (
         ({"sensitivity": 0.9}, "their decisions are left empty."),
-        ({}, "by the training's threshold."),
+        ({}, "use the threshold of training."),
     ):
         recorder = Recorder()
         calibrate(options(run, tmp_path / "none.csv", tmp_path / "f.json", **changes, **wanted), recorder)
@@ -289,12 +289,12 @@ def test_films_without_labels_give_prevalences(
     bare = calibrate(options(run / "best.safetensors", csv, out, **changes), recorder)
     assert bare is not None
     assert bare.findings["effusion"].prevalence is None
-    assert recorder.notes[-1].startswith("Left as in training, whose calibration rests on fewer than 30 films")
+    assert recorder.notes[-1].startswith("Left as in training, where calibration used fewer than 30 films")
     monkeypatch.setattr(local_fitting, "FEW", 1)
     fit = calibrate(options(run / "best.safetensors", csv, out, **changes), recorder)
     assert fit is not None
     assert fit.num_patients == 60
-    assert recorder.texts[1][0] == ("finding", "in training %", "here, by EM %", "95 %")
+    assert recorder.texts[1][0] == ("finding", "in training %", "here (EM) %", "95 %")
     prevalence = fit.findings["effusion"].prevalence
     assert prevalence is not None
     after = inferred(run, csv, tmp_path / "p.csv", image_dir=local.parent / "images", fitted=out, calibration="platt")
@@ -343,7 +343,7 @@ def test_predictions_must_be_of_the_labelled_films(run: Path, local: Path, tmp_p
     assert fit.num_films == 58
     with pytest.raises(OptionError, match="--tta is of no use with a prediction CSV"):
         calibrate(options(csv, local, out, tta="flip"), Recorder())
-    with pytest.raises(OptionError, match="--unlabelled needs to know"):
+    with pytest.raises(OptionError, match="--unlabelled needs the prevalence"):
         calibrate(options(csv, local, out, unlabelled=True), Recorder())
     lone = write_csv(tmp_path / "lone.csv", ["ImageID", "effusion"], [["film100.png", 1], ["film101.png", 0]])
     with pytest.raises(DataError, match="no column 'PatientID'"):

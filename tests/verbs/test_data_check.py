@@ -155,16 +155,16 @@ PLANTED: dict[str, tuple[Plant, bool]] = {
     "films that cannot be read: is empty": (raw(1, lambda _: b""), True),
     "films that cannot be read: is a PNG cut short": (raw(1, lambda data: data[: len(data) // 2]), True),
     "films that cannot be read: is neither PNG, JPEG nor DICOM": (raw(1, lambda _: b"<html>"), True),
-    "films of one level": (film(1, lambda film: np.full_like(film, 900)), False),
+    "films of one grey level": (film(1, lambda film: np.full_like(film, 900)), False),
     "films that look inverted": (film(1, lambda film: film.max() - film), False),
-    "films that look turned by a quarter": (film(1, lambda film: np.rot90(film).copy()), False),
-    "films that are largely burnt out": (film(1, burnt), False),
+    "films that look rotated by a quarter turn": (film(1, lambda film: np.rot90(film).copy()), False),
+    "films that are largely overexposed": (film(1, burnt), False),
     "films below 224 px": (film(1, lambda film: cv2.resize(film, (100, 100))), False),
     "films more than 2 times as long as wide": (film(1, lambda film: np.vstack([film] * 3)), False),
-    "kinds of files in one set": (film(1, lambda film: (film / film.max() * 255).astype(np.uint8)), False),
-    "films that are copies of another": (copied, False),
-    "films that are copies of another, under another patient": (copied, False),
-    "films that are nearly alike": (almost, False),
+    "file types in one data set": (film(1, lambda film: (film / film.max() * 255).astype(np.uint8)), False),
+    "films that are duplicates of another": (copied, False),
+    "films that are duplicates of another, under another patient": (copied, False),
+    "films that are near duplicates": (almost, False),
 }  # fmt: skip
 
 
@@ -224,7 +224,7 @@ def test_a_vocabulary_is_held_against_a_checkpoint(labels: Path, run_folder: Pat
     frame = pd.read_csv(labels, dtype=str).rename(columns={"effusion": "Effusion", "nodule": "mass"})
     frame.to_csv(labels.parent / "renamed.csv", index=False)
     faults, _, _ = run(labels.parent / "renamed.csv", checkpoint=run_folder)
-    assert faults["findings that the checkpoint spells otherwise"]["examples"] == ["Effusion for effusion"]
+    assert faults["findings that the checkpoint spells differently"]["examples"] == ["Effusion for effusion"]
     assert faults["findings that the checkpoint does not know"]["examples"] == ["mass"]
     assert faults["findings of the checkpoint without a column"]["examples"] == ["nodule"]
 
@@ -237,13 +237,13 @@ def run_folder(request: pytest.FixtureRequest) -> Path:
 
 SUBMISSIONS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "films that the submission lacks": lambda frame: frame[1:],
-    "films of the submission that are not asked for": lambda frame: frame.assign(
+    "films of the submission that are not in --csv": lambda frame: frame.assign(
         ImageID=["other.png", *frame.ImageID[1:]]
     ),
     "films that the submission has twice": lambda frame: pd.concat([frame, frame[:1]]),
     "rows of the submission in another order": lambda frame: frame[::-1],
     "findings that the submission lacks": lambda frame: frame.drop(columns="Normal"),
-    "values that are no probability": lambda frame: frame.assign(Normal="1.5"),
+    "values that are not probabilities": lambda frame: frame.assign(Normal="1.5"),
     "findings with one value on every film": lambda frame: frame.assign(Normal="0.5"),
     "submission without a column of ids": lambda frame: frame.rename(columns={"ImageID": "id"}),
 }

@@ -138,7 +138,7 @@ def test_a_file_for_each_part(tmp_path: Path) -> None:
     import_labels(DataImportOptions.model_validate({**options, "out": tmp_path / "c-{split}.csv"}), recorder)
     assert [len(rows_of(tmp_path / f"c-{part}.csv")) for part in ("train", "val")] == [12, 4]
     assert read_policy(tmp_path / "c-val.csv") == "chexpert; uncertain: empty; unmentioned: 0"
-    with pytest.raises(OptionError, match=r"not every film is in an official part"):
+    with pytest.raises(OptionError, match=r"not every film is in an official split"):
         labels_only("chexpert", SAMPLES / "brax", out=tmp_path / "b-{split}.csv")
 
 
@@ -166,7 +166,7 @@ def test_a_patient_in_two_official_parts_is_an_error(tmp_path: Path) -> None:
     header = ["Image Index", "Finding Labels", "Patient ID"]
     rows = [[f"00090001_00{number}.png", "Mass", "90001"] for number in range(3)]
     write_csv(tmp_path / "Data_Entry_2017.csv", header, rows)
-    with pytest.raises(DataError, match=r"1 patient of the set's official parts are in more than one: 90001"):
+    with pytest.raises(DataError, match=r"1 patient are in more than one of the set's official splits: 90001"):
         labels_only("nih", tmp_path, out=tmp_path / "out.csv")
 
 

@@ -113,7 +113,7 @@ def test_what_says_little_is_said(files: Path) -> None:
     rows = [(film, 1, row % 2, "") for row, film in enumerate(IDS)]
     write_csv(files / "t.csv", ["ImageID", "Normal", "Mass", "Hernia"], rows)
     scores, recorder = run(files, csv=files / "t.csv")
-    assert recorder.notes[0].startswith("The labels do not say whose films they are")
+    assert recorder.notes[0].startswith("The labels do not name patients")
     assert recorder.notes[1].startswith("Without a positive film: Hernia;")
     assert recorder.notes[2].startswith("Positive on every film: Normal;")
     assert scores.findings[0].auroc is None

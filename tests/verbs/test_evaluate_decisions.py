@@ -81,7 +81,7 @@ def _written(files: Path) -> str:
 
 
 def test_what_is_for_probabilities_is_refused_and_what_changes_nothing_is_said(files: Path) -> None:
-    with pytest.raises(OptionError, match=r"d\.csv holds decisions .* scored by themselves"):
+    with pytest.raises(OptionError, match=r"d\.csv holds decisions .* scored alone"):
         run(files, predictions=[files / "d.csv", files / "d.csv"])
     for option, value in (("by", "Effusion"), ("against", files / "truth.csv"), ("checkpoint", files / "x")):
         with pytest.raises(OptionError, match=f"--{option} is for probabilities"):

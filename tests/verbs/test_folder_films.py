@@ -125,7 +125,7 @@ def test_check_takes_a_folder(export: Path, tmp_path: Path) -> None:
     assert recorder.results[-1].startswith("Nothing that would break a prediction")
     assert faults["files that are no chest films: CT slices"]["examples"] == ["st2/ct.dcm", "st2/unsaid.dcm"]
     assert faults["files that are no chest films: reports (SR)"]["examples"] == ["st1/SR0001"]
-    assert faults["lateral views by their tags"]["examples"] == [LATERAL]
+    assert faults["lateral views by their DICOM tags"]["examples"] == [LATERAL]
     assert not any("CSV" in fault["advice"] or "patient" in what for what, fault in faults.items())
     assert any(note.startswith("Other files: ") for note in recorder.notes)
 
@@ -154,7 +154,7 @@ def test_check_tells_paths_and_calls_a_report_a_report(tmp_path: Path) -> None:
     assert report["advice"] == "Leave them out."
     assert error
     assert faults["files that are no chest films by their tags: CT slices"]["examples"] == ["st2/ct.dcm"]
-    assert faults["lateral views by their tags"]["examples"] == [LATERAL]
+    assert faults["lateral views by their DICOM tags"]["examples"] == [LATERAL]
     assert not any("reports" in what for what in faults), "told already"
 
 

@@ -139,7 +139,7 @@ def test_folds_that_were_trained_apart_are_brought_together(folds: Path, labels:
     """As an array of jobs trains them: fold 3 here, and what is missing afterwards."""
     out = tmp_path / "run"
     train(options(labels, out, folds=3, fold=3), Recorder())
-    with pytest.raises(OptionError, match="holds a run already"):
+    with pytest.raises(OptionError, match="already holds a run"):
         train(options(labels, out, folds=3, fold=3), Recorder())
     train(options(labels, out, folds=3, fold=1), Recorder())
     recorder = Recorder()
@@ -190,7 +190,7 @@ def test_a_run_goes_on_as_it_began(folds: Path, labels: Path, run: Path) -> None
     with pytest.raises(OptionError, match="holds a run without --folds and --seeds"):
         train(options(labels, run, folds=2, resume=True), Recorder())
     for changes in ({}, {"folds": 3}, {"folds": 5}, {"seeds": 2}):
-        with pytest.raises(OptionError, match="holds a run already"):
+        with pytest.raises(OptionError, match="already holds a run"):
             train(options(labels, folds, **changes), Recorder())
 
 
@@ -395,8 +395,8 @@ def test_finetune_has_folds_too(run: Path, labels: Path, tmp_path: Path) -> None
     for fold in ("fold-1", "fold-2"):
         after = Checkpoint.read(tmp_path / "run" / fold / "best.safetensors").tensors
         assert all(torch.equal(before[name], after[name]) for name in after if name.startswith("backbone."))
-    assert sum("Validation AP of the checkpoint as it was" in note for note in recorder.notes) == 2
-    assert sum("Starting from scratch in the head" in note for note in recorder.notes) == 1
+    assert sum("Validation AP of the checkpoint before training" in note for note in recorder.notes) == 2
+    assert sum("From scratch in the head" in note for note in recorder.notes) == 1
 
 
 def test_processes_train_members_side_by_side_as_one_would(labels: Path, tmp_path: Path) -> None:

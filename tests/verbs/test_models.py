@@ -45,9 +45,9 @@ def test_the_list_says_what_is_on_this_machine(monkeypatch: pytest.MonkeyPatch, 
         assert "5967efc" in pull("whyxrayclip").results[0]
         assert f"Pass --model {tmp_path}" in pull("whyxrayclip", tmp_path / "whyxrayclip").results[0]
     assert whereabouts()["whyxrayclip"].endswith("models/whyxrayclip")
-    assert "already, whole" in pull("whyxrayclip").results[0]
-    assert "is whole: 2 files" in verify("whyxrayclip").results[0]
-    assert "is whole: 2 files" in verify(str(tmp_path / "whyxrayclip")).results[0]
+    assert "already in" in pull("whyxrayclip").results[0]
+    assert "is complete: 2 files" in verify("whyxrayclip").results[0]
+    assert "is complete: 2 files" in verify(str(tmp_path / "whyxrayclip")).results[0]
 
 
 def test_faults_and_strangers_are_told(tmp_path: Path) -> None:

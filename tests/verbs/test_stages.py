@@ -49,7 +49,7 @@ def test_from_mimic_to_a_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         f"{SHORT} --out runs/challenge"
     )
     assert "Labels that the checkpoint was trained on: mimic; uncertain: empty; unmentioned: 0" in told
-    assert "Starting from scratch in the head: 30 findings, for it is csra and was mlp." in told
+    assert "New head from scratch: 30 findings, because the head is csra and was mlp." in told
     assert "loss db, sampler cas" in told
     cxrlt(
         "ensemble runs/challenge --csv challenge/test_task1.csv --tta flip_scale --workers 0 --device cpu --out s.csv"

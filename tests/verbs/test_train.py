@@ -192,7 +192,7 @@ def test_a_dry_run_writes_nothing(labels: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_never_written_over(run: Path, labels: Path) -> None:
     before = (run / "best.safetensors").read_bytes()
-    with pytest.raises(OptionError, match="holds a run already"):
+    with pytest.raises(OptionError, match="already holds a run"):
         train(run_options(labels, run), Recorder())
     assert (run / "best.safetensors").read_bytes() == before
 
@@ -233,9 +233,9 @@ def test_finetuning_on_other_findings_keeps_what_is_shared(run: Path, labels: Pa
     csv = write_csv(labels.parent / "other.csv", ["ImageID", "PatientID", "effusion", "opacity"], rows)
     recorder = Recorder()
     finetune(finetune_options(run, csv, tmp_path / "two", warmup_epochs=1, epochs=0, head="linear"), recorder)
-    assert "Starting from scratch in the head: 2 findings, for it is linear and was csra." in recorder.notes
+    assert "New head from scratch: 2 findings, because the head is linear and was csra." in recorder.notes
     finetune(finetune_options(run, csv, tmp_path / "three"), recorder)
-    assert "Starting from scratch in the head: opacity." in recorder.notes
+    assert "From scratch in the head: opacity." in recorder.notes
     assert "Carried over in the head: effusion." in recorder.notes
     assert "Findings of the checkpoint that the CSV does not have: Normal, nodule." in recorder.notes
     assert Checkpoint.read(tmp_path / "three" / "best.safetensors").findings == ("effusion", "opacity")
@@ -268,8 +268,8 @@ def test_a_fresh_head_is_trained_on_a_frozen_backbone(run: Path, labels: Path, t
     before, after = (Checkpoint.read(folder / "best.safetensors") for folder in (run, tmp_path / "two"))
     assert all(torch.equal(before.tensors[n], after.tensors[n]) for n in after.tensors if n.startswith("backbone."))
     assert not torch.equal(before.tensors["head.weight"], after.tensors["head.weight"])
-    assert any("Validation AP of the checkpoint as it was" in note for note in recorder.notes)
-    assert "Starting from scratch in the head: Normal, effusion, nodule." in recorder.notes
+    assert any("Validation AP of the checkpoint before training" in note for note in recorder.notes)
+    assert "From scratch in the head: Normal, effusion, nodule." in recorder.notes
     assert [(epoch.phase, epoch.lr_backbone) for epoch in recorder.epochs] == [("retrain", 0.0)] * 2
     with pytest.raises(ValidationError, match="leave --warmup-epochs out"):
         finetune_options(run, labels, tmp_path / "three", retrain_head=True, warmup_epochs=1)
