@@ -9,8 +9,10 @@ import torch
 
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.loading import EpochDraws
+from cxrlt_cli.engine.default_films import is_of_phantoms
 from cxrlt_cli.engine.films import Division
 from cxrlt_cli.engine.launch import launch
+from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.precision import choose_for_training
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, WarningsAlone, counted
@@ -20,7 +22,14 @@ from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.training.loop import Fitted, command_of, fit
 from cxrlt_cli.training.members import Member, members_of, side_by_side
 from cxrlt_cli.training.method import Method
-from cxrlt_cli.training.out_of_fold import judge, resampled_patients, tell_best_place, tell_by_view, warn_of_few
+from cxrlt_cli.training.out_of_fold import (
+    judge,
+    page_of,
+    resampled_patients,
+    tell_best_place,
+    tell_by_view,
+    warn_of_few,
+)
 from cxrlt_cli.training.preflight import check_batches, read_once
 from cxrlt_cli.training.record import Record
 from cxrlt_cli.training.run_folder import RunFolder, require_room_for_run
@@ -205,4 +214,11 @@ def _tell_run(member: Member, fitted: Fitted, options: FitOptions, reporter: Rep
     warn_of_few(scores, options, reporter)
     tell_best_place(path, options, reporter)
     reporter.result(f"Wrote {path}: best.safetensors, last.safetensors, val_predictions.csv, metrics.json.")
+    csv = options.val_csv or options.csv
+    assert csv is not None, "phantoms have one too"
+    if is_of_phantoms(str(csv)):
+        tell_next(reporter, "infer", path)
+    else:
+        others = [] if options.val_csv else ["--missing", "leave-out"]
+        tell_next(reporter, *page_of(path / "val_predictions.csv", csv, table, options), *others)
     return scores

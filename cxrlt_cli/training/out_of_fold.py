@@ -1,7 +1,6 @@
 """What the members of a run come to together: each film as the member predicted it that did not see its patient."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median_low
@@ -11,6 +10,7 @@ import numpy as np
 
 from cxrlt_cli.config import FitOptions
 from cxrlt_cli.engine.films import Division
+from cxrlt_cli.engine.next_step import ROWS, tell_next, typed
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
@@ -204,15 +204,17 @@ def _tell(
     path, csv = folder.path, options.val_csv or options.csv
     assert csv is not None, "phantoms have one too"
     reporter.result(
-        f"Wrote {path}: {name}, metrics.json, and {counted(num_members, 'member')}, with all of which cxrlt ensemble "
-        f"{path} predicts. A page of these scores: {page_of(path / name, csv, table, options)}."
+        f"Wrote {path}: {name}, metrics.json, and {counted(num_members, 'member')}; cxrlt ensemble {path} predicts "
+        "with all of them."
     )
+    tell_next(reporter, *page_of(path / name, csv, table, options))
 
 
-def page_of(predictions: Path, csv: Path, table: LabelTable, options: FitOptions) -> str:
-    """The command for a page of scores, by view where films are of several."""
-    by = f" --by {shlex.quote(options.view_column)}" if _has_views(table) else ""
-    return f"cxrlt evaluate {predictions} --csv {csv}{by} --report page.html"
+def page_of(predictions: Path, csv: Path, table: LabelTable, options: FitOptions) -> list[str]:
+    """The words of the command for a page of scores, by view where films are of several."""
+    by = ["--by", options.view_column] if _has_views(table) else []
+    rows = typed(options, set(ROWS) - {"csv"})
+    return ["evaluate", str(predictions), "--csv", str(csv), *rows, *by, "--report", "page.html"]
 
 
 def _has_views(table: LabelTable) -> bool:

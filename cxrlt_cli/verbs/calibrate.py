@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cxrlt_cli.config import CalibrateOptions, changed, flags
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
+from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -124,10 +125,10 @@ def _fit(
 def _written(fit: LocalFit, options: CalibrateOptions, reporter: Reporter) -> LocalFit:
     replaced = options.out.is_file()
     write_text(options.out, json.dumps(fit.to_json(), indent=1, allow_nan=False) + "\n")
-    what = (
-        f"cxrlt infer {options.model} --fitted {options.out}" if fit.model else f"cxrlt ensemble --fitted {options.out}"
-    )
-    reporter.result(f"{'Replaced' if replaced else 'Wrote'} {options.out}, for {what}.")
+    reporter.result(f"{'Replaced' if replaced else 'Wrote'} {options.out}.")
+    command = ("infer", options.model) if fit.model else ("ensemble", "MEMBERS")
+    goal = ("--calibration", "platt", "--decisions", "decisions.csv")
+    tell_next(reporter, *command, "--csv", "FILMS.csv", "--fitted", options.out, *goal)
     return fit
 
 

@@ -20,6 +20,7 @@ from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.folder_films import look_through, others_among, takes_folder, told_reasons
 from cxrlt_cli.engine.locks import lock_outputs
+from cxrlt_cli.engine.next_step import ROWS, tell_next, typed
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_corrections, tell_needless
 from cxrlt_cli.errors import DataError, FilmError, OptionError, listed, missing_column
 from cxrlt_cli.files import real, require_file, write_text
@@ -291,8 +292,17 @@ def _tell(
         reporter.warn(f"But {split.what}: {split.examples[0]} {split.advice}")
     elif has_findings:
         reporter.result(f"Nothing that would break a run{others}.")
+        _tell_training(options, reporter)
     else:
         reporter.result(f"Nothing that would break a prediction{others}. To train, there are no findings to learn.")
+
+
+def _tell_training(options: DataCheckOptions, reporter: Reporter) -> None:
+    if options.submission is not None or len(options.against) > 1 or options.split not in (None, ("train",)):
+        return
+    others = ["--val-csv", *options.against] if options.against else []
+    bad = ["--exclude", options.fix] if options.fix is not None else []
+    tell_next(reporter, "train", *typed(options, (*ROWS, "image_dir", "findings", "split")), *others, *bad)
 
 
 def _row(fault: Fault) -> tuple[str, str, str]:

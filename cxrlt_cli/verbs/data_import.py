@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from cxrlt_cli.datasets.placing import placed
 from cxrlt_cli.datasets.records import FRONTAL, OTHER_VIEW, Records
 from cxrlt_cli.datasets.set_files import SetFiles
 from cxrlt_cli.datasets.vocabularies import feeding, renamed
+from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless, told_of_written
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, write_text
@@ -271,6 +271,5 @@ def _write(
         path, labels = next(iter(written.items()))
         parts = labels.about.get("Split")
         has_parts = len(written) == 1 and parts is not None and "train" in parts and "" not in parts
-        split = " --split train" if has_parts else ""
-        csv, films = shlex.quote(str(path)), shlex.quote(str(folder))
-        reporter.result(f"Go on: cxrlt train --csv {csv} --image-dir {films}{split}")
+        split = ["--split", "train"] if has_parts else []
+        tell_next(reporter, "data", "check", "--csv", path, "--image-dir", folder, *split)

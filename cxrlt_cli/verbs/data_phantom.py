@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from cxrlt_cli.config import DataPhantomOptions
+from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import require_file
@@ -41,6 +42,8 @@ def draw_phantoms(options: DataPhantomOptions, reporter: Reporter) -> None:
         write_sheet(options.sheet, options.seed, studies=recipe.studies, hospital=HOSPITALS[recipe.hospital])
         views = ", and a lateral one where it shows" if recipe.studies else ""
         reporter.result(f"Wrote {options.sheet}: a film for each finding{views}.")
+    films = ("--csv", folder / "train.csv", "--image-dir", folder / "images", "--exclude", folder / "Removal.csv")
+    tell_next(reporter, "train", *films, "--preset", "phantom")
 
 
 def _views(folder: Path) -> str:

@@ -18,6 +18,7 @@ from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import studies_to_predict
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch, prepared_once
+from cxrlt_cli.engine.next_step import tell_next, tell_scoring, typed
 from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
 from cxrlt_cli.engine.predict import preprocessings
 from cxrlt_cli.engine.process import Process
@@ -97,6 +98,7 @@ def _ensemble(
         reporter.plan("Ensemble", _plan(members, routes, options, process, normal, films.number, films))
         blend = Blend(members, options, findings, needed, normal, watch)
         predict_stretches(blend, films, facts, reporter)
+        _tell_next(findings, True, options, reporter)
         return
     ids = _ids(members, options, reporter) if films is None else next(films.stretches([films.number]))
     studies = None
@@ -139,8 +141,17 @@ def _ensemble(
             reporter.result(told_of_written(path, replaced, len(ids), what))
     if watch is not None:
         watch.tell(reporter)
+    _tell_next(findings, films is not None, options, reporter)
+
+
+def _tell_next(findings: Sequence[str], reads_films: bool, options: EnsembleOptions, reporter: Reporter) -> None:
+    if options.dry_run:
+        return
     if options.shard is not None:
         reporter.note(told_of_parts(options.out, options.shard))
+    elif not tell_scoring(reporter, options, findings) and reads_films and options.csv is not None:
+        given = typed(options, ("csv", "image_dir", "id_column", "where", "exclude"))
+        tell_next(reporter, "data", "check", *given, "--submission", options.out)
 
 
 def _by_view(

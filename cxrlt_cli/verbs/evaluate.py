@@ -11,6 +11,7 @@ import numpy as np
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
+from cxrlt_cli.engine.next_step import tell_next, typed
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_corrections, tell_exclusions, tell_needless
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file, write_text
@@ -158,6 +159,9 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
     if options.report is not None:
         second = judged[1] if len(judged) > 1 else None
         write_report(judged[0], second, shown.tables, perturbed, points, csv, model, options, reporter)
+    else:
+        again = typed(options, set(type(options).model_fields) - {"predictions", "quiet", "debug"})
+        tell_next(reporter, "evaluate", *names, *again, "--report", "page.html")
     return judged[0].scores
 
 

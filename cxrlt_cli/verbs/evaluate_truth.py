@@ -167,8 +167,8 @@ def _tell_decided(predictions: Predictions, path: Path, reporter: Reporter) -> N
     decided = [name for name, column in columns if np.isin(column, (0, 1)).all()]
     if decided:
         reporter.warn(
-            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, for which AP and AUROC mean little. Score "
-            "the probabilities behind them."
+            f"{path} holds 0 and 1 alone for {listed(decided, 40)}: decisions, for which AP and AUROC mean little. "
+            "Score the probabilities behind them."
         )
 
 

@@ -15,9 +15,10 @@ from cxrlt_cli.engine.feature_files import FeatureFiles
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import all_studies, finish_studies
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.folder_films import takes_folder
+from cxrlt_cli.engine.folder_films import FolderFilms, takes_folder
 from cxrlt_cli.engine.launch import launch, prepared_once
 from cxrlt_cli.engine.local_file import fit_of_checkpoint
+from cxrlt_cli.engine.next_step import tell_scoring
 from cxrlt_cli.engine.partial import Output, table, write_predictions
 from cxrlt_cli.engine.postprocess import Postprocess, plan_of_views
 from cxrlt_cli.engine.precision import choose_for_predicting
@@ -153,6 +154,8 @@ def _predict(
             watch.tell(reporter)
         if options.shard is not None:
             reporter.note(told_of_parts(options.out, options.shard))
+        else:
+            tell_scoring(reporter, options, post.findings, not isinstance(films, FolderFilms))
 
 
 def _stated_views(films: FilmList, csv: Path | None, options: InferOptions) -> StatedViews:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from cxrlt_cli.config import ModelsListOptions, ModelsPullOptions, ModelsVerifyOptions
+from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import CheckpointError, listed
 from cxrlt_cli.nets import hub
@@ -57,6 +58,13 @@ def pull_model(options: ModelsPullOptions, reporter: Reporter) -> None:
         f"Wrote {folder}: {source.repository} at {manifest.revision[:7]}, licence {manifest.licence}. "
         f"Pass {_use(source, folder, by_name=options.out is None)}."
     )
+    passed = hub.FLAGS[source.kind].format(folder).split(" ", 1)
+    if source.kind == "classifier":
+        tell_next(reporter, "infer", folder, "--csv", "FILMS.csv")
+    elif source.kind == "open_clip":
+        tell_next(reporter, "ood", "--csv", "FILMS.csv", *passed)
+    else:
+        tell_next(reporter, "train", "--csv", "LABELS.csv", *passed)
 
 
 def _use(source: hub.Source, folder: Path, by_name: bool) -> str:

@@ -19,6 +19,7 @@ from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.folder_films import FolderFilms, takes_folder
 from cxrlt_cli.engine.launch import launch, prepared_once
+from cxrlt_cli.engine.next_step import tell_next, tell_scoring, typed
 from cxrlt_cli.engine.partial import table, write_predictions
 from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process, encoder_dtype
@@ -134,6 +135,11 @@ def _score(
         report_prompts(
             sentences, together, texts, truth, np.concatenate(normal), options, films.source, folder.name, reporter
         )
+    if process.is_main and options.shard is None:
+        told = tell_scoring(reporter, options, texts, not isinstance(films, FolderFilms))
+        if not told and options.csv is not None:
+            given = typed(options, ("csv", "image_dir", "id_column", "where", "exclude"))
+            tell_next(reporter, "ensemble", "CHECKPOINT", options.out, *given, "--union", "--out", "UNION.csv")
 
 
 def _plan(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import ReportOptions
+from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real, working_path, write_text
@@ -51,8 +52,9 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     reporter.result(
         f"Wrote {options.out}: {PAGE}, {counted(len(files) - 1, 'file')} of tables, figures, texts and numbers, and "
-        f"{DATA}, which names films and patients. To check them: cxrlt report --verify {shlex.quote(str(options.out))}"
+        f"{DATA}, which names films and patients."
     )
+    tell_next(reporter, "report", "--verify", options.out)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

@@ -24,10 +24,11 @@ def table(*views: str) -> LabelTable:
 
 def test_the_next_step_is_by_view_where_films_are_of_several() -> None:
     options, csv, page = TrainOptions(csv=Path("a.csv"), view_column="How taken"), Path("a.csv"), "--report page.html"
-    by_view = f"cxrlt evaluate oof.csv --csv a.csv --by 'How taken' {page}"
+    scored = ["evaluate", "oof.csv", "--csv", "a.csv"]
+    by_view = [*scored, "--by", "How taken", *page.split()]
     assert page_of(Path("oof.csv"), csv, table("PA", "AP"), options) == by_view
     for one in (table("PA", ""), table()):
-        assert page_of(Path("oof.csv"), csv, one, options) == f"cxrlt evaluate oof.csv --csv a.csv {page}"
+        assert page_of(Path("oof.csv"), csv, one, options) == [*scored, *page.split()]
 
 
 def test_views_are_compared_where_there_are_several() -> None:

@@ -57,7 +57,8 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
     assert fit.calibration.platt["effusion"] == pytest.approx(own.platt["effusion"], abs=1e-4)
     assert recorder.texts[0][0][-1] == "in training %"
     assert len(recorder.texts) == 3
-    assert recorder.results[-1] == (f"Wrote {out}, for cxrlt infer {run / 'best.safetensors'} --fitted {out}.")
+    assert recorder.results[-2] == f"Wrote {out}."
+    assert f"infer {run / 'best.safetensors'} --csv FILMS.csv --fitted {out} " in recorder.results[-1]
 
     told = Recorder()
     changes = {"fitted": out, "calibration": "platt", "decisions": tmp_path / "d.csv"}
@@ -70,7 +71,7 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
         assert cells[name].tolist() == as_text
     with_threshold = [c for c, name in enumerate(FINDINGS) if name not in fit.without_threshold()]
     undecided = int(np.isnan(expected.probabilities[:, with_threshold]).sum())
-    assert told.results[-1].startswith(f"Between both thresholds, and left empty: {undecided} of")
+    assert told.results[-2].startswith(f"Between both thresholds, and left empty: {undecided} of")
     assert told.texts[0][0] == ("finding", "patients", "neg. below", "sens. (95 %)",
                                 "pos. from", "PPV (95 %)")  # fmt: skip
     assert not [warning for warning in told.warnings if "unlike" in warning]
