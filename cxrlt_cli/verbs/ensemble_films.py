@@ -26,7 +26,6 @@ from cxrlt_cli.engine.precision import choose_for_predicting
 from cxrlt_cli.engine.predict import Outputs, films_in_order, predict, preprocessings, rehearse, stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted
-from cxrlt_cli.engine.sharding import told_of_parts
 from cxrlt_cli.engine.sources import film_sources, keep_films
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.nets.manifest import sha256
@@ -116,11 +115,8 @@ def _predict(
     what = counted(len(blend.findings), "finding")
     files = [table(path, what, options.id_column) for path in (options.out, options.decisions) if path is not None]
     write_predictions(files, _key(blend, films, process), films, sizes, predicted, rows, process, reporter)
-    if process.is_main:
-        if blend.watch is not None:
-            blend.watch.tell(reporter)
-        if options.shard is not None:
-            reporter.note(told_of_parts(options.out, options.shard))
+    if process.is_main and blend.watch is not None:
+        blend.watch.tell(reporter)
 
 
 def _key(blend: Blend, films: FilmList, process: Process) -> dict[str, object]:
