@@ -151,13 +151,14 @@ class Meter:
         scores = {name: self._of_scores(name) for name, counts in self._counts.items() if counts.sum() >= LEAST}
         views = self._of_views()
         tests: list[Drift | ViewDrift] = [*scores.values(), *views.values()]
-        found = [p is not None and p <= ALARMS for p in holm([one.p_value for one in tests])]
-        for (name, one), is_found in zip(scores.items(), found, strict=False):
-            scores[name] = replace(one, found=is_found, prevalence=self._prevalence(name, prevalences.get(name)))
-        for (name, view), is_found in zip(views.items(), found[len(scores) :], strict=True):
-            views[name] = replace(view, found=is_found)
-        familiarity = scores.pop(OOD_SCORE, None)
-        return Drifts(scores, familiarity, views)
+        found = iter([p is not None and p <= ALARMS for p in holm([one.p_value for one in tests])])
+        judged = {
+            name: replace(one, found=next(found), prevalence=self._prevalence(name, prevalences.get(name)))
+            for name, one in scores.items()
+        }
+        judged_views = {name: replace(one, found=next(found)) for name, one in views.items()}
+        familiarity = judged.pop(OOD_SCORE, None)
+        return Drifts(judged, familiarity, judged_views)
 
     def _of_scores(self, name: str) -> Drift:
         counts = self._counts[name]
