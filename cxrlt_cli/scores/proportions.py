@@ -4,6 +4,7 @@ Films of one patient are alike, so that they say less than as many of different 
 may be found by luck, where resampling patients would give an interval without any width.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.bootstrap import LEVEL, Interval
 
 FEW = 30  # patients who have a finding, below which a threshold or a calibration says little
-MOST = 1_000_000  # patients, more than which nobody has
+MOST = 10_000_000  # patients, more than which nobody has
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,17 @@ def patients_for_width(share: float, width: float) -> int | None:
         low, high = exact_interval(share * number, number)
         return high - low > width
 
+    return smallest(too_wide)
+
+
+def smallest(too_few: Callable[[int], bool]) -> int | None:
+    """The smallest number that is not ``too_few``, as all above it; None where ``MOST`` are too few."""
     below, enough = 0, 1
-    while too_wide(enough):
+    while too_few(enough):
         below, enough = enough, 2 * enough
-        if enough > MOST:
+        if below >= MOST:
             return None
     while enough - below > 1:
         middle = (below + enough) // 2
-        below, enough = (middle, enough) if too_wide(middle) else (below, middle)
-    return enough
+        below, enough = (middle, enough) if too_few(middle) else (below, middle)
+    return enough if enough <= MOST else None

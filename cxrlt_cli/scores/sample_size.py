@@ -5,8 +5,7 @@ import math
 from scipy.special import ndtri
 
 from cxrlt_cli.scores.bootstrap import LEVEL
-
-MOST = 10_000_000  # positives, more than which nobody has
+from cxrlt_cli.scores.proportions import smallest
 
 
 def auroc_error(auroc: float, positives: float, negatives: float) -> float:
@@ -23,7 +22,7 @@ def auroc_error(auroc: float, positives: float, negatives: float) -> float:
 def positives_for_width(auroc: float, prevalence: float, width: float) -> int | None:
     """How many positives, among negatives as the prevalence has it, make the 95 % interval no wider than ``width``.
 
-    Films are of as many patients. An AUROC of 1 or 0 has no width to go by: None, as where ``MOST`` are too few.
+    Films are of as many patients. An AUROC of 1 or 0 has no width to go by: None, as where no number is enough.
     """
     if not 0 < auroc < 1:
         return None
@@ -33,12 +32,4 @@ def positives_for_width(auroc: float, prevalence: float, width: float) -> int | 
         negatives = max(1.0, positives * (1 - prevalence) / prevalence)
         return 2 * quantile * auroc_error(auroc, positives, negatives) > width
 
-    below, enough = 0, 1
-    while too_wide(enough):
-        below, enough = enough, 2 * enough
-        if enough > MOST:
-            return None
-    while enough - below > 1:
-        middle = (below + enough) // 2
-        below, enough = (middle, enough) if too_wide(middle) else (below, middle)
-    return enough
+    return smallest(too_wide)

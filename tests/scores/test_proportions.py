@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from cxrlt_cli.scores.proportions import Share, exact_interval, kish, patients_for_width, share_of
+from cxrlt_cli.scores.proportions import MOST, Share, exact_interval, kish, patients_for_width, share_of, smallest
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 5), (3, 7), (25, 28), (6, 6), (1, 400)])
@@ -72,7 +72,13 @@ def test_how_many_patients_a_width_takes() -> None:
         assert number is not None
         widths = [np.diff(exact_interval(share * n, n))[0] for n in (number - 1, number)]
         assert widths[1] <= width < widths[0]
-    assert patients_for_width(0.5, 0.0005) is None
+    assert patients_for_width(0.5, 0.0001) is None
+
+
+def test_the_smallest_number_that_is_enough() -> None:
+    for wanted in (1, 2, 3, 7, 8, 9, 1000, MOST):
+        assert smallest(lambda number, wanted=wanted: number < wanted) == wanted
+    assert smallest(lambda number: number <= MOST) is None
 
 
 def test_kish() -> None:
