@@ -94,9 +94,9 @@ LONG_TAIL = (
     "prevalence in the scored films). Dotted lines separate head, medium and tail."
 )
 CURVES = (
-    "Precision-recall (PR), ROC, reliability (calibration), and standardised net benefit (Vickers & Elkin 2006; "
-    "negative values shown as 0). Dashed: prevalence (PR), chance (ROC), perfect calibration, and treating every "
-    "film as positive."
+    "Precision-recall (PR), ROC, reliability (calibration), and standardised net benefit (Vickers & Elkin 2006; cut at "
+    f"{charts.WORST:g}; below 0, acting does harm). Dashed: prevalence (PR), chance (ROC), perfect calibration, and "
+    "treating every film, or none, as positive."
 )
 TOGETHER = "Share of the films with the row's finding that also have the column's finding; darker is more."
 WORST = (

@@ -13,32 +13,37 @@ from cxrlt_cli.scores.metrics import NUM_CALIBRATION_BINS, FindingScore
 from cxrlt_cli.scores.readings import net_benefit
 
 SMALL, MARGIN = 132, 22  # pixels
+WORST = -0.5  # standardised net benefit at which decision curves are cut
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """A square chart of 0 to 1 both ways."""
+    """A square chart of 0 to 1 both ways, or upwards from ``bottom``."""
 
     title: str
     marks: str
     across: str
     up: str
     end: float = 1.0  # what stands at the right end
+    bottom: float = 0.0  # of the upward axis, 0 or below
 
     def svg(self) -> str:
         low, high = MARGIN, SMALL - 6
+        heights = {v: _up(float(_above(v, self.bottom))) for v in sorted({self.bottom, 0, 0.5, 1})}
         grid = "".join(
-            f'<line class="grid" x1="{low}" y1="{_up(v):.1f}" x2="{high}" y2="{_up(v):.1f}"/>' for v in (0, 0.5, 1)
+            f'<line class="grid" x1="{low}" y1="{y:.1f}" x2="{high}" y2="{y:.1f}"/>' for y in heights.values()
         )
         ticks = "".join(
-            f'<text x="{low - 4}" y="{_up(v) + 3:.1f}" class="tick end">{v:g}</text>'
+            f'<text x="{low - 4}" y="{y + 3:.1f}" class="tick end">{v:g}</text>' for v, y in heights.items() if v != 0.5
+        ) + "".join(
             f'<text x="{_right(v) + 4 * v:.1f}" y="{SMALL - 8}" class="tick {"end" if v else "middle"}">'
             f"{v * self.end:.2g}</text>"
             for v in (0, 1)
         )
+        middle = (heights[0] + heights[1]) / 2
         names = (
             f'<text x="{(low + high) / 2}" y="{SMALL - 8}" class="axis middle">{self.across}</text>'
-            f'<text transform="translate({low - 8} {_up(0.5):.1f}) rotate(-90)" class="axis middle">{self.up}</text>'
+            f'<text transform="translate({low - 8} {middle:.1f}) rotate(-90)" class="axis middle">{self.up}</text>'
         )
         return (
             f'<svg viewBox="0 0 {SMALL} {SMALL}" role="img" aria-label="{escape(self.title)}">'
@@ -79,18 +84,19 @@ def reliability(name: str, targets: Floats, probabilities: Floats) -> str:
 def decision_curve(name: str, targets: Floats, probabilities: Floats) -> str:
     """Net benefit, as a share of what perfect decisions have, over the threshold that is acted at.
 
-    Standardised net benefit (Kerr et al., Journal of Clinical Oncology 2016): net benefit over prevalence. Dashed: to
-    act on all films; to act on none is the line at 0.
+    Standardised net benefit (Kerr et al., Journal of Clinical Oncology 2016): net benefit over prevalence, cut at
+    ``WORST``. Dashed: to act on all films, and on none, which is the line at 0; below it, acting does harm.
     """
     share = float(np.mean(targets))
     end = min(0.99, max(0.1, 4 * share))
     thresholds = np.linspace(0.002, end, 160)
     ours = net_benefit(targets, probabilities, thresholds)
     everyone = net_benefit(targets, np.ones_like(targets, np.float64), thresholds)
-    lines = [np.clip(values / share, 0, 1) for values in (everyone, ours)]
-    x = thresholds / end
-    marks = _line(x, lines[0], kind="chance") + _line(x, lines[1])
-    return _Frame(f"{name}: standardised net benefit against threshold", marks, "threshold", "net benefit", end).svg()
+    lines = [_above(np.maximum(values / share, WORST), WORST) for values in (everyone, ours)]
+    x, none = thresholds / end, float(_above(0.0, WORST))
+    marks = _dashed(0, none, 1, none) + _line(x, lines[0], kind="chance") + _line(x, lines[1])
+    title = f"{name}: standardised net benefit against threshold"
+    return _Frame(title, marks, "threshold", "net benefit", end, WORST).svg()
 
 
 def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 330) -> str:
@@ -219,6 +225,11 @@ def _dashed(x0: float, y0: float, x1: float, y1: float) -> str:
     return (
         f'<line class="chance" x1="{_right(x0):.1f}" y1="{_up(y0):.1f}" x2="{_right(x1):.1f}" y2="{_up(y1):.1f}"/>'
     )  # fmt: skip
+
+
+def _above(value: Floats | float, bottom: float) -> Floats:
+    """Where a value stands between the bottom, 0, and 1."""
+    return np.asarray((value - bottom) / (1 - bottom))
 
 
 def _right(value: float) -> float:

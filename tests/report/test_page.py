@@ -112,7 +112,7 @@ def test_the_worst_films_are_the_clearest_mistakes() -> None:
 def test_a_curve_is_thinned_out_and_stays_in_its_frame() -> None:
     rng = np.random.default_rng(0)
     targets, probabilities = (rng.random(5000) < 0.3).astype(float), rng.random(5000)
-    for draw in (charts.precision_recall, charts.receiver_operating, charts.reliability):
+    for draw in (charts.precision_recall, charts.receiver_operating, charts.reliability, charts.decision_curve):
         svg = draw("x", targets, probabilities)
         assert len(svg) < 16000
         for points in re.findall(r'points="(.*?)"', svg):
@@ -133,6 +133,21 @@ def test_what_is_drawn_of_a_rare_finding_is_its_ap() -> None:
     recall, precision = (x - charts.MARGIN) / side, (charts.SMALL - charts.MARGIN - y) / side
     drawn = float(np.sum(np.diff(recall) * precision[1:]))
     assert drawn == pytest.approx(average_precision_score(targets, probabilities), abs=0.02)
+
+
+def test_a_model_that_does_harm_is_drawn_below_the_line_of_acting_on_none() -> None:
+    targets = np.repeat([1.0, 0.0], (20, 80))
+    harmful, helpful = np.where(targets == 1, 0.1, 0.99), np.where(targets == 1, 0.9, 0.1)
+    curve = r'<polyline class="curve" points="(.*?)"'
+    (none,) = re.findall(r'<line class="chance" x1="\S+" y1="(\S+)"', charts.decision_curve("x", targets, harmful))
+    lowest, side = charts.SMALL - charts.MARGIN, charts.SMALL - 6 - charts.MARGIN
+    assert float(none) == pytest.approx(lowest - side * -charts.WORST / (1 - charts.WORST), abs=0.05)
+    for probabilities, ends_at in ((harmful, lowest), (helpful, lowest - side)):
+        (points,) = re.findall(curve, charts.decision_curve("x", targets, probabilities))
+        heights = {float(point.split(",")[0]): float(point.split(",")[1]) for point in points.split()}
+        above_half = [y for x, y in heights.items() if x > charts.MARGIN + 0.4 * side]
+        assert above_half == pytest.approx([ends_at] * len(above_half), abs=0.05)
+        assert above_half
 
 
 def test_co_occurrence_is_the_share_of_the_films_that_are_labelled_for_both() -> None:
