@@ -14,7 +14,7 @@ from cxrlt_cli.scores.bootstrap import Interval, Resampled
 from cxrlt_cli.scores.differences import Difference, with_holm
 from cxrlt_cli.scores.intervals import NO_SPREAD, Student, error_of, interval, signed_interval
 from cxrlt_cli.scores.metrics import Scores
-from cxrlt_cli.scores.spread import over_seeds
+from cxrlt_cli.scores.spread import SeedVariance, over_seeds, student_of_seeds
 
 Seeds = Mapping[int | None, tuple[Scores, Resampled]]  # of one model: what each seed scored; None where there is one
 Score = Literal["ap", "auroc"]
@@ -45,7 +45,8 @@ class RunStanding:
 def compare_runs(runs: Mapping[str, Seeds], seed: int = 0) -> list[RunStanding]:
     """Each model, and its differences from the first; Holm's correction is over all differences of both scores.
 
-    Seeds are drawn beside patients where a model has several. Models of the same seeds are compared seed by seed.
+    Seeds are drawn beside patients where a model has several. Models of the same seeds are compared seed by seed. Of
+    two seeds there is no p: how much seeds vary would be known from a single difference.
     """
     first = next(iter(runs.values()))
     standings = [
@@ -81,7 +82,7 @@ def _compared(mine: Seeds, first: Seeds | None, score: Score, seed: int) -> Comp
         apart = _Drawn.of_pairs(pairs, score, seed)
     else:
         theirs = _Drawn.of([resampled for _, resampled in first.values()], score, seed + 1)
-        apart = _Drawn(ours.macro - theirs.macro, ours.each - theirs.each, ours.fewest)
+        apart = ours.less(theirs)
     return Compared(value, held, _difference(value - other, apart))
 
 
@@ -90,21 +91,39 @@ def _difference(value: float, drawn: "_Drawn") -> Difference:
     if error is None:
         return Difference(value)
     student = drawn.student
-    p = student.p(value / error) if error > NO_SPREAD else 1.0
-    return Difference(value, signed_interval(drawn.macro, value, student), p)
+    held = signed_interval(drawn.macro, value, student)
+    if any(one.freedom < 2 for one in drawn.seeds):
+        return Difference(value, held)
+    return Difference(value, held, student.p(value / error) if error > NO_SPREAD else 1.0)
 
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Resampled macro scores ``[R]``, those of each finding ``[R, C]``, and patients of its smaller class."""
+    """Resampled macro scores ``[R]``, with seeds drawn and as means over them, and means of each finding ``[R, C]``.
+
+    ``fewest [C]``: patients of a finding's smaller class. ``seeds``: none where there is one, two of a difference of
+    models of other seeds.
+    """
 
     macro: Doubles
+    mean: Doubles
     each: Doubles
     fewest: Any
+    seeds: tuple[SeedVariance, ...]
 
     @property
     def student(self) -> Student:
-        return Student.of(self.each, self.fewest)
+        patients = Student.of(self.each, self.fewest)
+        return student_of_seeds(patients, self.mean, self.seeds) if self.seeds else patients
+
+    def less(self, other: "_Drawn") -> "_Drawn":
+        return _Drawn(
+            self.macro - other.macro,
+            self.mean - other.mean,
+            self.each - other.each,
+            self.fewest,
+            (*self.seeds, *other.seeds),
+        )
 
     @classmethod
     def of(cls, drawn: Sequence[Resampled], score: Score, seed: int) -> "_Drawn":
@@ -123,7 +142,8 @@ class _Drawn:
         cls, macro: Sequence[Doubles], each: Sequence[Doubles], drawn: Sequence[Resampled], score: Score, seed: int
     ) -> "_Drawn":
         fewest = drawn[0].positive_patients if score == "ap" else drawn[0].fewest
-        return cls(macro[0] if len(macro) == 1 else over_seeds(macro, seed), np.mean(each, axis=0), fewest)
+        drawn_macro, seeds = (macro[0], ()) if len(macro) == 1 else (over_seeds(macro, seed), (SeedVariance.of(macro),))
+        return cls(drawn_macro, np.mean(macro, axis=0), np.mean(each, axis=0), fewest, seeds)
 
 
 def _macro(resampled: Resampled, score: Score) -> Doubles:

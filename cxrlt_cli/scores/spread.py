@@ -1,5 +1,6 @@
 """How scores differ from seed to seed, and what interval that and the choice of patients leave for their mean."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.bootstrap import Interval, Resampled
-from cxrlt_cli.scores.intervals import Scale, Student, interval
+from cxrlt_cli.scores.intervals import NO_SPREAD, Scale, Student, interval
 from cxrlt_cli.scores.metrics import MIN_POSITIVES, Scores
 
 
@@ -86,6 +87,37 @@ def over_seeds(values: Sequence[Doubles], seed: int) -> Doubles:
     return np.asarray(mean + np.sqrt(number / (number - 1)) * moved, np.float64)
 
 
+@dataclass(frozen=True)
+class SeedVariance:
+    """How much a mean over seeds varies with their choice, and the degrees of freedom that this is known with."""
+
+    value: float
+    freedom: int
+
+    @classmethod
+    def of(cls, values: Sequence[Doubles]) -> "SeedVariance":
+        """Of resampled values ``[R]`` of each of S seeds: their mean variance within a resample, over S."""
+        stack = np.stack(values)
+        known = stack[:, ~np.isnan(stack).any(axis=0)]
+        return cls(float(known.var(axis=0, ddof=1).mean()) / len(stack) if known.size else 0.0, len(stack) - 1)
+
+
+def student_of_seeds(patients: Student, mean: Doubles, seeds: Sequence[SeedVariance]) -> Student:
+    """Of a mean over seeds, or a difference of such means, with resampled values ``mean [R]``; ``patients``: its own.
+
+    Degrees of freedom as Welch and Satterthwaite have them, ``S - 1`` for the variance of S seeds. Without these an
+    interval of few seeds is too narrow wherever seeds vary more than patients.
+    """
+    of_patients = float(np.nanvar(mean)) if not np.isnan(mean).all() else 0.0
+    parts = [(patients.stretch**2 * of_patients, patients.freedom), *((one.value, one.freedom) for one in seeds)]
+    whole = sum(variance for variance, _ in parts)
+    if whole < NO_SPREAD**2:
+        return patients
+    unsure = sum(variance**2 / freedom for variance, freedom in parts)
+    stretch = float(np.sqrt(whole / (of_patients + sum(one.value for one in seeds))))
+    return Student(whole**2 / unsure if unsure else math.inf, stretch)
+
+
 def _over(
     values: Sequence[float | None],
     resampled: Sequence[Doubles],
@@ -97,5 +129,8 @@ def _over(
     if len(known) < len(values):
         return None
     mean = float(np.mean(known))
-    held = interval(over_seeds(resampled, seed), mean, student, scale) if resampled else None
+    held = None
+    if resampled:
+        with_seeds = student_of_seeds(student, np.mean(resampled, axis=0), [SeedVariance.of(resampled)])
+        held = interval(over_seeds(resampled, seed), mean, with_seeds, scale)
     return Over(mean, float(np.std(known, ddof=1)), held)

@@ -103,15 +103,20 @@ def compared_runs(
 
 def _table(standings: Sequence[RunStanding]) -> Table:
     first = standings[0]
-    number = sum(one is not None and one.difference is not None for row in standings for one in (row.ap, row.auroc))
+    differences = [one.difference for row in standings for one in (row.ap, row.auroc) if one and one.difference]
+    number = sum(one.p is not None for one in differences)
     seeds = any(row.num_seeds > 1 for row in standings)
     drawn = "seeds and patients" if seeds else "patients"
     columns = ("predictions", *(("seeds",) if seeds else ()), "score", "value (95 %)", "difference (95 %)", "p (Holm)")
     rows = [row for standing in standings for row in _rows(standing, standing is first, seeds)]
-    note = (
-        f"Differences are from {first.name}, on the same resampled {drawn}; p counts {counted(number, 'comparison')}"
-        f"{'' if not seeds else ', and a score is the mean of the seeds, each alone'}."
-    )
+    parts = [
+        f"Differences are from {first.name}, on the same resampled {drawn}",
+        *([f"p counts {counted(number, 'comparison')}"] if number else []),
+        *(["a score is the mean of the seeds, each alone"] if seeds else []),
+    ]
+    note = f"{'; '.join(parts)}."
+    if any(one.ci and one.p is None for one in differences):
+        note += " Two seeds are too few for a p: how much seeds vary would be known from a single difference."
     return Table("Macro scores, compared", columns, rows, note)
 
 

@@ -69,6 +69,8 @@ def test_runs_of_seeds_are_compared_by_seeds_and_patients(folder: Path) -> None:
     assert header[:2] == ("predictions", "seeds")
     assert [row[:3] for row in rows[::2]] == [(str(folder / name), "2", "AP") for name in ("plain", "more")]
     assert any("seeds and patients" in line and "each alone" in line for line in recorder.results)
+    assert any("Two seeds are too few for a p" in line and "p counts" not in line for line in recorder.results)
+    assert rows[2][-1] == "–"
     content = json.loads((folder / "s.json").read_text())
     seeds = [run(folder, f"more/seed-{n}", bootstrap=0)[0].macro()["ap"] for n in (1, 2)]
     assert content["runs"][1]["ap"]["value"] == pytest.approx(np.mean(np.array(seeds, float)))
