@@ -192,3 +192,15 @@ def test_some_commands_need_no_torch(verb: str) -> None:
 
 def test_importing_the_package_does_nothing() -> None:
     assert loaded_by("import cxrlt_cli") & (HEAVY | {"typer", "rich", "pydantic"}) == set()
+
+
+def test_no_text_is_left_over() -> None:
+    """A string that stands by itself, as where a long one was broken in two, is said by nobody."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            body = getattr(node, "body", None)
+            for place, statement in enumerate(body if isinstance(body, list) else []):
+                if isinstance(statement, ast.Expr):
+                    value = statement.value
+                    text = isinstance(value, ast.Constant) and isinstance(value.value, str) and place > 0
+                    assert not (text or isinstance(value, ast.JoinedStr)), f"{path}:{statement.lineno}"

@@ -66,8 +66,7 @@ def receiver_operating(name: str, targets: Floats, probabilities: Floats) -> str
 
 
 def reliability(name: str, targets: Floats, probabilities: Floats) -> str:
-    """Observed against predicted frequency, in 15 bins; a dot's area is the share of films; dashed: perfect "
-    "calibration."""
+    """Observed against predicted frequency, in 15 bins; a dot's area is the share of films."""
     bins = np.minimum((probabilities * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1)
     dots = []
     for number in np.unique(bins):

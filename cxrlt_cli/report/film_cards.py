@@ -117,8 +117,8 @@ def _pictured(picture: Picture) -> str:
             f"<li>{_image(one.film, one.name) if one.film else ''}{one.cosine:.3f} {escape(one.name)}</li>"
             for one in picture.neighbours
         )
-        figure += "<p class='soft'>Most similar training films, by cosine similarity</p><ul class='trio "
-        f"nearest'>{shown}</ul>"
+        title = "<p class='soft'>Most similar training films, by cosine similarity</p>"
+        figure += f"{title}<ul class='trio nearest'>{shown}</ul>"
     return figure
 
 

@@ -12,9 +12,8 @@ def robustness_section(robustness: Robustness) -> str:
     plain = robustness.plain
     text = (
         f"Macro AP of {escape(robustness.model)} on {robustness.num_films:,} unperturbed films (–), and with "
-        "increasing "
-        "perturbation at the model's input size. Bands: 95 % CI (patient bootstrap). Dashed: AP of the unperturbed "
-        f"films{'' if plain.ap is None else f', {plain.ap:.3f}'}."
+        "increasing perturbation at the model's input size. Bands: 95 % CI (patient bootstrap). Dashed: AP of the "
+        f"unperturbed films{'' if plain.ap is None else f', {plain.ap:.3f}'}."
     )
     top = max([level.ap or 0 for trend in robustness.trends for level in trend.levels] + [plain.ap or 0])
     bounds = [level.ap_ci[1] for trend in robustness.trends for level in (plain, *trend.levels) if level.ap_ci]

@@ -24,8 +24,8 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
     tail = ", ".join(f"{bands[name]} {name}" for name in BANDS if bands[name])
     stop = f"; stops after {counted(options.max_steps, 'step')}" if options.max_steps else ""
     if options.patience:
-        stop += "; early stopping: a phase ends when validation AP has not risen for "
-        f"{counted(options.patience, 'epoch')}"
+        patience = counted(options.patience, "epoch")
+        stop += f"; early stopping: a phase ends when validation AP has not risen for {patience}"
     stretches = {
         "head": "{1} of the head alone at learning rate {0.lr_head:g}",
         "all": "{1} of the whole network at {0.lr_head:g} (head) and {0.lr_backbone:g} (backbone)",

@@ -131,13 +131,11 @@ def _tell_few(fit: LocalFit, reporter: Reporter) -> None:
     if few := [f"{name} ({number})" for name, number in have.items() if 0 < number < FEW]:
         reporter.warn(f"Fewer than {FEW} patients have the finding, so its threshold is uncertain: {listed(few, 40)}.")
     if nobody := [name for name, number in have.items() if not number]:
-        model = "--decisions use a threshold of 0.5" if fit.model is None else "--decisions use the threshold "
-        "of training"
+        model = f"--decisions use {'a threshold of 0.5' if fit.model is None else 'the threshold of training'}"
         end = model if fit.decides_by_f1 else "their decisions are left empty"
         reporter.warn(
-            f"No threshold, because no patient has the finding: {listed(nobody, 40)}. It needs about {FEW} "
-            "patients who "
-            f"have it; until then {end}."
+            f"No threshold, because no patient has the finding: {listed(nobody, 40)}. It needs about {FEW} patients "
+            f"who have it; until then {end}."
         )
 
 

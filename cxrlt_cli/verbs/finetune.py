@@ -48,8 +48,7 @@ def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
     if learned is not None and learned.number(division.judged):
         reporter.warn(
             f"{options.checkpoint} was trained on films of {options.csv} itself, so it has seen the films that "
-            "are scored "
-            "out of fold. Their scores will be too high."
+            "are scored out of fold. Their scores will be too high."
         )
     head = options.head or checkpoint.architecture.head
     shared = set(checkpoint.findings) & set(division.judged.space.findings)

@@ -162,7 +162,7 @@ def test_tables_notes_and_whose_frequencies_stand_on_the_page() -> None:
     scores, predictions, targets = judged()
     tables = [Table(EVIL, ("group", EVIL), [(EVIL, EVIL)], EVIL)]
     html = page("x", [], scores, predictions, targets, tables=tables, notes=[EVIL], frequencies_of="films at hand")
-    assert "of the films at hand have the finding" in html
+    assert "against the prevalence in the films at hand" in html
     assert html.count("<table") == 2
     assert "alert('x')</script>" not in html
 

@@ -24,7 +24,7 @@ def test_every_score_is_on_the_page_and_nothing_that_was_read_is_html() -> None:
     assert "<script" not in html
     assert not [1 for _, attributes in reader.tags if "onload" in attributes]
     for shown in (
-        "1,234 films",
+        "1,234 unperturbed films",
         "0.500",
         "0.400",
         "0.250",
