@@ -69,7 +69,23 @@ def _label_sentences(study: Study, ledger: Ledger) -> list[str]:
     return [
         f"Labels of {number} findings were read from {names}.",
         f"They were made by these rules: {policy}." if policy else "",
+        _corrected(study, ledger),
     ]
+
+
+def _corrected(study: Study, ledger: Ledger) -> str:
+    files = study.facts.get("corrections")
+    if not files:
+        return ""
+    names = " and ".join(f"{file['name']} (SHA-256 {file['sha256'][:12]}…)" for file in files)
+    changed, films, confirmed = (
+        ledger.count(f"methods/corrected/{key}", study.facts["corrected"][key], FACTS, key=f"corrected.{key}")
+        for key in ("changed", "films", "confirmed")
+    )
+    return (
+        f"After a second look, labels were corrected by {names}: changed labels: {changed}, on films: {films}; "
+        f"confirmed labels: {confirmed}."
+    )
 
 
 def partition_sentences(study: Study, ledger: Ledger) -> list[str]:

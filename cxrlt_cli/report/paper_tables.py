@@ -173,9 +173,10 @@ def provenance_table(study: Study, ledger: Ledger) -> Table:
     versions = {} if record is None else record["versions"]
     for name in ("cxrlt", "python", "torch", "timm", "numpy"):
         add(name, versions.get(name), f"record.versions.{name}")
-    for number, file in enumerate(study.facts["labels"]):
-        changed = "; changed since the training" if file.get("changed") else ""
-        add(f"SHA-256 of {file['name']}{changed}", file["sha256"], f"labels.{number}.sha256")
+    for kind in ("labels", "corrections"):
+        for number, file in enumerate(study.facts.get(kind, ())):
+            changed = "; changed since the training" if file.get("changed") else ""
+            add(f"SHA-256 of {file['name']}{changed}", file["sha256"], f"{kind}.{number}.sha256")
     add("SHA-256 of the split", None if record is None else record["split_sha256"], "record.split_sha256")
     for number, file in enumerate(study.facts["weights"]):
         add(f"SHA-256 of {file['name']}", file["sha256"], f"weights.{number}.sha256")

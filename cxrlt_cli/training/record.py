@@ -49,6 +49,7 @@ class Record:
                 "numpy": np.__version__,
             },
             "labels": [_file(path) for path in csvs if path is not None],
+            "corrections": [_file(path) for path in options.corrections],
             "exclude": [_file(path) for path in options.exclude],
             "num_rows": sum(_num_rows(path) for path in csvs if path is not None),
             "num_excluded": len({film for table in tables for film in table.left_out}),

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, ID, JUDGED, PART, PATIENT, PREDICTIONS, SEX, VIEW
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.chosen import Chosen
+from cxrlt_cli.tables.corrections import Corrected, Corrections, read_corrections
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_header, read_ids, read_labels
 from cxrlt_cli.tables.provenance import read_policy
 from cxrlt_cli.tables.study_columns import read_cells
 from cxrlt_cli.training.record import RECORD, SPLIT
+from cxrlt_cli.verbs.paper_inputs_agreement import require_agreement
 
 KEYS = {"command", "process", "versions", "labels", "exclude", "num_rows", "num_excluded", "num_taken", "split_sha256"}
 
@@ -38,6 +40,8 @@ class _Source:
     record: Mapping[str, Any] | None
     split: Mapping[str, tuple[str, str]]  # of a film: its patient and its part
     folder: Path | None
+    corrected_by: tuple[Path, ...] = ()
+    corrections: Corrections = field(default_factory=Corrections)
 
     def option(self, name: str, default: str) -> str:
         return str(self.options.get(name) or default)
@@ -67,6 +71,9 @@ def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Repo
         reporter.warn(f"{counted(len(unlabelled), 'film')} of {source.predictions} without labels: {some}.")
     kept = predictions.rows([film for film in predictions.ids if film not in unlabelled]).select(findings)
     facts = _facts(source, kept, tables, options, reporter)
+    if source.folder is not None:
+        changed = [file["name"] for file in (*facts["labels"], *facts["corrections"]) if file["changed"]]
+        require_agreement(source.folder, kept, tables, changed, reporter)
     facts["copies"] = None
     if options.copies:
         parts = {film: part for film, (_, part) in source.split.items()}
@@ -81,6 +88,7 @@ def _run(run: Path, options: ReportOptions) -> _Source:
     try:
         known = read_yaml(run / "run.yaml")
         csvs = [Path(known["csv"]), *([Path(known["val_csv"])] if known.get("val_csv") else [])]
+        corrected_by = [Path(path) for path in known.get("corrections") or ()]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise OptionError(f"{run} holds no run.yaml that names its labels.", "Name a folder of train.") from error
     names = ("oof_predictions.csv", "val_predictions.csv")
@@ -89,6 +97,10 @@ def _run(run: Path, options: ReportOptions) -> _Source:
         raise OptionError(f"{run} holds neither {' nor '.join(names)}.", "Let the run end: train --resume.")
     if options.csv is not None and len(csvs) == 1 and not csvs[0].is_file():
         csvs = [options.csv]
+    if gone := [path for path in corrected_by if not path.is_file()]:
+        raise DataError(f"{listed(gone)} is gone, which corrected labels of {run}.", "Put it back.")
+    columns = [str(known.get(name) or name_of) for name, name_of in (("id_column", ID), ("patient_column", PATIENT))]
+    corrections = read_corrections(corrected_by, columns[0], columns[1], csvs)
     record, split = None, {}
     if (run / RECORD).is_file():
         record = _record(run / RECORD)
@@ -100,7 +112,7 @@ def _run(run: Path, options: ReportOptions) -> _Source:
         split = {film: (patient, part) for film, patient, part in rows}
     elif len(csvs) == 2:
         csvs = csvs[1:]
-    return _Source(predictions, tuple(csvs), known, record, split, run)
+    return _Source(predictions, tuple(csvs), known, record, split, run, tuple(corrected_by), corrections)
 
 
 def _record(path: Path) -> dict[str, Any]:
@@ -146,20 +158,13 @@ def _labels(
         findings=findings,
         needs_patients=False,
         chosen=Chosen(without=frozenset(set(every) - wanted), id_column=id_column),
+        corrections=source.corrections,
     )
 
 
 def _facts(
     source: _Source, kept: Predictions, tables: Sequence[LabelTable], options: ReportOptions, reporter: Reporter
 ) -> dict[str, Any]:
-    labels = []
-    recorded = [file["sha256"] for file in (source.record or {}).get("labels", ())] or [None] * len(source.csvs)
-    for path, known in zip(source.csvs, recorded, strict=True):
-        digest = sha256(path)
-        changed = known not in (None, digest)
-        if changed:
-            reporter.warn(f"{path} was changed since {source.folder} was trained with it.")
-        labels.append({"name": path.name, "path": str(path), "sha256": digest, "changed": changed})
     weights = sorted(source.folder.rglob("best.safetensors")) if source.folder else []
     patients = {str(film): patient for table in tables for film, patient in zip(table.ids, table.patients, strict=True)}
     patients |= {film: patient for film, (patient, _) in source.split.items()}
@@ -171,7 +176,9 @@ def _facts(
             "path": str(source.predictions),
             "sha256": sha256(source.predictions),
         },
-        "labels": labels,
+        "labels": _files("labels", source.csvs, source, reporter),
+        "corrections": _files("corrections", source.corrected_by, source, reporter),
+        "corrected": asdict(sum((table.corrected for table in tables), Corrected())),
         "weights": [
             {"name": path.relative_to(source.folder).as_posix(), "sha256": sha256(path)}
             for path in weights
@@ -187,6 +194,24 @@ def _facts(
         "options": dict(source.options),
         "record": source.record,
     }
+
+
+def _files(what: str, paths: Sequence[Path], source: _Source, reporter: Reporter) -> list[dict[str, Any]]:
+    """Name, path and hash of each, and whether it is another than ``record.json`` says, where that names any."""
+    recorded = [file["sha256"] for file in (source.record or {}).get(what, ())] or [None] * len(paths)
+    if len(recorded) != len(paths):
+        raise DataError(
+            f"{source.folder}: run.yaml names {counted(len(paths), 'file')} of {what}, {RECORD} {len(recorded)}.",
+            "Put the one back that was changed.",
+        )
+    told = []
+    for path, known in zip(paths, recorded, strict=True):
+        digest = sha256(path)
+        changed = known not in (None, digest)
+        if changed:
+            reporter.warn(f"{path} was changed since {source.folder} was trained with it.")
+        told.append({"name": path.name, "path": str(path), "sha256": digest, "changed": changed})
+    return told
 
 
 def _model(weights: Path) -> dict[str, Any]:

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,57 @@ def test_labels_that_changed_since_the_training_are_told(labels: Path, run: Path
         (mine / "record.json").write_text(content)
         with pytest.raises(DataError, match=r"record\.json is damaged"):
             make(tmp_path / "again", mine)
+
+
+@pytest.fixture(scope="module")
+def corrected(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose labels of a finding are all turned by ``--corrections``."""
+    folder = tmp_path_factory.mktemp("corrected")
+    table = read_labels(labels)
+    rows = [(film, FINDINGS[0], int(1 - label)) for film, label in zip(table.ids, table.targets[:, 0], strict=True)]
+    again = write_csv(folder / "again.csv", ("ImageID", "finding", "label"), rows)
+    changes = {"epochs": 1, "warmup_epochs": 0, "image_size": 32, "corrections": [again]}
+    train(run_options(labels, folder / "run", **changes), Recorder())
+    return folder
+
+
+def test_labels_are_corrected_as_the_run_corrected_them(corrected: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(corrected, tmp_path / "mine"))
+    digest = hashlib.sha256((folder / "again.csv").read_bytes()).hexdigest()
+    record = json.loads((folder / "run" / "record.json").read_text())
+    assert record["corrections"] == [{"name": "again.csv", "sha256": digest}]
+    assert make(tmp_path / "out", folder / "run").warnings == []
+    metrics = json.loads((folder / "run" / "metrics.json").read_text())
+    table = (tmp_path / "out" / "tables" / "findings.md").read_text()
+    assert f"| {metrics['macro']['ap']:.3f} |" in table.splitlines()[-3]
+    assert "changed labels: 48, on films: 48; confirmed labels: 0." in (tmp_path / "out" / "methods.md").read_text()
+    assert f"| SHA-256 of again.csv | {digest} |" in (tmp_path / "out" / "tables" / "provenance.md").read_text()
+    verified(tmp_path / "out")
+
+
+def test_scores_of_other_labels_than_those_of_the_run_are_refused(corrected: Path, tmp_path: Path) -> None:
+    mine = Path(shutil.copytree(corrected / "run", tmp_path / "run"))
+    text = (mine / "run.yaml").read_text()
+    without = re.sub(r"corrections:\n- .*\n", "corrections: []\n", text)
+    assert without != text
+    (mine / "run.yaml").write_text(without)
+    with pytest.raises(DataError, match=r"run\.yaml names 0 files of corrections, record\.json 1"):
+        make(tmp_path / "out", mine)
+    record = (mine / "record.json").read_text()
+    (mine / "record.json").write_text(json.dumps({**json.loads(record), "corrections": []}))
+    with pytest.raises(DataError, match=rf"AP is not that of .*metrics\.json: {FINDINGS[0]} 0\.\d+, not [01]\.\d+"):
+        make(tmp_path / "out", mine)
+    (mine / "record.json").write_text(record)
+    other = write_csv(tmp_path / "again.csv", ("ImageID", "finding", "label"), [("film000.png", FINDINGS[0], 1)])
+    (mine / "run.yaml").write_text(text.replace(str(corrected / "again.csv"), str(other)))
+    recorder = make(tmp_path / "out", mine)
+    assert "again.csv was changed since" in recorder.warnings[0]
+    assert recorder.warnings[1].endswith("Of other labels: again.csv was changed.")
+    (mine / "metrics.json").unlink()
+    assert "was not checked" in make(tmp_path / "unchecked", mine).warnings[-1]
+    other.unlink()
+    with pytest.raises(DataError, match=r"again\.csv is gone, which corrected labels of"):
+        make(tmp_path / "gone", mine)
 
 
 def with_films(run: Path, labels: Path, folder: Path) -> tuple[Path, Path]:
