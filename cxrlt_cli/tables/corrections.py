@@ -84,8 +84,8 @@ class Corrections:
 def read_corrections(paths: Sequence[Path], id_column: str, patient_column: str, csvs: Sequence[Path]) -> Corrections:
     """The labels of these CSVs, of films and findings of ``csvs``.
 
-    Raises DataError with file and row where a column is missing, a label is none, two labels are given for one film
-    and finding, or a film or a finding is in none of ``csvs``.
+    Raises DataError with file and row where a column is missing or strange, a label is none, two labels are given
+    for one film and finding, or a film or a finding is in none of ``csvs``.
     """
     if not paths:
         return Corrections()
@@ -99,6 +99,12 @@ def read_corrections(paths: Sequence[Path], id_column: str, patient_column: str,
         for name in (id_column, FINDING, LABEL):
             if name not in header:
                 raise missing_column(path, name, header, "")
+        others = [name for name in header if name not in (id_column, patient_column, FINDING, LABEL)]
+        if others:
+            raise DataError(
+                f"{path} is no CSV of corrections: it has {listed(others, 40)} too, as suspects and errors have.",
+                f"Write the labels of those that you looked at into a CSV of {id_column}, {FINDING} and {LABEL} alone.",
+            )
         places = [header.index(name) for name in (id_column, FINDING, LABEL)]
         for number, row in rows:
             film, finding, cell = (row[place] for place in places)

@@ -60,12 +60,19 @@ def test_without_corrections_nothing_changes(labels: Path) -> None:
     (f"{HEADER}a.png,Mass,-1\n", r"row 2: column 'label' holds '-1'"),
     (f"{HEADER}a.png,Mass,1\nb.png,Mass,1\na.png,Mass,\n",
      r"row 4 corrects 'Mass' of 'a\.png' to unknown, and .*reader0\.csv, row 2 to 1"),
+    ("ImageID,PatientID,finding,label,probability,wrong,rank,suspect\na.png,1,Mass,1,0.1,0.9,1,1\n",
+     r"reader0\.csv is no CSV of corrections: it has probability, wrong, rank, suspect too"),
+    ("ImageID,finding,label,note\na.png,Mass,1,faint\n", "it has note too"),
     ("ImageID,label\na.png,1\n", "has no column 'finding'"),
     ("Image,finding,label\na.png,Mass,1\n", "has no column 'ImageID'"),
 ])  # fmt: skip
 def test_what_is_at_fault_is_named(labels: Path, text: str, said: str) -> None:
     with pytest.raises(DataError, match=said):
         read(labels, text)
+
+
+def test_a_column_of_patients_is_taken(labels: Path) -> None:
+    assert len(read(labels, "ImageID,PatientID,finding,label\na.png,1,Mass,1\n")) == 1
 
 
 def test_two_readers_may_not_differ(labels: Path) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from scipy.special import expit
 
 from cxrlt_cli.config import EvaluateOptions
-from cxrlt_cli.errors import OptionError
+from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable, read_labels
 from cxrlt_cli.verbs.evaluate import evaluate
@@ -88,6 +88,13 @@ def test_what_was_looked_at_is_suspect_no_more(files: Path) -> None:
     assert "--corrections: 1 label of 1 film corrected, 1 confirmed." in recorder.notes
     assert {row["suspect"] for row in rows} <= {"1"}, "without resamples, as many as are expected"
     assert recorder.texts[-1][0][2] == "wrong"
+
+
+def test_suspects_are_no_corrections(files: Path) -> None:
+    suspected(files, bootstrap=0)
+    with pytest.raises(DataError, match=r"suspects\.csv is no CSV of corrections: it has probability, wrong, rank"):
+        suspected(files, corrections=[files / "suspects.csv"], suspects=files / "again.csv")
+    assert not (files / "again.csv").exists()
 
 
 def test_with_a_report_there_is_a_page_of_the_films(files: Path, labels: Path, run: Path) -> None:
