@@ -16,11 +16,11 @@
   };
 
   const show = () => {
-    const [, , label, probability, above, film, heat] = rows[place];
+    const [, , label, probability, shareBelow, film, heat] = rows[place];
     const [name, finding] = shown[place];
     at("question").textContent = `${finding}: is it there?`;
     at("said").textContent = `Labelled ${label ? "present" : "absent"}. The model's probability is ${probability.toFixed(3)}, `
-      + `above that of ${(100 * above).toFixed(0)} % of the films.`;
+      + `above that of ${(100 * shareBelow).toFixed(0)} % of the films labelled for it.`;
     at("name").textContent = name;
     at("film").src = films[film];
     at("film").alt = name;

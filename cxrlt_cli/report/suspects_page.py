@@ -25,7 +25,7 @@ class Shown:
     finding: str
     label: int
     probability: float
-    above: float  # share of the films that have a lower one for the finding
+    share_below: float  # of the films labelled for the finding, with a lower one
     heat: str = ""
 
 
@@ -42,7 +42,10 @@ def suspects_page(
     style = (resources / "suspects.css").read_text(encoding="utf-8")
     script = (resources / "suspects.js").read_text(encoding="utf-8")
     places = {film: place for place, film in enumerate(films)}
-    rows = [[one.film, one.finding, one.label, one.probability, one.above, places[one.film], one.heat] for one in shown]
+    rows = [
+        [one.film, one.finding, one.label, one.probability, one.share_below, places[one.film], one.heat]
+        for one in shown
+    ]
     key = hashlib.sha256(json.dumps([row[:3] for row in rows]).encode()).hexdigest()[:16]
     content = {
         "key": f"cxrlt-suspects-{key}",

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.machine import num_cores
-from cxrlt_cli.scores import Floats
+from cxrlt_cli.scores import Doubles, Floats
 from cxrlt_cli.scores.bootstrap import Resampled, resample
 from cxrlt_cli.scores.metrics import Scores, compare, score
 from cxrlt_cli.scores.predictions import Predictions
@@ -22,6 +24,12 @@ class Judged:
     truth: LabelTable
     scores: Scores
     resampled: Resampled | None = None
+
+    def share_below(self, c: int) -> Doubles:
+        """Of the films labelled for a finding, the share with a lower probability than each film, ``[N]``."""
+        values = self.predictions.probabilities[:, c]
+        ordered = np.sort(values[~np.isnan(self.truth.targets[:, c])])
+        return np.searchsorted(ordered, values) / max(len(ordered), 1)
 
 
 def scored(

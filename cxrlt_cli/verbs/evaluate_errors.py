@@ -14,7 +14,7 @@ from cxrlt_cli.files import real
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.tables.outputs import require_table, write_table
 
-COLUMNS = ("finding", "label", "probability", "threshold", "decision", "rank")
+COLUMNS = ("finding", "label", "probability", "threshold", "decision", "share_below")
 
 
 def require_errors(options: EvaluateOptions, inputs: Sequence[Path | None]) -> None:
@@ -46,13 +46,11 @@ def _rows(judged: Judged, fixed: float | None) -> Iterator[tuple[object, ...]]:
         if threshold is None:
             continue
         labels, values = judged.truth.targets[:, c], judged.predictions.probabilities[:, c]
-        labelled = ~np.isnan(labels)
-        ordered = np.sort(values[labelled])
+        below = judged.share_below(c)
         decided = values >= threshold
         missed = np.flatnonzero((labels == 1) & ~decided)
         alarms = np.flatnonzero((labels == 0) & decided)
         for row in (*missed[np.argsort(values[missed])], *alarms[np.argsort(-values[alarms])]):
-            rank = float(np.searchsorted(ordered, values[row])) / len(ordered)
             yield (
                 judged.predictions.ids[row],
                 finding.name,
@@ -60,5 +58,5 @@ def _rows(judged: Judged, fixed: float | None) -> Iterator[tuple[object, ...]]:
                 float(values[row]),
                 threshold,
                 int(decided[row]),
-                round(rank, 6),
+                round(float(below[row]), 6),
             )

@@ -44,7 +44,7 @@ class _Suspect:
     finding: str
     label: int
     probability: float
-    above: float  # share of the films that have a lower one
+    share_below: float  # of the labelled films, with a lower one
     wrong: float
     rank: int  # within its finding
     suspect: bool  # among as many as are expected
@@ -116,7 +116,7 @@ def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], fo
     """Of each finding as many labels as may be wrong, by the upper end of the interval where there is one."""
     truth = judged.truth
     for c, finding in enumerate(truth.space.findings):
-        values = judged.predictions.probabilities[:, c]
+        values, below = judged.predictions.probabilities[:, c], judged.share_below(c)
         expected = round(found.expected[c])
         bounds = found.intervals[c]
         most = expected if bounds is None else int(np.ceil(bounds[1]))
@@ -127,7 +127,7 @@ def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], fo
                 finding,
                 int(targets[row, c]),
                 float(values[row]),
-                float((values < values[row]).mean()),
+                float(below[row]),
                 float(found.wrong[row, c]),
                 rank,
                 rank <= expected,
@@ -137,13 +137,24 @@ def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], fo
 def _text(suspects: Sequence[_Suspect], has_patients: bool, options: EvaluateOptions) -> str:
     text = io.StringIO()
     patient = [options.patient_column] if has_patients else []
-    columns = [options.id_column, *patient, "finding", "label", "probability", "wrong", "rank", "suspect"]
+    columns = [
+        options.id_column,
+        *patient,
+        "finding",
+        "label",
+        "probability",
+        "share_below",
+        "wrong",
+        "rank",
+        "suspect",
+    ]
     writer = csv_module.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for one in suspects:
         whose = [one.patient] if has_patients else []
-        numbers = [one.label, f"{one.probability:.6g}", f"{one.wrong:.6g}", one.rank, int(one.suspect)]
-        writer.writerow([one.film, *whose, one.finding, *numbers])
+        numbers = [one.probability, one.share_below, one.wrong]
+        told = [one.label, *(f"{number:.6g}" for number in numbers), one.rank, int(one.suspect)]
+        writer.writerow([one.film, *whose, one.finding, *told])
     return text.getvalue()
 
 
@@ -180,7 +191,7 @@ def _write_page(
         return
     films, seen = _films([one.film for one in chosen[:NUM_SHOWN]], csv, judged, model, options, reporter)
     shown = [
-        Shown(one.film, one.finding, one.label, one.probability, one.above, _heat(seen, one))
+        Shown(one.film, one.finding, one.label, one.probability, one.share_below, _heat(seen, one))
         for one in chosen[:NUM_SHOWN]
         if one.film in films
     ]

@@ -90,7 +90,7 @@ def test_a_browser_takes_answers_by_keyboard_and_saves_them(tmp_path: Path) -> N
     state = json.loads(unescape(title.group(1)))
     assert state["seen"] == [
         "Mass: is it there?",
-        "Labelled present. The model's probability is 0.010, above that of 3 % of the films.",
+        "Labelled present. The model's probability is 0.010, above that of 3 % of the films labelled for it.",
         False,
         True,
         "Hernia: is it there?",

@@ -35,7 +35,7 @@ def test_every_error_has_a_row_and_nothing_else_has(tmp_path: Path) -> None:
     """Misses of a finding from the lowest up, then false alarms from the highest down; unlabelled pairs are none."""
     _, recorder = judged(tmp_path)
     header, *rows = read(tmp_path / "errors.csv")
-    assert header == ["ImageID", "finding", "label", "probability", "threshold", "decision", "rank"]
+    assert header == ["ImageID", "finding", "label", "probability", "threshold", "decision", "share_below"]
     assert rows == [
         ["1.png", "a", "1", "0.2", "0.5", "0", str(round(1 / 6, 6))],
         ["5.png", "a", "1", "0.4", "0.5", "0", str(round(2 / 6, 6))],

@@ -78,6 +78,16 @@ def test_labels_that_are_wrong_come_first(files: Path) -> None:
     assert recorder.texts[-1][0] == ("finding", "labels", "wrong, 95 %", "of labels 1", "of labels 0")
 
 
+def test_the_share_below_is_of_labelled_films(files: Path) -> None:
+    rows, _ = suspected(files, bootstrap=0)
+    table, predictions = truth_of(files), Predictions.read(files / "oof.csv")
+    for row in rows:
+        place = FINDINGS.index(row["finding"])
+        values = predictions.probabilities[~np.isnan(table.targets[:, place]), place]
+        mine = predictions.probabilities[list(table.ids).index(row["ImageID"]), place]
+        assert float(row["share_below"]) == pytest.approx(np.mean([value < mine for value in values]), abs=1e-6)
+
+
 def test_what_was_looked_at_is_suspect_no_more(files: Path) -> None:
     table = truth_of(files)
     answers = [(table.ids[TURNED[0]], "effusion", int(1 - table.targets[TURNED[0], 1])),
@@ -92,7 +102,9 @@ def test_what_was_looked_at_is_suspect_no_more(files: Path) -> None:
 
 def test_suspects_are_no_corrections(files: Path) -> None:
     suspected(files, bootstrap=0)
-    with pytest.raises(DataError, match=r"suspects\.csv is no CSV of corrections: it has probability, wrong, rank"):
+    with pytest.raises(
+        DataError, match=r"suspects\.csv is no CSV of corrections: it has probability, share_below, wrong, rank"
+    ):
         suspected(files, corrections=[files / "suspects.csv"], suspects=files / "again.csv")
     assert not (files / "again.csv").exists()
 
