@@ -170,6 +170,9 @@ def provenance_table(study: Study, ledger: Ledger) -> Table:
 
     add("Command", None if record is None else f"{record['command']} --config run.yaml", "record.command")
     add("Trained on", None if record is None else record["process"], "record.process")
+    for number, other in enumerate([] if record is None else record.get("continued", ())):
+        what = f"Fold {other['fold']} trained on" if "fold" in other else "Continued on"
+        add(what, other["process"], f"record.continued.{number}.process")
     versions = {} if record is None else record["versions"]
     for name in ("cxrlt", "python", "torch", "timm", "numpy"):
         add(name, versions.get(name), f"record.versions.{name}")

@@ -1,9 +1,10 @@
 """From films and what to start from to one run, or to a run for each of ``--seeds`` and ``--folds``."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -98,7 +99,8 @@ def _fit_each(
             if member.name and facts is None:
                 reporter.note(f"{member.name}, {number} of {len(members)}:")
             heard = reporter if process.is_main or not apart else WarningsAlone(reporter.remote(), member.name)
-            one = _fit_one(computing, heard, member, members[0], start, waiting, facts, len(mine))
+            begun = partial(_begun, process, record, folder if options.fold is None else member.folder, members)
+            one = _fit_one(computing, heard, member, members[0], start, waiting, facts, len(mine), begun)
             if one is None:
                 return None
             if together and process.is_main and not fitted:
@@ -112,13 +114,19 @@ def _fit_each(
             for place, (member, one) in enumerate(zip(members, fitted, strict=True)):
                 if place % len(shares):  # the others were told as they ended
                     _tell_member(member, one, reporter)
-        if process.is_main and options.fold is None and not all(one.was_finished for one in fitted):
-            record.write(folder.path, str(process))
+        if together and process.is_main:  # where other processes, or commands, trained the members
+            trained = not all(one.was_finished for one in fitted)
+            record.write(folder.path, str(process) if trained else None, [member.folder.path for member in members])
         if process.is_main and not members[0].name:
             return _tell_run(members[0], fitted[0], options, reporter)
         if not together or not process.is_main:
             return fitted[0].scores
         return judge(members, fitted, division, options, folder, reporter)
+
+
+def _begun(process: Process, record: Record, folder: RunFolder, members: Sequence[Member]) -> None:
+    if process.is_main:
+        record.write(folder.path, str(process), [member.folder.path for member in members])
 
 
 def _computing_alike(
@@ -147,6 +155,7 @@ def _fit_one(
     waiting: Waiting,
     facts: dict[str, str] | None,
     num_runs: int,
+    begun: Callable[[], None],
 ) -> Fitted | None:
     """``fit``, in the precision that was chosen for the first member, and compiled or not as that one."""
     options = member.options
@@ -171,6 +180,7 @@ def _fit_one(
         started.before,
         facts,
         num_runs,
+        begun,
     )
 
 

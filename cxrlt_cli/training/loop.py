@@ -4,7 +4,7 @@ import hashlib
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -54,6 +54,7 @@ def fit(
     before: Classifier | None = None,
     facts: Mapping[str, str] | None = None,
     num_runs: int = 1,
+    begun: Callable[[], None] = lambda: None,
 ) -> Fitted | None:
     """Train ``model`` phase by phase; keep the epoch with the best validation macro AP. None after a dry run.
 
@@ -61,6 +62,7 @@ def fit(
     films that judge: the last epoch is kept, and of its weights the most averaged. ``before`` is scored on the
     validation films for comparison. With ``--resume``, a run that was stopped goes on as if it had not been. ``facts``
     end the plan; None shows none. ``num_runs``: how many are like this one, for the estimate of a dry run.
+    ``begun`` is called once nothing stands against training, and there is some to do.
     """
     if process.num_processes > 1:  # the weights are made; what follows is drawn by each process for itself
         torch.manual_seed(int(np.random.SeedSequence([options.seed, process.rank]).generate_state(1)[0]))
@@ -81,10 +83,17 @@ def fit(
         return None
 
     with folder.held() if process.is_main else nullcontext():
-        return _fit(run, phases, command, before, folder)
+        return _fit(run, phases, command, before, folder, begun)
 
 
-def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier | None, folder: RunFolder) -> Fitted:
+def _fit(
+    run: Run,
+    phases: tuple[Phase, ...],
+    command: str,
+    before: Classifier | None,
+    folder: RunFolder,
+    begun: Callable[[], None],
+) -> Fitted:
     options, process, reporter = run.options, run.process, run.reporter
     resume = ResumeFile(
         folder.path / "resume.pt", options, process, _digest(run.training, run.validation), reporter.note
@@ -98,6 +107,7 @@ def _fit(run: Run, phases: tuple[Phase, ...], command: str, before: Classifier |
     run.prepare()
     if process.is_main:
         folder.start(options, command, at.num_epochs)
+        begun()
     if learned is not None:
         reporter.note(f"Resuming in phase {phases[at.phase].name}, after {counted(at.num_epochs, 'epoch')}.")
     elif before is not None and (known := run.seen.adapted(before)) is not None:

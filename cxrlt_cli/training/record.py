@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import FitOptions
+from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.films import Division
 from cxrlt_cli.files import write_text
 from cxrlt_cli.nets.manifest import sha256
@@ -23,6 +25,7 @@ from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.tables.rows import read_rows
 
 RECORD, SPLIT = "record.json", "split.csv"
+OF_A_COMMAND = ("command", "fold", "started", "process", "versions")  # told of each of several
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Record:
 
     content: dict[str, Any]
     split: str
+    resumes: bool = False
 
     @classmethod
     def of(cls, options: FitOptions, division: Division, command: str) -> "Record":
@@ -41,6 +45,8 @@ class Record:
         csvs = [options.csv, *([options.val_csv] if options.val_csv else [])]
         content = {
             "command": f"cxrlt {command}",
+            **({} if options.fold is None else {"fold": options.fold}),
+            "started": datetime.now(UTC).isoformat(),
             "versions": {
                 "cxrlt": __version__,
                 "python": platform.python_version(),
@@ -56,13 +62,41 @@ class Record:
             "num_taken": sum(map(len, tables)),
             "split_sha256": hashlib.sha256(split.encode()).hexdigest(),
         }
-        return cls(content, split)
+        return cls(content, split, options.resume)
 
-    def write(self, folder: Path, process: str) -> None:
-        """``record.json`` and ``split.csv``; ``process``: on what it was trained."""
-        content = {**self.content, "process": process}
+    def write(self, folder: Path, process: str | None, members: Iterable[Path] = ()) -> None:
+        """``record.json`` and ``split.csv`` as training begins; of a run that goes on, below ``continued``.
+
+        ``process``: on what it is trained; None where this command trains nothing. ``members``: folders of folds that
+        were trained each by a command of its own; the first of their records is gone on with where there is none yet.
+        """
+        known = _read(folder / RECORD) if self.resumes else None
+        of_members = [one for path in members if (one := _read(path / RECORD))] if self.resumes and not known else []
+        mine = [] if process is None else [{**self.content, "process": process}]
+        first, *others = [*([known] if known else []), *of_members, *mine] or [None]
+        if first is None or first["split_sha256"] != self.content["split_sha256"]:
+            first, others = (mine[0], []) if mine else (None, [])
+        if first is None:
+            return
+        continued = list(first.get("continued", ()))
+        seen = {one.get("started") for one in (first, *continued)}
+        continued += [_of_command(one) for one in others if one["started"] not in seen]
+        content = {**first, **({"continued": continued} if continued else {})}
         write_text(folder / SPLIT, self.split)
         write_text(folder / RECORD, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """None where there is none, or it is damaged."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "split_sha256" in content else None
+
+
+def _of_command(content: dict[str, Any]) -> dict[str, Any]:
+    return {name: content[name] for name in OF_A_COMMAND if name in content}
 
 
 def _file(path: Path) -> dict[str, str]:
