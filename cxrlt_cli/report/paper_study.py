@@ -119,6 +119,21 @@ class Study:
         """A column ``[N]``, empty where nothing is said; None where the labels had none."""
         return self.films[column].to_numpy(object) if column in self.films.columns else None
 
+    def drawn_as(self, other: "Study") -> Resampled | None:
+        """The scores on the patients that were drawn for another study of the same films; None without resamples."""
+        alike = self.facts["seed"] == other.facts["seed"]
+        if self.resampled is None or (alike and np.array_equal(self.truth.patients, other.truth.patients)):
+            return self.resampled
+        (resampled,) = resample(
+            self.truth.targets,
+            [self.predictions.probabilities],
+            other.truth.patients,
+            len(self.resampled.ap),
+            seed=other.facts["seed"],
+            num_threads=num_cores(),
+        )
+        return resampled
+
     def shares_films_with(self, other: "Study") -> bool:
         """Whether both are judged on the same films and findings, so that their scores can be compared."""
         return (

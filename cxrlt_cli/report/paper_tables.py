@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from cxrlt_cli.report.ledger import Ledger
 from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, PREDICTIONS, SEX, VIEW, Study, told_part
 from cxrlt_cli.report.plain_table import Table
-from cxrlt_cli.scores.metrics import MIN_POSITIVES, compare
+from cxrlt_cli.scores.differences import Difference, told_p
+from cxrlt_cli.scores.metrics import MIN_POSITIVES
+from cxrlt_cli.scores.run_comparison import Compared, compare_runs
 from cxrlt_cli.tables.chosen import number_in
 
 NOT_RECORDED = "not recorded"
@@ -189,32 +191,66 @@ def provenance_table(study: Study, ledger: Ledger) -> Table:
 
 def runs_table(studies: Sequence[Study], ledger: Ledger) -> Table:
     """Several runs side by side; differences from the first where both are judged on the same films."""
-    first, *others = studies
+    first = studies[0]
+    differences = _differences(studies)
+    number = sum(one is not None and one.p_holm is not None for pair in differences.values() for one in pair)
     rows = []
     for study in studies:
         mine = ledger.of(study.name)
         means, scores = study.scores.macro(), study.scores
-        difference = "reference" if study is first else "–"
-        if study in others and first.shares_films_with(study):
-            difference = _difference(first, study, mine)
+        apart = ["reference", ""] * 2
+        if study is not first:
+            pair = zip(("AP", "AUROC"), differences.get(study.name, (None, None)), strict=True)
+            apart = [cell for score, one in pair for cell in _difference(score, one, first.name, mine)]
         rows.append(
             (
                 study.name,
                 mine.count("judged/films", len(study.predictions.ids), PREDICTIONS),
                 mine.score("runs/ap", means["ap"], scores.ap_ci, PREDICTIONS, metric="macro AP"),
                 mine.score("runs/auroc", means["auroc"], scores.auroc_ci, PREDICTIONS, metric="macro AUROC"),
-                difference,
+                *apart,
             )
         )
-    note = "Differences only where both are judged on the same films; not corrected for their number."
-    return Table("Runs", ("Run", "Films", "Macro AP", "Macro AUROC", f"AP less that of {first.name}"), rows, note)
+    note = "Differences only where both are judged on the same films"
+    counted = ledger("runs/comparisons", str(number), PREDICTIONS, metric="count of differences") if number else ""
+    note += f", on the same resampled patients; p by Holm's correction for {counted} differences." if number else "."
+    columns = [f"{name} less that of {first.name}" for name in ("AP", "AUROC")]
+    columns = ["Run", "Films", "Macro AP", "Macro AUROC", columns[0], "p of AP (Holm)", columns[1], "p of AUROC (Holm)"]
+    return Table("Runs", columns, rows, note)
 
 
-def _difference(first: Study, other: Study, ledger: Ledger) -> str:
-    resampled = [one.resampled for one in (other, first) if one.resampled is not None]
-    found = compare(other.scores, first.scores, resampled)
+def _differences(studies: Sequence[Study]) -> dict[str, tuple[Difference | None, Difference | None]]:
+    """In macro AP and AUROC from the first, of those that are judged on its films, by their names."""
+    first, *others = studies
+    alike = [study for study in others if first.shares_films_with(study)]
+    runs = {one.name: {None: (one.scores, drawn)} for one in (first, *alike) if (drawn := one.drawn_as(first))}
+    if runs:
+        _, *standings = compare_runs(runs, first.facts["seed"])
+        return {row.name: (_of(row.ap), _of(row.auroc)) for row in standings}
+    of_first = first.scores.macro()
+    found = {}
+    for study in alike:
+        ap, auroc = (
+            None
+            if (mine := study.scores.macro()[name]) is None or (other := of_first[name]) is None
+            else Difference(mine - other)
+            for name in ("ap", "auroc")
+        )
+        found[study.name] = (ap, auroc)
+    return found
+
+
+def _of(compared: Compared | None) -> Difference | None:
+    return None if compared is None else compared.difference
+
+
+def _difference(score: str, found: Difference | None, first: str, ledger: Ledger) -> list[str]:
     if found is None:
-        return "–"
+        return ["–", "–"]
     span = f" ({found.ci[0]:.3f} to {found.ci[1]:.3f})" if found.ci else ""
-    text = f"{found.ap_difference:.3f}{span}".replace("-", "−")  # which no spreadsheet takes for a formula
-    return ledger("runs/difference", text, PREDICTIONS, metric=f"macro AP less that of {first.name}")
+    text = f"{found.value:.3f}{span}".replace("-", "−")  # which no spreadsheet takes for a formula
+    at, metric = f"runs/{score.lower()}_difference", f"macro {score} less that of {first}"
+    told = ledger(at, text, PREDICTIONS, metric=metric)
+    if found.p_holm is None:
+        return [told, "–"]
+    return [told, ledger(f"{at}/p", told_p(found), PREDICTIONS, metric=f"p after Holm's correction of {metric}")]

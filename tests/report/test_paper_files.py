@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from cxrlt_cli.report.ledger import Ledger, plain
 from cxrlt_cli.report.methods_text import methods
 from cxrlt_cli.report.paper_study import Study
-from cxrlt_cli.report.paper_tables import characteristics_table, disjointness_table
+from cxrlt_cli.report.paper_tables import characteristics_table, disjointness_table, runs_table
+from cxrlt_cli.scores.bootstrap import resample
+from cxrlt_cli.scores.differences import told_p
+from cxrlt_cli.scores.metrics import score
+from cxrlt_cli.scores.run_comparison import compare_runs
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -50,6 +55,33 @@ def test_scores_are_those_of_the_predictions(reported: Path, study: Study) -> No
         assert rows[name]["AP"].split()[0] == f"{average_precision_score(truth, probabilities):.3f}"
         assert rows[name]["AUROC"].split()[0] == f"{roc_auc_score(truth, probabilities):.3f}"
         assert int(rows[name]["Positives"]) == truth.sum()
+
+
+def test_runs_of_other_seeds_are_compared_on_the_same_patients_and_counted_together(reported: Path) -> None:
+    first = Study.read(reported / "data" / "first", 50)
+    rng = np.random.default_rng(3)
+    guessed = replace(first.predictions, probabilities=rng.random(first.predictions.probabilities.shape))
+    scores = score(first.truth.targets, guessed.probabilities, guessed.findings)
+    (mine,), (other,) = (
+        resample(first.truth.targets, [guessed.probabilities], first.truth.patients, 50, seed=seed) for seed in (42, 7)
+    )
+    assert first.facts["seed"] == 42
+    alike, apart = (
+        replace(first, name="guessed", facts={**first.facts, "seed": seed}, predictions=guessed, scores=scores,
+                resampled=drawn)
+        for seed, drawn in ((42, mine), (7, other))
+    )  # fmt: skip
+    table = runs_table([first, alike], Ledger())
+    assert table.rows == runs_table([first, apart], Ledger()).rows
+    assert first.resampled is not None
+    runs = {"first": {None: (first.scores, first.resampled)}, "guessed": {None: (scores, mine)}}
+    known = compare_runs(runs, 42)[1]
+    for place, one in ((4, known.ap), (6, known.auroc)):
+        assert one is not None
+        assert one.difference is not None
+        assert table.rows[1][place].replace("−", "-").startswith(f"{one.difference.value:.3f} (")
+        assert table.rows[1][place + 1] == told_p(one.difference)
+    assert "for 2 differences" in table.note
 
 
 def test_table_1_counts_each_part(study: Study) -> None:
