@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxrlt_cli import __version__
-from cxrlt_cli.config import ReportOptions
+from cxrlt_cli.config import ReportOptions, changed, flag
 from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.errors import OptionError
@@ -71,9 +71,18 @@ def _names(runs: Sequence[Path]) -> list[str]:
 
 
 def _command(options: ReportOptions) -> str:
+    """What makes the same again, beside the runs and the labels: without folders, which name machines and people."""
     words = ["cxrlt", "report", *(run.name for run in options.runs)]
-    words += ["--csv", options.csv.name] if options.csv else []
-    words += ["--copies"] if options.copies else []
-    words += ["--bootstrap", str(options.bootstrap)] if options.bootstrap != 1000 else []
-    words += ["--card", ",".join(options.card)] if options.card else []
+    given = changed(options) - {"runs", "out", "quiet", "debug"}
+    for name in type(options).model_fields:
+        if name in given:
+            words += [flag(type(options), name), *_words(getattr(options, name))]
     return shlex.join(words)
+
+
+def _words(value: object) -> list[str]:
+    if isinstance(value, bool):
+        return []
+    if isinstance(value, tuple):
+        return [",".join(value)]
+    return [value.name if isinstance(value, Path) else str(value)]

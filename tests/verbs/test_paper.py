@@ -113,12 +113,28 @@ def test_runs_and_predictions_stand_side_by_side(run: Path, predicted: Path, lab
     assert "| p | 48 |" in table
     assert "reference" in table
     assert table.splitlines()[5].split(" | ")[4].startswith(("0.", "−0."))
-    assert table.splitlines()[6].endswith("| – |")
+    assert re.fullmatch(r"0\.\d+|1\.000|\\?< 0\.001", table.splitlines()[5].split(" | ")[5])
+    assert table.splitlines()[6].endswith("| – | – | – | – |")
+    assert "p by Holm's correction for 2 differences" in table
     assert (
         "| Training and validation | 0 | 0 | 0 |" in (tmp_path / "out" / "tables" / "first-disjointness.md").read_text()
     )
     assert "begun with" not in (tmp_path / "out" / "p-methods.md").read_text()
     verified(tmp_path / "out")
+
+
+def test_the_command_has_every_option_but_folders(labels: Path, tmp_path: Path) -> None:
+    header, rows = _rows(labels)
+    names = {"ImageID": "film", "PatientID": "my patient"}
+    csv = write_csv(tmp_path / "named.csv", [names.get(name, name) for name in header], rows)
+    table = read_labels(labels)
+    Predictions(table.ids, FINDINGS, np.nan_to_num(table.targets)).write(tmp_path / "p.csv", "film")
+    named = {"id_column": "film", "patient_column": "my patient", "seed": 7}
+    make(tmp_path / "out", tmp_path / "p.csv", csv=csv, **named, copies=True, card="claim,model")
+    assert json.loads((tmp_path / "out" / "data" / "report.json").read_text())["command"] == (
+        "cxrlt report p.csv --seed 7 --csv named.csv --id-column film --patient-column 'my patient' --copies "
+        "--bootstrap 0 --card claim,model"
+    )
 
 
 def test_a_run_of_before_says_not_recorded(run: Path, tmp_path: Path) -> None:
