@@ -82,10 +82,7 @@ def _corrected(study: Study, ledger: Ledger) -> str:
         ledger.count(f"methods/corrected/{key}", study.facts["corrected"][key], FACTS, key=f"corrected.{key}")
         for key in ("changed", "films", "confirmed")
     )
-    return (
-        f"After a second look, labels were corrected by {names}: changed labels: {changed}, on films: {films}; "
-        f"confirmed labels: {confirmed}."
-    )
+    return f"Labels were corrected after review by {names}: {changed} changed, on {films} films, {confirmed} confirmed."
 
 
 def partition_sentences(study: Study, ledger: Ledger) -> list[str]:

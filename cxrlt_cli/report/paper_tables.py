@@ -196,26 +196,18 @@ def runs_table(studies: Sequence[Study], ledger: Ledger) -> Table:
     number = sum(one is not None and one.p_holm is not None for pair in differences.values() for one in pair)
     rows = []
     for study in studies:
-        mine = ledger.of(study.name)
-        means, scores = study.scores.macro(), study.scores
-        apart = ["reference", ""] * 2
-        if study is not first:
-            pair = zip(("AP", "AUROC"), differences.get(study.name, (None, None)), strict=True)
-            apart = [cell for score, one in pair for cell in _difference(score, one, first.name, mine)]
-        rows.append(
-            (
-                study.name,
-                mine.count("judged/films", len(study.predictions.ids), PREDICTIONS),
-                mine.score("runs/ap", means["ap"], scores.ap_ci, PREDICTIONS, metric="macro AP"),
-                mine.score("runs/auroc", means["auroc"], scores.auroc_ci, PREDICTIONS, metric="macro AUROC"),
-                *apart,
-            )
-        )
+        mine, means, scores = ledger.of(study.name), study.scores.macro(), study.scores
+        films = mine.count("judged/films", len(study.predictions.ids), PREDICTIONS)
+        pair = differences.get(study.name, (None, None))
+        for key, ci, one in (("ap", scores.ap_ci, pair[0]), ("auroc", scores.auroc_ci, pair[1])):
+            metric = f"macro {key.upper()}"
+            value = mine.score(f"runs/{key}", means[key], ci, PREDICTIONS, metric=metric)
+            apart = ("reference", "") if study is first else _difference(key, one, first.name, mine)
+            rows.append((study.name, films, f"M{metric[1:]}", value, *apart))
     note = "Differences only where both are judged on the same films"
     counted = ledger("runs/comparisons", str(number), PREDICTIONS, metric="count of differences") if number else ""
     note += f", on the same resampled patients; p by Holm's correction for {counted} differences." if number else "."
-    columns = [f"{name} less that of {first.name}" for name in ("AP", "AUROC")]
-    columns = ["Run", "Films", "Macro AP", "Macro AUROC", columns[0], "p of AP (Holm)", columns[1], "p of AUROC (Holm)"]
+    columns = ("Run", "Films", "Score", "Value", f"Less that of {first.name}", "p (Holm)")
     return Table("Runs", columns, rows, note)
 
 
@@ -244,13 +236,13 @@ def _of(compared: Compared | None) -> Difference | None:
     return None if compared is None else compared.difference
 
 
-def _difference(score: str, found: Difference | None, first: str, ledger: Ledger) -> list[str]:
+def _difference(key: str, found: Difference | None, first: str, ledger: Ledger) -> tuple[str, str]:
     if found is None:
-        return ["–", "–"]
+        return "–", "–"
     span = f" ({found.ci[0]:.3f} to {found.ci[1]:.3f})" if found.ci else ""
     text = f"{found.value:.3f}{span}".replace("-", "−")  # which no spreadsheet takes for a formula
-    at, metric = f"runs/{score.lower()}_difference", f"macro {score} less that of {first}"
+    at, metric = f"runs/{key}_difference", f"macro {key.upper()} less that of {first}"
     told = ledger(at, text, PREDICTIONS, metric=metric)
     if found.p_holm is None:
-        return [told, "–"]
-    return [told, ledger(f"{at}/p", told_p(found), PREDICTIONS, metric=f"p after Holm's correction of {metric}")]
+        return told, "–"
+    return told, ledger(f"{at}/p", told_p(found), PREDICTIONS, metric=f"p after Holm's correction of {metric}")

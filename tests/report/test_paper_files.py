@@ -76,11 +76,11 @@ def test_runs_of_other_seeds_are_compared_on_the_same_patients_and_counted_toget
     assert first.resampled is not None
     runs = {"first": {None: (first.scores, first.resampled)}, "guessed": {None: (scores, mine)}}
     known = compare_runs(runs, 42)[1]
-    for place, one in ((4, known.ap), (6, known.auroc)):
+    for row, one in zip(table.rows[2:], (known.ap, known.auroc), strict=True):
         assert one is not None
         assert one.difference is not None
-        assert table.rows[1][place].replace("−", "-").startswith(f"{one.difference.value:.3f} (")
-        assert table.rows[1][place + 1] == told_p(one.difference)
+        assert row[4].replace("−", "-").startswith(f"{one.difference.value:.3f} (")
+        assert row[5] == told_p(one.difference)
     assert "for 2 differences" in table.note
 
 
