@@ -15,7 +15,7 @@ intervals are over patients alone.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,19 @@ from cxrlt_cli.scores.merging import TINY
 
 USUAL = 0.05  # share of labels that are wrong, before anything is known: that of labels read from reports
 ALONE, TOGETHER = 10.0, 30.0  # positives at which a finding's own shares weigh as much as the usual, and the pooled
-ENOUGH = 1e-6  # of a share, by which a step of EM moves it
 LARGEST = 0.45  # share of a class whose labels are turned
 PENALTY = np.array([0.5, 1e-3])  # that keep the slope near 1 and the offset finite
 PLACES, FEWER_PLACES = 256, 64  # B, of all films and of resamples
-STEPS, FEWER_STEPS = 300, 25  # of EM, from scratch and from the fit of all films
+
+
+class Stop(NamedTuple):
+    """When EM ends: after so many steps, or when one moves no share by as much as is ``enough``."""
+
+    steps: int
+    enough: float
+
+
+FIRST, AGAIN = Stop(300, 1e-6), Stop(150, 1e-4)  # of all films, and of resamples, which start there
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ def suspicion(
         _Column(_standard(probabilities[rows, c]), targets[rows, c] == 1, numbers[rows])
         for c, rows in enumerate(known.T)
     ]
-    fits = _fit_together([one.counts(np.ones((1, num_patients)), PLACES) for one in columns], None, STEPS)
+    fits = _fit_together([one.counts(np.ones((1, num_patients)), PLACES) for one in columns], None, FIRST)
     wrong = np.full(targets.shape, np.nan)
     for c, (fit, one) in enumerate(zip(fits, columns, strict=True)):
         of_ones, of_zeros = _wrong(fit, one.z)
@@ -93,7 +101,7 @@ def suspicion(
         return Suspicion(wrong, expected, [None] * len(expected))
     times = np.concatenate(list(drawn_patients(num_patients, num_resamples, seed)))
     drawn = [one.counts(times, FEWER_PLACES) for one in columns]
-    fits = _fit_together(drawn, fits, FEWER_STEPS)
+    fits = _fit_together(drawn, fits, AGAIN)
     sums = np.stack([_expected(fit, one) for fit, one in zip(fits, drawn, strict=True)])
     advance(num_resamples)
     bounds = [_interval(row, value) for row, value in zip(sums, expected, strict=True)]
@@ -126,17 +134,17 @@ def _standard(probabilities: Doubles) -> Doubles:
     return (z - z.mean()) / max(float(z.std()), 1e-3) if len(z) else z
 
 
-def _fit_together(findings: list[Counts], start: list[_Fit] | None, steps: int) -> list[_Fit]:
+def _fit_together(findings: list[Counts], start: list[_Fit] | None, stop: Stop) -> list[_Fit]:
     """Each finding by itself, then drawn towards what all have in common."""
     usual = np.full(len(findings[0][1]), USUAL)
     starts: Sequence[_Fit | None] = start or [None] * len(findings)
-    first = [_fit(one, usual, usual, ALONE, fit, steps) for one, fit in zip(findings, starts, strict=True)]
+    first = [_fit(one, usual, usual, ALONE, fit, stop) for one, fit in zip(findings, starts, strict=True)]
     turned, ones, missed, present = (sum(parts) for parts in zip(*map(_shares, first, findings), strict=True))
     with_all = (np.asarray(turned) / np.maximum(ones, 1e-9), np.asarray(missed) / np.maximum(present, 1e-9))
-    return [_fit(one, *with_all, TOGETHER, fit, steps) for one, fit in zip(findings, first, strict=True)]
+    return [_fit(one, *with_all, TOGETHER, fit, stop) for one, fit in zip(findings, first, strict=True)]
 
 
-def _fit(counts: Counts, turned: Doubles, missed: Doubles, strength: float, start: _Fit | None, steps: int) -> _Fit:
+def _fit(counts: Counts, turned: Doubles, missed: Doubles, strength: float, start: _Fit | None, stop: Stop) -> _Fit:
     """EM; ``turned`` and ``missed [R]``: shares of labels 1, and of films with the finding, that are labelled wrong."""
     z, ones, zeros = counts
     num_ones, number = ones.sum(axis=1), (ones + zeros).sum(axis=1)
@@ -144,7 +152,7 @@ def _fit(counts: Counts, turned: Doubles, missed: Doubles, strength: float, star
         offset = logit(np.clip((num_ones + 0.5) / (number + 1), 1e-6, 1 - 1e-6))
         start = _Fit(np.stack([np.ones_like(offset), offset], axis=1), USUAL * num_ones / np.maximum(number, 1), missed)
     fit = _Fit(np.broadcast_to(start.w, (len(ones), 2)).copy(), start.a, start.b)
-    for _ in range(steps):
+    for _ in range(stop.steps):
         of_ones, of_zeros = _wrong(fit, z)
         with_finding = ones * (1 - of_ones) + zeros * of_zeros  # [R, B] films
         fit.w = _newton(fit.w, z, with_finding, ones + zeros)
@@ -152,9 +160,10 @@ def _fit(counts: Counts, turned: Doubles, missed: Doubles, strength: float, star
         share = ((ones * of_ones).sum(axis=1) + strength * turned) / (num_ones + strength)
         a = np.minimum(share * num_ones / np.maximum(number - present, 1), LARGEST)
         b = np.minimum(((zeros * of_zeros).sum(axis=1) + strength * missed) / (present + strength), LARGEST)
-        moved = max(float(np.abs(a - fit.a).max()), float(np.abs(b - fit.b).max()))
+        of_all_ones = np.abs(a - fit.a) * number / np.maximum(num_ones, 1)
+        moved = max(float(of_all_ones.max()), float(np.abs(b - fit.b).max()))
         fit.a, fit.b = a, b
-        if moved < ENOUGH:
+        if moved < stop.enough:
             break
     return fit
 
