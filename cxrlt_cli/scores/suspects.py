@@ -10,7 +10,9 @@ its class, ranks no better and calls twice as many right labels wrong.
 
 From scores alone, a sign that the model cannot see looks the same as a label 1 that is wrong: where signs are hard to
 see the numbers are too high, and where many labels are wrong too low (``tests/benchmarks/wrong_labels.py``). The
-intervals are over patients alone.
+intervals are over patients alone, and do not hold that error: of labels drawn from this model itself, 95 % intervals of
+all findings together held the true number in 41 of 60 sets (711 films, 14 findings, classes 1.4 standard deviations
+apart), where the numbers were 19 % too high in the mean.
 """
 
 from collections.abc import Callable, Sequence

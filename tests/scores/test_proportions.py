@@ -77,8 +77,8 @@ def test_how_many_patients_a_width_takes() -> None:
 
 def test_the_smallest_number_that_is_enough() -> None:
     for wanted in (1, 2, 3, 7, 8, 9, 1000, MOST):
-        assert smallest(lambda number, wanted=wanted: number < wanted) == wanted
-    assert smallest(lambda number: number <= MOST) is None
+        assert smallest(wanted.__gt__) == wanted
+    assert smallest(MOST.__ge__) is None
 
 
 def test_kish() -> None:

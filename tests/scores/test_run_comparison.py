@@ -99,7 +99,7 @@ def held_over_seeds(number: int, varies: float, times: int, paired: bool = True)
     for _ in range(times):
         patients, drawn = 0.01 * rng.standard_normal(), 0.01 * rng.standard_normal(200)
         one, other = (seeds_made(number, patients, drawn, varies, rng) for _ in range(2))
-        second = other if paired else {key + 100: value for key, value in other.items() if key is not None}
+        second: Seeds = other if paired else {key + 100: value for key, value in other.items() if key is not None}
         first, last = compare_runs({"x": one, "y": second})
         low, high = (first.ap and first.ap.ci) or (0, 0)
         held += low <= 0.5 <= high

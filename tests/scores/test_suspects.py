@@ -91,12 +91,12 @@ def test_resamples_are_fitted_as_far_as_they_would_go(monkeypatch: pytest.Monkey
     given = np.where(rng.random(truth.shape) < 0.05, ~truth, truth).astype(float)
 
     def width() -> float:
-        interval = suspicion(given, probabilities, np.arange(711), 20).interval
+        interval = suspicion(given, probabilities, np.arange(711), 10).interval
         assert interval is not None
         return interval[1] - interval[0]
 
     usual = width()
-    monkeypatch.setattr(suspects, "AGAIN", Stop(1000, 1e-7))
+    monkeypatch.setattr(suspects, "AGAIN", Stop(800, 1e-6))
     assert usual == pytest.approx(width(), rel=0.05)
 
 
