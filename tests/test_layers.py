@@ -200,7 +200,7 @@ def test_no_text_is_left_over() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             body = getattr(node, "body", None)
             for place, statement in enumerate(body if isinstance(body, list) else []):
-                if isinstance(statement, ast.Expr):
-                    value = statement.value
-                    text = isinstance(value, ast.Constant) and isinstance(value.value, str) and place > 0
-                    assert not (text or isinstance(value, ast.JoinedStr)), f"{path}:{statement.lineno}"
+                value = statement.value if isinstance(statement, ast.Expr) else None
+                is_text = isinstance(value, ast.Constant) and isinstance(value.value, str) and place > 0
+                assert not is_text, f"{path}:{statement.lineno}"
+                assert not isinstance(value, ast.JoinedStr), f"{path}:{statement.lineno}"

@@ -11,7 +11,7 @@ from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, PREDICTIONS, SEX, VI
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.scores.differences import Difference, told_p
 from cxrlt_cli.scores.metrics import MIN_POSITIVES
-from cxrlt_cli.scores.run_comparison import Compared, compare_runs
+from cxrlt_cli.scores.run_comparison import Compared, Seeds, compare_runs
 from cxrlt_cli.tables.chosen import number_in
 
 NOT_RECORDED = "not recorded"
@@ -215,7 +215,9 @@ def _differences(studies: Sequence[Study]) -> dict[str, tuple[Difference | None,
     """In macro AP and AUROC from the first, of those that are judged on its films, by their names."""
     first, *others = studies
     alike = [study for study in others if first.shares_films_with(study)]
-    runs = {one.name: {None: (one.scores, drawn)} for one in (first, *alike) if (drawn := one.drawn_as(first))}
+    runs: dict[str, Seeds] = {
+        one.name: {None: (one.scores, drawn)} for one in (first, *alike) if (drawn := one.drawn_as(first))
+    }
     if runs:
         _, *standings = compare_runs(runs, first.facts["seed"])
         return {row.name: (_of(row.ap), _of(row.auroc)) for row in standings}

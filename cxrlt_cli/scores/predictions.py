@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from operator import eq
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -108,7 +108,7 @@ class Predictions:
                 frame.insert(place, name, cells[part])
             yield frame.to_csv(index=False, header=header and start == 0, lineterminator="\n")
 
-    def _kind(self) -> str:
+    def _kind(self) -> Literal["int64", "float64"]:
         """What its numbers are written as."""
         return "int64" if all(np.isin(column, (0, 1)).all() for column in self.probabilities.T) else "float64"
 
@@ -139,7 +139,7 @@ class Decisions(Predictions):
     def _wrong(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         return ~np.isin(values, (0, 1)) & ~np.isnan(values)
 
-    def _kind(self) -> str:
+    def _kind(self) -> Literal["int64", "float64"]:
         return "Int64"
 
 

@@ -73,11 +73,12 @@ class Record:
         known = _read(folder / RECORD) if self.resumes else None
         of_members = [one for path in members if (one := _read(path / RECORD))] if self.resumes and not known else []
         mine = [] if process is None else [{**self.content, "process": process}]
-        first, *others = [*([known] if known else []), *of_members, *mine] or [None]
-        if first is None or first["split_sha256"] != self.content["split_sha256"]:
-            first, others = (mine[0], []) if mine else (None, [])
-        if first is None:
+        records = [*([known] if known else []), *of_members, *mine]
+        if records and records[0]["split_sha256"] != self.content["split_sha256"]:
+            records = mine
+        if not records:
             return
+        first, *others = records
         continued = list(first.get("continued", ()))
         seen = {one.get("started") for one in (first, *continued)}
         continued += [_of_command(one) for one in others if one["started"] not in seen]

@@ -136,5 +136,5 @@ def _key(blend: Blend, films: FilmList, process: Process) -> dict[str, object]:
 
 def _digest(file: Predictions) -> str:
     digest = hashlib.sha256("\0".join([*file.findings, "", *file.ids]).encode(errors="surrogatepass"))
-    digest.update(np.ascontiguousarray(file.probabilities))
+    digest.update(np.ascontiguousarray(file.probabilities).tobytes())
     return digest.hexdigest()

@@ -15,7 +15,7 @@ from cxrlt_cli.report.paper_tables import characteristics_table, disjointness_ta
 from cxrlt_cli.scores.bootstrap import resample
 from cxrlt_cli.scores.differences import told_p
 from cxrlt_cli.scores.metrics import score
-from cxrlt_cli.scores.run_comparison import compare_runs
+from cxrlt_cli.scores.run_comparison import Seeds, compare_runs
 
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
@@ -74,7 +74,7 @@ def test_runs_of_other_seeds_are_compared_on_the_same_patients_and_counted_toget
     table = runs_table([first, alike], Ledger())
     assert table.rows == runs_table([first, apart], Ledger()).rows
     assert first.resampled is not None
-    runs = {"first": {None: (first.scores, first.resampled)}, "guessed": {None: (scores, mine)}}
+    runs: dict[str, Seeds] = {"first": {None: (first.scores, first.resampled)}, "guessed": {None: (scores, mine)}}
     known = compare_runs(runs, 42)[1]
     for row, one in zip(table.rows[2:], (known.ap, known.auroc), strict=True):
         assert one is not None
