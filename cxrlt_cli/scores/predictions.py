@@ -108,7 +108,7 @@ class Predictions:
                 frame.insert(place, name, cells[part])
             yield frame.to_csv(index=False, header=header and start == 0, lineterminator="\n")
 
-    def _kind(self) -> Literal["int64", "float64"]:
+    def _kind(self) -> Literal["int64", "float64", "Int64"]:
         """What its numbers are written as."""
         return "int64" if all(np.isin(column, (0, 1)).all() for column in self.probabilities.T) else "float64"
 
@@ -139,7 +139,7 @@ class Decisions(Predictions):
     def _wrong(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
         return ~np.isin(values, (0, 1)) & ~np.isnan(values)
 
-    def _kind(self) -> Literal["int64", "float64"]:
+    def _kind(self) -> Literal["int64", "float64", "Int64"]:
         return "Int64"
 
 
