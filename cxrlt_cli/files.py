@@ -184,6 +184,13 @@ def _umask() -> int:
     return mask
 
 
+def require_no_labels(predictions: Iterable[Path], csv: Path | None) -> None:
+    """Raise OptionError where a file is named as predictions and as the labels that these are held against."""
+    for path in predictions:
+        if csv is not None and real(path) == real(csv):
+            raise OptionError(f"{path} is named as predictions and as --csv.", "Pass what a model predicted.")
+
+
 def require_file(path: Path, flag: str, inputs: Iterable[Path | None] = ()) -> None:
     """Raise OptionError, before any work is done, where ``path`` cannot be written, or is a file that is read."""
     if path.is_dir():

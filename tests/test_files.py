@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from cxrlt_cli.errors import OptionError
-from cxrlt_cli.files import finish, remove_leftovers, replacing, require_file, working_path, write_text
+from cxrlt_cli.files import (
+    finish,
+    remove_leftovers,
+    replacing,
+    require_file,
+    require_no_labels,
+    working_path,
+    write_text,
+)
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -163,3 +171,12 @@ def test_closed_streams_are_no_crash_and_get_no_files(tmp_path: Path, closed: st
     done = subprocess.run(["sh", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], cwd=tmp_path, check=False)
     assert done.returncode == 0
     assert (tmp_path / "results").read_text() == "(True, 0)"
+
+
+def test_labels_are_no_predictions(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")
+    require_no_labels([tmp_path / "a.csv"], None)
+    require_no_labels([tmp_path / "a.csv"], tmp_path / "b.csv")
+    with pytest.raises(OptionError, match=r"link\.csv is named as predictions and as --csv"):
+        require_no_labels([tmp_path / "link.csv"], tmp_path / "a.csv")

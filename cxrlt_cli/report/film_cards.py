@@ -128,6 +128,6 @@ def _image(source: str, name: str) -> str:
 
 def _told(mistake: Mistake) -> str:
     what = "missed" if mistake.present else "false alarm"
-    rank = f"{mistake.probability:.3f}, percentile {100 * mistake.rank:.0f} of all films"
+    rank = f"{mistake.probability:.3f}, percentile {int(100 * mistake.rank)} of all films"
     whose = f"<br>{escape(mistake.whose)}" if mistake.whose else ""
     return f"<strong>{escape(mistake.finding)}</strong>, {what}: {rank}. {escape(mistake.film)}{whose}"

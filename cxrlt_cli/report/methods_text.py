@@ -139,11 +139,17 @@ def model_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
         "Training films were augmented at random: horizontal flips, translation, scaling, rotation, CLAHE, brightness "
         "and contrast, Gaussian noise and coarse dropout."
     )
+    frozen = (
+        "The backbone was frozen: features of each film, as it is and augmented at random, were computed once, and the "
+        "head was trained on these."
+    )
+    bias = "The bias of each finding was initialised at its prevalence in the training films."
     return {
-        "network": f"The network was {model['backbone']} with {HEADS.get(model['head'], model['head'])}, begun with "
-        f"{begun}.",
-        "films": f"Films were read at {films} and normalised with {normal}.",
-        "augmented": augmented if known and not options.get("frozen") else "",
+        "network": f"The network was {model['backbone']} with {HEADS.get(model['head'], model['head'])}, initialised "
+        f"with {begun}.",
+        "films": f"Films were resized to {films} and normalised with {normal}.",
+        "augmented": frozen if options.get("frozen") else augmented if known else "",
+        "bias": bias if options.get("prior_bias") else "",
         "depth": f"Stochastic depth was {option('drop_path')}." if options.get("drop_path") else "",
     }
 
@@ -175,7 +181,8 @@ def training_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
     stops += [f"when AP had not risen for {_epochs(option('patience'))}"] if options.get("patience") else []
     batch = f"in batches of {option('batch_size')} films"
     batch += f", {option('accumulate')} of them a step" if options.get("accumulate", 1) != 1 else ""
-    averaged = f"An exponential moving average of the weights was made (decay {option('ema_decay')})."
+    averaged = f"An exponential moving average of the weights (decay {option('ema_decay')}) was kept beside them"
+    averaged += ", and evaluated." if study.in_folds else "."
     best = f"Of all epochs, the one with the highest macro AP on the validation films was kept{_best(study, ledger)}."
     seeds = f"It was repeated with {option('seeds')} seeds, whose predictions were averaged."
     return {

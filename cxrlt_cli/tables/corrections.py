@@ -98,7 +98,10 @@ def read_corrections(paths: Sequence[Path], id_column: str, patient_column: str,
         _, header = next(rows)
         for name in (id_column, FINDING, LABEL):
             if name not in header:
-                raise missing_column(path, name, header, "")
+                raise DataError(
+                    f"{path} is no CSV of corrections: it has no column '{name}'.",
+                    f"It takes {id_column}, {FINDING} and {LABEL} (1, 0 or empty).",
+                )
         others = [name for name in header if name not in (id_column, patient_column, FINDING, LABEL)]
         if others:
             raise DataError(

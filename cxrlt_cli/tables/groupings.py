@@ -76,7 +76,7 @@ def _read_one(text: str, path: Path, columns: Sequence[str]) -> By:
     column, colon, number = text.rpartition(":")
     if not colon or column not in columns:
         name = column if colon and number.isdecimal() else text
-        raise missing_column(path, name, list(columns), "--by", name)
+        raise missing_column(path, name, list(columns), "--by", "")
     if not number.isdecimal() or int(number) not in QUANTILES:
         raise OptionError(
             f"--by {text}: what follows the colon is no number from {QUANTILES[0]} to {QUANTILES[-1]}.",

@@ -13,7 +13,7 @@ from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import require_file, write_text
+from cxrlt_cli.files import require_file, require_no_labels, write_text
 from cxrlt_cli.names import meant
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.drift import STATED, Traits
@@ -35,6 +35,7 @@ def calibrate(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
     """
     of_predictions = is_table(options.model)
     _check(options, of_predictions)
+    require_no_labels([options.model], options.csv)
     require_file(options.out, "--out", (options.model, options.csv, *options.exclude))
     if of_predictions:
         with lock_outputs(("--out", options.out)):

@@ -14,7 +14,7 @@ from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.next_step import tell_next, typed
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_corrections, tell_exclusions, tell_needless
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import real, require_file, write_text
+from cxrlt_cli.files import real, require_file, require_no_labels, write_text
 from cxrlt_cli.report.group_tables import tables_of
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.scores.decisions import as_scores, score_decisions
@@ -96,6 +96,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> Scores:
 
 def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
     options = runs.options
+    require_no_labels(options.predictions, options.csv)
     read, of_studies = read_files(options)
     if of_studies:
         reporter.note(
@@ -144,6 +145,8 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
         shown.content["runs"], table = compared_runs(judged, seeds, runs, names)
         shown.tables.append(table)
         show(table, reporter)
+    elif judged[0].scores.comparison is not None:
+        reporter.comparison(str(judged[0].path), str(judged[1].path), judged[0].scores.comparison)
     perturbed = None if trial is None else trial.scores(judged[0], options, reporter)
     if perturbed is not None:
         shown.content["robustness"] = perturbed.to_json()
@@ -244,8 +247,6 @@ def _compared(
         shown.content["against"] = content
     for table in shown.tables:
         show(table, reporter)
-    if judged[0].scores.comparison is not None:
-        reporter.comparison(str(judged[0].path), str(judged[1].path), judged[0].scores.comparison)
     return shown
 
 

@@ -64,7 +64,11 @@ def require_suspects(options: EvaluateOptions, inputs: Sequence[Path | None]) ->
     page = page_path(options)
     if page is not None:
         require_file(page, "--suspects: its page", inputs)
-    others = {real(path): flag for flag, path in (("--json", options.json_path), ("--report", options.report)) if path}
+    others = {
+        real(path): flag
+        for flag, path in (("--json", options.json_path), ("--report", options.report), ("--errors", options.errors))
+        if path
+    }
     for path in (options.suspects, page):
         if path is not None and real(path) in others:
             raise OptionError(

@@ -13,7 +13,7 @@ from cxrlt_cli.documents import read_json, read_yaml
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.engine.split_copies import copies
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import write_text
+from cxrlt_cli.files import require_no_labels, write_text
 from cxrlt_cli.names import fault_of_name, meant_path, shown
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.manifest import sha256
@@ -54,6 +54,7 @@ def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Repo
     """
     if not run.exists():
         raise OptionError(f"{run} does not exist.{meant_path(run)}", "Name a folder of train, or a prediction CSV.")
+    require_no_labels([run], options.csv)
     source = _run(run, options) if run.is_dir() else _predictions(run, options)
     id_column = source.option("id_column", options.id_column)
     predictions = Predictions.read(source.predictions, id_column)
