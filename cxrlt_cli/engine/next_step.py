@@ -14,7 +14,7 @@ REPEATED = {"exclude", "corrections", "by"}  # an option for each value; others 
 
 def tell_next(reporter: Reporter, *words: object) -> None:
     """``Next: cxrlt evaluate runs/a --csv labels.csv``; words in capitals stand for what only the user knows."""
-    reporter.result(f"Next: cxrlt {shlex.join(map(str, words))}")
+    reporter.note(f"Next: cxrlt {shlex.join(map(str, words))}")
 
 
 def typed(options: Options, names: Iterable[str]) -> list[str]:

@@ -170,7 +170,7 @@ def test_too_few_patients_get_no_promise_and_empty_decisions(run: Path, local: P
     fit = calibrate(options(run / "best.safetensors", local, tmp_path / "f.json", miss_at_most=0.05), recorder)
     assert fit is not None
     assert fit.without_threshold() == list(FINDINGS)
-    assert any("takes 59 with the finding, if none is missed" in warning for warning in recorder.warnings)
+    assert any("it needs 59 with the finding, if none is missed" in warning for warning in recorder.warnings)
     told = Recorder()
     inferred(run, local, tmp_path / "p.csv", told, fitted=tmp_path / "f.json", decisions=tmp_path / "d.csv")
     assert (tmp_path / "d.csv").read_text().splitlines()[1].endswith(",,,")
@@ -188,7 +188,7 @@ def test_a_finding_that_nobody_has_is_told_with_what_it_takes(run: Path, local: 
         recorder = Recorder()
         calibrate(options(run, tmp_path / "none.csv", tmp_path / "f.json", **changes, **wanted), recorder)
         (told,) = [warning for warning in recorder.warnings if warning.startswith("No threshold")]
-        assert "no patient has the finding: nodule. It takes 30 patients who have it" in told
+        assert "no patient has the finding: nodule. It needs about 30 patients who have it" in told
         assert told.endswith(end)
     recorder = Recorder()
     calibrate(options(run, tmp_path / "none.csv", tmp_path / "f.json", **changes, miss_at_most=0.05), recorder)
@@ -342,7 +342,7 @@ def test_predictions_must_be_of_the_labelled_films(run: Path, local: Path, tmp_p
     fit = calibrate(options(csv, local, out, exclude=[removal]), Recorder())
     assert fit is not None
     assert fit.num_films == 58
-    with pytest.raises(OptionError, match="--tta is of no use with a prediction CSV"):
+    with pytest.raises(OptionError, match="--tta has no effect with a prediction CSV"):
         calibrate(options(csv, local, out, tta="flip"), Recorder())
     with pytest.raises(OptionError, match="--unlabelled needs the prevalence"):
         calibrate(options(csv, local, out, unlabelled=True), Recorder())

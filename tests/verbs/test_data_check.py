@@ -51,7 +51,7 @@ def test_good_films_pass(phantoms: Path) -> None:
     doubts = {what for what in faults if "positive" not in what and "neither" not in what and "kinds" not in what}
     assert doubts == set()
     assert recorder.results[-2].startswith("Nothing that would break a run")
-    assert recorder.results[-1].startswith("Next: cxrlt train --csv ")
+    assert recorder.notes[-1].startswith("Next: cxrlt train --csv ")
 
 
 Plant = Callable[[pd.DataFrame, Path], None]

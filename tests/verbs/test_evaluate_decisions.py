@@ -58,7 +58,7 @@ def test_what_is_left_open_is_counted_and_in_no_share(files: Path) -> None:
     _, recorder = run(files, json=files / "s.json")
     assert recorder.texts[0][0][2] == "open"
     assert recorder.texts[0][1][1:3] == ("28", "3")
-    assert "3 cells are left open, 2 of positive films" in recorder.results[0]
+    assert "3 cells are empty, 2 of positive films" in recorder.results[0]
     one = json.loads((files / "s.json").read_text())["decisions"]["findings"][0]
     assert one["sensitivity"]["value"] == pytest.approx(23 / 26)
     assert (one["undecided"], one["undecided_positives"]) == (3, 2)

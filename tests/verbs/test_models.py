@@ -43,9 +43,9 @@ def test_the_list_says_what_is_on_this_machine(monkeypatch: pytest.MonkeyPatch, 
     with serving({"open_clip_model.safetensors": weights, "open_clip_config.json": config}) as server:
         use(monkeypatch, server.url)
         assert "5967efc" in pull("whyxrayclip").results[0]
-        told = pull("whyxrayclip", tmp_path / "whyxrayclip").results
-        assert f"Pass --model {tmp_path}" in told[0]
-        assert told[1] == f"Next: cxrlt ood --csv FILMS.csv --model {tmp_path / 'whyxrayclip'}"
+        told = pull("whyxrayclip", tmp_path / "whyxrayclip")
+        assert f"Pass --model {tmp_path}" in told.results[0]
+        assert told.notes[-1] == f"Next: cxrlt ood --csv FILMS.csv --model {tmp_path / 'whyxrayclip'}"
     assert whereabouts()["whyxrayclip"].endswith("models/whyxrayclip")
     assert "already in" in pull("whyxrayclip").results[0]
     assert "is complete: 2 files" in verify("whyxrayclip").results[0]
@@ -53,7 +53,7 @@ def test_the_list_says_what_is_on_this_machine(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_faults_and_strangers_are_told(tmp_path: Path) -> None:
-    assert "is whole" in verify("phantom-clip").results[0]
+    assert "is complete" in verify("phantom-clip").results[0]
     copy = tmp_path / "copy"
     shutil.copytree(PHANTOM_CLIP, copy)
     (copy / "notes.txt").write_text("mine")

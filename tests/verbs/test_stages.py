@@ -58,7 +58,7 @@ def test_from_mimic_to_a_submission(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     told = cxrlt(
         f"finetune runs/stage1 --csv challenge/train.csv {SMALL} {SHORT} --preset challenge --head mlp --dry-run"
     )
-    assert "Carried over in the head: Support Devices, Pneumothorax." in told
+    assert "Kept from the checkpoint's head: Support Devices, Pneumothorax." in told
     assert "cardiomegaly for Cardiomegaly, pleural effusion for Pleural Effusion" in told
     assert "does not have: Consolidation, Edema, Enlarged Cardiomediastinum, Lung Lesion" in told
 

@@ -236,7 +236,7 @@ def test_finetuning_on_other_findings_keeps_what_is_shared(run: Path, labels: Pa
     assert "New head from scratch: 2 findings, because the head is linear and was csra." in recorder.notes
     finetune(finetune_options(run, csv, tmp_path / "three"), recorder)
     assert "From scratch in the head: opacity." in recorder.notes
-    assert "Carried over in the head: effusion." in recorder.notes
+    assert "Kept from the checkpoint's head: effusion." in recorder.notes
     assert "Findings of the checkpoint that the CSV does not have: Normal, nodule." in recorder.notes
     assert Checkpoint.read(tmp_path / "three" / "best.safetensors").findings == ("effusion", "opacity")
 
@@ -246,7 +246,7 @@ def test_another_head_brings_its_own_settings(labels: Path, tmp_path: Path) -> N
     options = finetune_options(tmp_path / "one", labels, tmp_path / "two", head="mlp", max_steps=1)
     finetune(options, Recorder())
     assert Checkpoint.read(tmp_path / "two" / "best.safetensors").architecture.csra_heads == 1
-    with pytest.raises(OptionError, match="--csra-heads is of no use with --head linear"):
+    with pytest.raises(OptionError, match="--csra-heads has no effect with --head linear"):
         train(run_options(labels, tmp_path / "three", head="linear", csra_heads=4), Recorder())
 
 
