@@ -76,6 +76,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.next_steps: list[str] = []
         self.warnings: list[str] = []
         self.plans: list[Mapping[str, str]] = []
         self.epochs: list[EpochSummary] = []
@@ -89,7 +90,7 @@ class Recorder:
         return Recorder
 
     def note(self, message: str) -> None:
-        self.notes.append(message)
+        (self.next_steps if message.startswith("Next: ") else self.notes).append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

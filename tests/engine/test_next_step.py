@@ -17,7 +17,7 @@ def test_only_what_differs_from_a_default_is_typed_again() -> None:
 def test_the_line_can_be_typed_as_it_is() -> None:
     recorder = Recorder()
     tell_next(recorder, "train", "--csv", Path("my labels.csv"))
-    assert recorder.notes == ["Next: cxrlt train --csv 'my labels.csv'"]
+    assert recorder.next_steps == ["Next: cxrlt train --csv 'my labels.csv'"]
 
 
 def test_scoring_is_next_where_the_films_are_labelled(tmp_path: Path) -> None:
@@ -25,6 +25,6 @@ def test_scoring_is_next_where_the_films_are_labelled(tmp_path: Path) -> None:
     recorder = Recorder()
     options = InferOptions.model_validate({"checkpoint": "a.safetensors", "csv": csv, "out": "p.csv"})
     assert tell_scoring(recorder, options, ["Mass", "Edema"])
-    assert recorder.notes == [f"Next: cxrlt evaluate p.csv --csv {csv}"]
+    assert recorder.next_steps == [f"Next: cxrlt evaluate p.csv --csv {csv}"]
     assert not tell_scoring(recorder, options, ["Edema"])
-    assert len(recorder.notes) == 1
+    assert len(recorder.next_steps) == 1

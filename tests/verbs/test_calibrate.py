@@ -57,8 +57,8 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
     assert fit.calibration.platt["effusion"] == pytest.approx(own.platt["effusion"], abs=1e-4)
     assert recorder.texts[0][0][-1] == "in training %"
     assert len(recorder.texts) == 3
-    assert recorder.results[-2] == f"Wrote {out}."
-    assert f"infer {run / 'best.safetensors'} --csv FILMS.csv --fitted {out} " in recorder.results[-1]
+    assert recorder.results[-1] == f"Wrote {out}."
+    assert f"infer {run / 'best.safetensors'} --csv FILMS.csv --fitted {out} " in recorder.next_steps[-1]
 
     told = Recorder()
     changes = {"fitted": out, "calibration": "platt", "decisions": tmp_path / "d.csv"}
@@ -71,7 +71,7 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
         assert cells[name].tolist() == as_text
     with_threshold = [c for c, name in enumerate(FINDINGS) if name not in fit.without_threshold()]
     undecided = int(np.isnan(expected.probabilities[:, with_threshold]).sum())
-    assert told.results[-2].startswith(f"Between both thresholds, and left empty: {undecided} of")
+    assert told.results[-1].startswith(f"Between both thresholds, and left empty: {undecided} of")
     assert told.texts[0][0] == ("finding", "patients", "neg. below", "sens. (95 %)",
                                 "pos. from", "PPV (95 %)")  # fmt: skip
     assert not [warning for warning in told.warnings if "unlike" in warning]
@@ -192,7 +192,7 @@ def test_a_finding_that_nobody_has_is_told_with_what_it_takes(run: Path, local: 
         assert told.endswith(end)
     recorder = Recorder()
     calibrate(options(run, tmp_path / "none.csv", tmp_path / "f.json", **changes, miss_at_most=0.05), recorder)
-    assert any("it takes 59 with the finding" in one and "nodule (0)" in one for one in recorder.warnings)
+    assert any("it needs 59 with the finding" in one and "nodule (0)" in one for one in recorder.warnings)
 
 
 def test_familiarity_and_views_are_kept_and_films_without_them_are_said(run: Path, local: Path, tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def test_good_films_pass(phantoms: Path) -> None:
     assert not broken
     doubts = {what for what in faults if "positive" not in what and "neither" not in what and "kinds" not in what}
     assert doubts == set()
-    assert recorder.results[-2].startswith("Nothing that would break a run")
-    assert recorder.notes[-1].startswith("Next: cxrlt train --csv ")
+    assert recorder.results[-1].startswith("Nothing that would break a run")
+    assert recorder.next_steps[-1].startswith("Next: cxrlt train --csv ")
 
 
 Plant = Callable[[pd.DataFrame, Path], None]

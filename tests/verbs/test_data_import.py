@@ -50,7 +50,7 @@ def test_a_set_gives_the_expected_file_byte_for_byte(name: str, tmp_path: Path) 
 def test_a_set_goes_from_its_own_files_to_a_training_in_one_import(name: str, tmp_path: Path) -> None:
     folder, out = drawn(name, tmp_path), tmp_path / "labels.csv"
     _, recorder = imported("auto", folder, out=out)
-    assert recorder.notes[-1].startswith(f"Next: cxrlt data check --csv {out} --image-dir {folder}")
+    assert recorder.next_steps[-1].startswith(f"Next: cxrlt data check --csv {out} --image-dir {folder}")
     parts = {row.get("Split") for row in rows_of(out)}
     given = run_options(out, tmp_path / "run", image_dir=folder, dry_run=True).model_dump(exclude_unset=True)
     given |= {"split": "train"} if "val" in parts else {"val_fraction": 0.5 if name == "vindr-cxr" else 0.6}
@@ -205,7 +205,7 @@ def test_two_sets_in_one_file(tmp_path: Path) -> None:
     assert (first["PatientID"], last["PatientID"]) == ("nih:90001", "chexpert:patient94543")
     assert (first["Support Devices"], first["Hernia"], last["Hernia"], last["Support Devices"]) == ("", "0", "", "1")
     assert first["StudyID"] == ""
-    assert "--split" in recorder.results[-1], "every film is in a part"
+    assert "--split" in recorder.next_steps[-1], "every film is in a part"
     assert read_policy(out) == "nih | chexpert; uncertain: empty; unmentioned: 0"
     before = out.read_bytes()
     with pytest.raises(DataError, match=r"holds chexpert/CheXpert.* already, and 16 films of this set in all"):

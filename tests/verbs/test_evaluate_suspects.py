@@ -74,7 +74,7 @@ def test_labels_that_are_wrong_come_first(files: Path) -> None:
     assert low <= content["expected"] <= high
     assert content["expected"] == pytest.approx(sum(one["expected"] for one in content["findings"].values()))
     number = sum(row["suspect"] == "1" for row in rows)
-    assert f"{number} suspect labels." in recorder.results[-2]
+    assert f"{number} suspect labels." in recorder.results[-1]
     assert recorder.texts[-1][0] == ("finding", "labels", "wrong, 95 %", "of labels 1", "of labels 0")
 
 

@@ -45,7 +45,7 @@ def test_the_list_says_what_is_on_this_machine(monkeypatch: pytest.MonkeyPatch, 
         assert "5967efc" in pull("whyxrayclip").results[0]
         told = pull("whyxrayclip", tmp_path / "whyxrayclip")
         assert f"Pass --model {tmp_path}" in told.results[0]
-        assert told.notes[-1] == f"Next: cxrlt ood --csv FILMS.csv --model {tmp_path / 'whyxrayclip'}"
+        assert told.next_steps[-1] == f"Next: cxrlt ood --csv FILMS.csv --model {tmp_path / 'whyxrayclip'}"
     assert whereabouts()["whyxrayclip"].endswith("models/whyxrayclip")
     assert "already in" in pull("whyxrayclip").results[0]
     assert "is complete: 2 files" in verify("whyxrayclip").results[0]

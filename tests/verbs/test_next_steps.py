@@ -31,9 +31,8 @@ from tests.test_readme import check_cxrlt
 
 def next_of(recorder: Recorder) -> list[str]:
     """The words of the next command, which parses; none where there is none."""
-    told = [line for line in recorder.notes if line.startswith("Next: ")]
+    told = recorder.next_steps
     assert len(told) <= 1
-    assert told == recorder.notes[-1:] or not told
     if not told:
         return []
     words = shlex.split(told[0])[2:]
