@@ -12,7 +12,7 @@ from tests.helpers import Recorder
 
 def test_patches_fill_the_film(labels: Path, tmp_path: Path) -> None:
     wanted = run_options(labels, tmp_path / "run", backbone="vit_tiny_patch16_224", image_size=100)
-    with pytest.raises(OptionError, match="100 does not suit vit_tiny_patch16_224, with patches of 16") as caught:
+    with pytest.raises(OptionError, match="100 does not fit vit_tiny_patch16_224, with patches of 16") as caught:
         train(wanted, Recorder())
     assert caught.value.hint == "Pass 96 or 112."
     with pytest.raises(OptionError, match="no feature map of 96x100 px"):

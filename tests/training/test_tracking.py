@@ -144,7 +144,7 @@ def test_a_tracker_that_fails_costs_a_warning(
     recorder = Recorder()
     train(run_options(labels, tmp_path, track="tensorboard"), recorder)
     assert [text for text in recorder.warnings if "tracker" in text] == [
-        "The tracker failed and is left out from here on: no route to the server"
+        "The tracker failed and is off from here on: no route to the server"
     ]
     assert len(history(tmp_path)) == 3
 
