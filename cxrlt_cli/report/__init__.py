@@ -117,7 +117,7 @@ def section(title: str, body: str, text: str) -> str:
 
 COLUMNS = ("finding", "freq.", "positives", "chance", "AP", "AP 95 %", "AUROC", "AUROC 95 %", "above chance", "F1",
            "threshold", "ECE")  # fmt: skip
-SHOWN = {True: "shown", False: "not shown", None: "–"}
+SHOWN = {True: "significant", False: "not significant", None: "–"}
 
 
 def _table(scores: Scores) -> str:
