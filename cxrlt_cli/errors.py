@@ -88,7 +88,7 @@ def missing_column(
     near = nearest(column, columns)
     message = f"{path} has no column '{column}' (it has {listed(columns, 8)}).{f' Meant: {near}?' if near else ''}"
     if column == default:
-        return DataError(message, f"Pass {flag} {shlex.quote(near)}." if near else f"Pass {flag}.")
+        return DataError(message, f"Pass {flag} {shlex.quote(near)}." if near else f"Pass {flag} with its name.")
     passed = f"Pass {flag} {shlex.quote(near)}. " if near else ""
     return DataError(message, f"{passed}If the files of a command call it differently, rename the column in this one.")
 

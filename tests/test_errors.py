@@ -117,7 +117,7 @@ def test_a_missing_column_is_told_with_the_nearest_and_the_flag_where_it_was_not
     error = missing_column("a.csv", "ImageID", ["Image Index", "imageid", "Mass"])
     assert error.message == "a.csv has no column 'ImageID' (it has Image Index, imageid, Mass). Meant: imageid?"
     assert error.hint == "Pass --id-column imageid."
-    assert missing_column("a.csv", "ImageID", ["x"]).hint == "Pass --id-column."
+    assert missing_column("a.csv", "ImageID", ["x"]).hint == "Pass --id-column with its name."
     passed = missing_column("p.csv", "Image Index", ["ImageID", "Mass"])
     way_out = "If the files of a command call it differently, rename the column in this one."
     assert passed.hint == f"Pass --id-column ImageID. {way_out}"
