@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrlt_cli.scores.bootstrap import Interval, resample
-from cxrlt_cli.scores.intervals import interval, signed_interval
+from cxrlt_cli.scores.intervals import NORMAL, Student, interval, signed_interval
 from cxrlt_cli.scores.predictions import Predictions
-from cxrlt_cli.scores.spread import over_seeds
+from cxrlt_cli.scores.spread import SeedVariance, over_seeds, student_of_seeds
 from cxrlt_cli.tables.label_table import LabelTable, read_labels
 
 RECIPES = {
@@ -137,11 +137,14 @@ def row(name: str, mine: Judged, base: Judged) -> str:
 
 
 def told(
-    values: Doubles, resampled: Doubles, sign: str, interval_of: Callable[[Doubles, float], Interval | None]
+    values: Doubles, resampled: Doubles, sign: str, interval_of: Callable[[Doubles, float, Student], Interval | None]
 ) -> str:
     mean = float(values.mean())
-    drawn = over_seeds(list(resampled), 0) if len(values) > 1 else resampled[0]
-    held = interval_of(drawn, mean)
+    drawn, student = resampled[0], NORMAL
+    if len(values) > 1:
+        drawn = over_seeds(list(resampled), 0)
+        student = student_of_seeds(NORMAL, resampled.mean(axis=0), [SeedVariance.of(list(resampled))])
+    held = interval_of(drawn, mean, student)
     assert held is not None
     return f"{mean:{sign}.3f} ({held[0]:{sign}.3f} to {held[1]:{sign}.3f})"
 
