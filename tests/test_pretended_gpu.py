@@ -24,8 +24,6 @@ from cxrlt_cli.training.schedule import Phase
 from cxrlt_cli.tta import VIEWS
 from tests.pretended_gpu import GPU, devices_of, pretended_gpu
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of what is fake
-
 FINDINGS = ("a", "b")
 PHASE = Phase("all", 1, "all", 1e-3, 1e-4, 0.1, True, 0.9)
 
