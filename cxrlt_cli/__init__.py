@@ -1,3 +1,3 @@
-"""cxrlt: long-tailed and zero-shot classification of chest films, from one command line."""
+"""cxrlt: long-tailed and zero-shot classification of chest X-rays, from one command line."""
 
 __version__ = "0.2.0.dev0"

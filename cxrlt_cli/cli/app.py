@@ -24,14 +24,14 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="cxrlt",
-    help="Long-tailed and zero-shot classification of chest films. Research software, not a medical device.",
+    help="Long-tailed and zero-shot classification of chest X-rays. Research software, not a medical device.",
     epilog="Every command has its own help: cxrlt train --help",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Look after films and labels.", no_args_is_help=True)
-models_app = typer.Typer(help="Models for machines without a network, and for other programs.", no_args_is_help=True)
+data_app = typer.Typer(help="Import, check and cache films and labels; draw phantoms.", no_args_is_help=True)
+models_app = typer.Typer(help="List, download, verify and export models.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Data and models")
 app.add_typer(models_app, name="models", rich_help_panel="Data and models")
 
@@ -106,9 +106,9 @@ def main_options(
     pass
 
 
-@command(c.TrainOptions, panel="Learn")
+@command(c.TrainOptions, panel="Train")
 def train() -> Run[c.TrainOptions]:
-    """Train a classifier on your films: a head on a frozen backbone first, then everything.
+    """Train a classifier on your films: first the head on a frozen backbone, then the whole network.
 
     cxrlt train --csv labels.csv --image-dir images
     """
@@ -117,9 +117,9 @@ def train() -> Run[c.TrainOptions]:
     return train
 
 
-@command(c.FinetuneOptions, panel="Learn")
+@command(c.FinetuneOptions, panel="Train")
 def finetune() -> Run[c.FinetuneOptions]:
-    """Go on from a checkpoint: with other films, other findings, another loss.
+    """Fine-tune a checkpoint on other films, other findings or another loss.
 
     cxrlt finetune runs/nih --csv labels.csv --image-dir images --loss asl
     """
@@ -130,7 +130,7 @@ def finetune() -> Run[c.FinetuneOptions]:
 
 @command(c.InferOptions, panel="Predict")
 def infer() -> Run[c.InferOptions]:
-    """Predict films with one checkpoint: a CSV of probabilities, a row a film, a column a finding.
+    """Predict films with one checkpoint: a CSV of probabilities, one row per film, one column per finding.
 
     cxrlt infer runs/nih --csv test.csv --image-dir images --out predictions.csv
     """
@@ -141,7 +141,7 @@ def infer() -> Run[c.InferOptions]:
 
 @command(c.EnsembleOptions, panel="Predict")
 def ensemble() -> Run[c.EnsembleOptions]:
-    """Blend checkpoints and prediction CSVs into one.
+    """Combine checkpoints and prediction CSVs into one prediction.
 
     cxrlt ensemble runs/a runs/b --csv test.csv --image-dir images --tta flip_scale
     """
@@ -152,7 +152,7 @@ def ensemble() -> Run[c.EnsembleOptions]:
 
 @command(c.CalibrateOptions, panel="Predict")
 def calibrate() -> Run[c.CalibrateOptions]:
-    """Fit thresholds and probabilities to the place of use, on a few hundred films of it: for infer --fitted.
+    """Fit thresholds and calibrate probabilities on labelled films of your hospital, for infer --fitted.
 
     cxrlt calibrate runs/nih --csv local.csv --image-dir images --miss-at-most 0.1
     """
@@ -163,7 +163,7 @@ def calibrate() -> Run[c.CalibrateOptions]:
 
 @command(c.OodOptions, panel="Predict")
 def ood() -> Run[c.OodOptions]:
-    """Score findings that nobody labelled, from words alone.
+    """Score findings without labels, from text prompts (zero-shot).
 
     cxrlt ood --csv test.csv --image-dir images
     """
@@ -172,9 +172,9 @@ def ood() -> Run[c.OodOptions]:
     return ood
 
 
-@command(c.EvaluateOptions, panel="Judge")
+@command(c.EvaluateOptions, panel="Evaluate")
 def evaluate() -> Run[c.EvaluateOptions]:
-    """Score predictions against labels: AP, AUROC, F1 and calibration, for each finding and each band.
+    """Score predictions against labels: AP, AUROC, F1 and calibration, with confidence intervals.
 
     cxrlt evaluate predictions.csv --csv labels.csv --report page.html
     """
@@ -183,9 +183,9 @@ def evaluate() -> Run[c.EvaluateOptions]:
     return evaluate
 
 
-@command(c.ReportOptions, panel="Judge")
+@command(c.ReportOptions, panel="Evaluate")
 def report() -> Run[c.ReportOptions]:
-    """A folder for a paper: tables, figures, methods, cards; or the check that one still holds (--verify).
+    """Write a folder for a paper (tables, figures, methods, cards), or verify one (--verify).
 
     cxrlt report runs/x --out report
     """
@@ -194,9 +194,9 @@ def report() -> Run[c.ReportOptions]:
     return report
 
 
-@command(c.DemoOptions, panel="Learn")
+@command(c.DemoOptions, panel="Train")
 def demo() -> Run[c.DemoOptions]:
-    """The whole story on digital phantoms: drawn, checked, learned, blended, judged. Goes on after a stop.
+    """See all of it on synthetic X-rays: check, train, ensemble, evaluate, report. Resumes after a stop.
 
     cxrlt demo
     """
@@ -208,7 +208,7 @@ def demo() -> Run[c.DemoOptions]:
 
 @command(c.DataCheckOptions, panel="Data", parent=data_app, name="check")
 def data_check() -> Run[c.DataCheckOptions]:
-    """Look for faults in films, labels and submissions, before a run finds them.
+    """Check films, labels and submissions for errors before a run.
 
     cxrlt data check --csv labels.csv --image-dir images
     """
@@ -219,7 +219,7 @@ def data_check() -> Run[c.DataCheckOptions]:
 
 @command(c.DataCacheOptions, panel="Data", parent=data_app, name="cache")
 def data_cache() -> Run[c.DataCacheOptions]:
-    """Decode films once, on all cores, and keep them as a model sees them: for --cache of other commands.
+    """Decode films once, on all cores, and keep them at the model's input size, for --cache of other commands.
 
     cxrlt data cache --csv labels.csv --image-dir images --cache cache
     """
@@ -230,7 +230,7 @@ def data_cache() -> Run[c.DataCacheOptions]:
 
 @command(c.DataImportOptions, panel="Data", parent=data_app, name="import")
 def data_import() -> Run[c.DataImportOptions]:
-    """Turn a public set's label files, as they come, into the CSV that every command reads.
+    """Convert a public data set's label files, as published, to the CSV that every command reads.
 
     cxrlt data import nih NIH --out labels.csv
     """
@@ -241,7 +241,7 @@ def data_import() -> Run[c.DataImportOptions]:
 
 @command(c.DataPhantomOptions, panel="Data", parent=data_app, name="phantom")
 def data_phantom() -> Run[c.DataPhantomOptions]:
-    """Draw digital phantoms: films whose findings are known.
+    """Draw digital phantoms: synthetic chest X-rays with known findings.
 
     cxrlt data phantom films --films 300
     """
@@ -252,7 +252,7 @@ def data_phantom() -> Run[c.DataPhantomOptions]:
 
 @command(c.ModelsListOptions, panel="Models", parent=models_app, name="list")
 def models_list() -> Run[c.ModelsListOptions]:
-    """Show the models that cxrlt knows, and which are on this machine.
+    """List the models that cxrlt knows, and which are on this machine.
 
     cxrlt models list
     """
@@ -263,7 +263,7 @@ def models_list() -> Run[c.ModelsListOptions]:
 
 @command(c.ModelsPullOptions, panel="Models", parent=models_app, name="pull")
 def models_pull() -> Run[c.ModelsPullOptions]:
-    """Fetch a model from the hub, to be used offline: a pinned revision, as safetensors, with checksums.
+    """Download a model from the hub for offline use: a pinned revision, as safetensors, with checksums.
 
     cxrlt models pull rad-dino --out rad-dino
     """
@@ -274,7 +274,7 @@ def models_pull() -> Run[c.ModelsPullOptions]:
 
 @command(c.ModelsVerifyOptions, panel="Models", parent=models_app, name="verify")
 def models_verify() -> Run[c.ModelsVerifyOptions]:
-    """Check a fetched model against the checksums of its manifest.
+    """Verify a downloaded model against the checksums of its manifest.
 
     cxrlt models verify rad-dino
     """
@@ -285,7 +285,7 @@ def models_verify() -> Run[c.ModelsVerifyOptions]:
 
 @command(c.ModelsExportOptions, panel="Models", parent=models_app, name="export")
 def models_export() -> Run[c.ModelsExportOptions]:
-    """Write a checkpoint as ONNX, for other programs: films in, probabilities out.
+    """Export a checkpoint to ONNX, for other programs.
 
     cxrlt models export runs/nih/best.safetensors --out model.onnx
     """
@@ -296,7 +296,7 @@ def models_export() -> Run[c.ModelsExportOptions]:
 
 @command(c.GuideOptions, panel="Help")
 def guide() -> Run[c.GuideOptions]:
-    """Read the guide: how each thing works, what was measured, every option. No network is needed.
+    """Read the guide: how things work, what was measured, every option. No network is needed.
 
     cxrlt guide train
     """

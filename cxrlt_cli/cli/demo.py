@@ -1,4 +1,4 @@
-"""``cxrlt demo``: the whole story on digital phantoms, each step a command that could be typed."""
+"""``cxrlt demo``: all of it on digital phantoms, each step a command that could be typed."""
 
 import json
 import re

@@ -28,7 +28,7 @@ from cxrlt_cli.training.tracking import chosen
 
 @prepared_once
 def finetune(options: FinetuneOptions, reporter: Reporter) -> Scores | None:
-    """Go on from a checkpoint, on the same findings or on others; like ``train`` otherwise."""
+    """Fine-tune a checkpoint, on the same findings or on others; like ``train`` otherwise."""
     options = options.resolved()
     topology(options, os.environ, torch.cuda.device_count())
     Process.of(options)
