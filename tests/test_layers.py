@@ -50,7 +50,11 @@ LIBRARIES = {
     6: {"numpy", "pandas", "torch", "yaml"},
     7: {"typer", "rich", "pydantic", "yaml"},
 }
-LATE = {"machine": {"joblib"}, "private_apis": {"torch", "pydicom"}}  # inside functions, besides
+LATE = {
+    "machine": {"joblib"},
+    "private_apis": {"torch", "pydicom"},
+    "engine.svg_png": {"PIL", "resvg_py"},
+}  # inside functions, besides
 
 
 def name_of(path: Path) -> str:

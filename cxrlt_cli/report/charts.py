@@ -180,7 +180,8 @@ def co_occurrence(names: Sequence[str], targets: Floats) -> str:
                     f'height="{cell - 1}" fill-opacity="{share:.3f}"><title>{escape(title)}</title></rect>'
                 )
     return (
-        f'<svg class="wide" viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="Findings that occur together">'
+        f'<svg class="wide" style="--natural: {size[0]}px" viewBox="0 0 {size[0]} {size[1]}" role="img" '
+        'aria-label="Findings that occur together">'
         f"{''.join(parts)}</svg>"
     )
 

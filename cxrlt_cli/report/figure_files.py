@@ -10,6 +10,7 @@ from cxrlt_cli.report.paper_study import Study
 from cxrlt_cli.report.texts import escape
 
 EACH, TITLE, ACROSS = 160, 18, 4  # pixels of a small chart and of its title; charts in a row
+COLUMNS = 658  # pixels, of which an inch has 96: 174 mm, two columns of a journal
 STYLE = """
 svg { background: #fff; font-family: Helvetica, Arial, sans-serif; }
 text { fill: #444; } .tick, .axis { font-size: 9px; } .label { fill: #111; font-size: 11px; }
@@ -38,7 +39,7 @@ def standalone(svg: str) -> str:
 def figures(study: Study) -> dict[str, str]:
     """The long tail, what occurs together, and the curves of all findings, by the name of their file."""
     drawn = {
-        "long-tail": charts.long_tail(study.scores.findings),
+        "long-tail": charts.long_tail(study.scores.findings, COLUMNS),
         "together": charts.co_occurrence(study.predictions.findings, study.truth.targets),
     }
     for name, draw in (

@@ -3,16 +3,18 @@
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import ReportOptions, changed, flag
 from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
-from cxrlt_cli.errors import OptionError
+from cxrlt_cli.engine.svg_png import as_png, drawn_by
+from cxrlt_cli.errors import InstallError, OptionError
 from cxrlt_cli.files import real, working_path, write_text
 from cxrlt_cli.report.paper_files import DATA, ORDER, PAGE, made_again
+from cxrlt_cli.report.png_record import RECORD, figures_of, png_record
 from cxrlt_cli.verbs.paper_inputs import write_inputs
 from cxrlt_cli.verbs.paper_verify import verify
 
@@ -47,6 +49,7 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
             files = made_again(folder, advance)
         for name, text in files.items():
             write_text(folder / name, text)
+        without_png = _write_png(folder, figures_of(files))
         folder.replace(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -54,7 +57,21 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
         f"Wrote {options.out}: {PAGE}, {counted(len(files) - 1, 'file')} of tables, figures, texts and numbers, and "
         f"{DATA}, which names films and patients."
     )
+    if without_png is not None:
+        reporter.note(f"{without_png.message} {without_png.hint}")
     tell_next(reporter, "report", "--verify", options.out)
+
+
+def _write_png(folder: Path, svgs: Mapping[str, str]) -> InstallError | None:
+    """Write each figure as PNG beside its SVG, and a record of them; why not, where they cannot be drawn."""
+    try:
+        pngs, drawn_with = as_png(svgs), drawn_by()
+    except InstallError as error:
+        return error
+    for name, content in pngs.items():
+        (folder / name).write_bytes(content)
+    write_text(folder / RECORD, png_record(svgs, pngs, drawn_with))
+    return None
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

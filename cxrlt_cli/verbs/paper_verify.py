@@ -11,6 +11,7 @@ from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.report.cards import AUTHORS
 from cxrlt_cli.report.number_check import Deviation, deviations
 from cxrlt_cli.report.paper_files import DATA, NUMBERS, made_again, order_of
+from cxrlt_cli.report.png_record import png_deviations
 
 SHOWN = 200
 
@@ -35,9 +36,12 @@ def verify(folder: Path, reporter: Reporter) -> None:
             continue
         authors = AUTHORS if name.startswith("cards/") else None
         faults += deviations(name, text, path.read_bytes().decode("utf-8", "replace"), authors)
+    pictures, looked_at = png_deviations(folder, made)
+    faults += pictures
     _tell_sources(folder, order["runs"], reporter)
     others = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    if others := [name for name in others if name not in made and not name.startswith(f"{DATA}/")]:
+    looked_at |= set(made)
+    if others := [name for name in others if name not in looked_at and not name.startswith(f"{DATA}/")]:
         reporter.note(f"Not made by cxrlt report, and not looked at: {', '.join(others[:20])}.")
     if faults:
         rows = [(one.file, str(one.line or "–"), one.printed, one.computed) for one in faults[:SHOWN]]

@@ -73,6 +73,44 @@ def test_what_was_changed_is_listed_with_both_values(copy: Path) -> None:
     assert any("notes.txt" in note for note in recorder.notes)
 
 
+def test_pngs_stand_beside_the_figures_and_a_change_is_found(copy: Path) -> None:
+    figures = sorted(copy.glob("figures/*.svg"))
+    assert len(figures) > 4
+    assert [path.with_suffix(".png") for path in figures] == sorted(copy.glob("figures/*.png"))
+    assert verified(copy).notes == []
+    flow, roc, tail = (copy / "figures" / f"{name}.png" for name in ("flow", "roc", "long-tail"))
+    content = bytearray(flow.read_bytes())
+    content[len(content) // 2] ^= 1
+    flow.write_bytes(content)
+    roc.unlink()
+    record = json.loads((copy / "data/png.json").read_text())
+    del record["figures"]["figures/long-tail.png"]
+    record["figures"]["figures/together.png"]["svg_sha256"] = "0"
+    (copy / "data/png.json").write_text(json.dumps(record))
+    recorder = Recorder()
+    with pytest.raises(DataError, match="4 places"):
+        report(ReportOptions.model_validate({"verify": copy}), recorder)
+    rows = {row[0]: row[2:] for row in recorder.texts[-1]}
+    assert rows["figures/flow.png"][1].startswith("written as ")
+    assert rows["figures/roc.png"] == ("", "the file is missing")
+    assert rows[f"figures/{tail.name}"] == ("", "data/png.json does not name it")
+    assert rows["figures/together.png"] == ("a figure of other data", "its SVG is another")
+    (copy / "data/png.json").write_text("[]")
+    with pytest.raises(DataError):
+        verified(copy)
+
+
+def test_without_what_draws_pngs_a_report_says_how_to_have_them(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrlt_cli.engine.svg_png.find_spec", lambda _: None)
+    recorder = make(tmp_path / "out", run)
+    assert any("not written as PNG" in note and 'pip install "cxrlt[png]"' in note for note in recorder.notes)
+    assert list(tmp_path.glob("out/figures/*.png")) == []
+    assert list(tmp_path.glob("out/figures/*.svg"))
+    verified(tmp_path / "out")
+
+
 def test_changed_data_are_told_and_what_they_change(copy: Path) -> None:
     path = copy / "data" / "first" / "films.csv"
     lines = path.read_text().splitlines()
