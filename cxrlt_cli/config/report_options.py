@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, model_validator
 
 from cxrlt_cli.config.fields import Names, Options, changed, flags, option
+from cxrlt_cli.names import nearest
 
 CARDS = ("model", "claim", "tripod-ai", "chai")
 
@@ -13,7 +14,9 @@ CARDS = ("model", "claim", "tripod-ai", "chai")
 def _cards(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in CARDS:
-            raise ValueError(f"'{name}' is none of {', '.join(CARDS)}")
+            near = nearest(name, CARDS)
+            told = "" if near is None else f"; nearest: {near}"
+            raise ValueError(f"'{name}' is none of {', '.join(CARDS)}{told}")
     return names
 
 

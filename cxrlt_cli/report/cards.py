@@ -12,6 +12,7 @@ from xml.etree import ElementTree as Xml
 from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.report.known import Answer, known
 from cxrlt_cli.report.ledger import Ledger
+from cxrlt_cli.report.paper_groups import group_aurocs
 from cxrlt_cli.report.paper_study import PREDICTIONS, Study
 from cxrlt_cli.scores.bootstrap import Interval
 
@@ -24,15 +25,16 @@ ABOUT = (
 # What a model card says (Mitchell et al., FAT* 2019), and which answers each of its sections has.
 SECTIONS: Mapping[str, Sequence[str]] = {
     "Model details": ("model", "films", "training", "software", "weights"),
+    "Factors": ("groups",),
     "Metrics": ("metrics", "uncertainty"),
     "Evaluation data": ("labels", "internal", "disjoint"),
     "Training data": ("partitions", "characteristics", "missing", "policy"),
-    "Quantitative analyses": ("performance", "findings", "failures"),
+    "Quantitative analyses": ("performance", "findings", "groups", "failures"),
 }
 OPEN_SECTIONS = (
     "Model details: developers, date, version, licence, contact",
     "Intended use: uses, users, what is out of scope",
-    "Factors: groups, instruments and environments that matter",
+    "Factors: other groups, instruments and environments that matter",
     "Metrics: why these, and decision thresholds",
     "Ethical considerations",
     "Caveats and recommendations",
@@ -65,12 +67,13 @@ def checklists() -> dict[str, Any]:
 def checklist(name: str, run: str, answers: Mapping[str, Answer]) -> str:
     content = checklists()[name]
     filled, left = [], []
-    for number, asked, *answer in content["items"]:
-        mine = answers.get(answer[0]) if answer else None
-        if mine is None:
+    for number, asked, *names in content["items"]:
+        mine = [answers[one] for one in names if one in answers]
+        if not mine:
             left.append(f"- **{number}** {asked}:")
         else:
-            filled.append(f"| {number} | {_cell(asked)} | {_cell(mine.text)} | {_cell(mine.source)} |")
+            cells = (asked, " ".join(one.text for one in mine), "; ".join(one.source for one in mine))
+            filled.append(f"| {number} | {' | '.join(map(_cell, cells))} |")
     return "\n".join(
         [
             f"# {content['title']}: {run}",
@@ -135,7 +138,8 @@ def chai(study: Study, answers: Mapping[str, Answer]) -> str:
         "TrustIngredients/AISystemFacts/OutputAndInputDataTypes": _text(answers, "predictors", "outputs"),
         "TrustIngredients/AISystemFacts/DevelopmentDataCharacterization": _text(answers, "partitions", "missing"),
     }
-    for metric in ("UsefulnessUsabilityEfficacy", "SafetyReliability"):
+    measured = ["UsefulnessUsabilityEfficacy", "SafetyReliability"]
+    for metric in [*measured, "FairnessEquity"] if "groups" in answers else measured:
         told[f"KeyMetrics/{metric}/TestingDataDescription"] = _text(answers, "labels", "characteristics")
         told[f"KeyMetrics/{metric}/ValidationProcessAndJustification"] = _text(answers, "metrics", "uncertainty")
     root = Xml.Element("AppliedModelCard", xmlns=CHAI)
@@ -164,6 +168,8 @@ def _results(study: Study, kind: str) -> list[tuple[str, dict[str, Any]]]:
     pairs: list[tuple[str, float | None, Interval | None]] = []
     if kind == "UsefulnessUsabilityEfficacy":
         pairs = [("Macro AP", means["ap"], scores.ap_ci), ("Macro AUROC", means["auroc"], scores.auroc_ci)]
+    elif kind == "FairnessEquity":
+        pairs = list(group_aurocs(study))
     elif kind == "SafetyReliability":
         pairs = [("Expected calibration error, macro", means["ece"], None)]
     found = [(label, _value(value, bounds)) for label, value, bounds in pairs if value is not None]

@@ -148,6 +148,8 @@ def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 
                 f"{escape(finding.name)}</text>"
             )
     parts.append(f'<text class="axis middle" x="{(left + right) / 2}" y="{height - 6}">films with the finding</text>')
+    turned = f"translate(11 {(top + bottom) / 2:.0f}) rotate(-90)"
+    parts.append(f'<text class="axis middle" transform="{turned}">average precision</text>')
     return (
         f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="AP against frequency">'
         f"{''.join(parts)}</svg>"

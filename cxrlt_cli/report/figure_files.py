@@ -22,6 +22,18 @@ text { fill: #444; } .tick, .axis { font-size: 9px; } .label { fill: #111; font-
 .bar.head { stroke: #2f855a; } .bar.medium { stroke: #b7791f; } .bar.tail { stroke: #c0392b; }
 .frame { fill: #fff; stroke: #444; } .arrow { stroke: #444; } .arrowhead { fill: #444; }
 """
+CAPTIONS = {
+    "flow": "Flow of films and patients: in the label file, excluded, in each part of the split, and evaluated.",
+    "long-tail": "Average precision (AP) of each finding against its frequency, on a logarithmic axis. Bars: 95 % "
+    "confidence intervals by bootstrap over patients, where there are any. Ticks: chance level, the prevalence in the "
+    "films evaluated. Dotted lines: frequencies of 1 % and 10 %, between tail, medium and head.",
+    "together": "Findings that occur together: share of the films with the finding of the row that also have the "
+    "finding of the column; white: 0 %, darkest: 100 %.",
+    "precision-recall": "Precision-recall curve of each finding. Dashed: prevalence.",
+    "roc": "ROC curve of each finding. Dashed: chance.",
+    "reliability": "Observed against predicted frequency of each finding. Dashed: perfect calibration. Area of a dot: "
+    "share of the films.",
+}
 _BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _MARK = re.compile(r"(?=<(?:rect|text|line|circle|polyline|polygon|svg)\b)")
 

@@ -8,7 +8,8 @@ from cxrlt_cli.report.ledger import Ledger
 from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, Study, told_part
 from cxrlt_cli.report.texts import escape
 
-WIDTH, BOX, LINE, GAP, MOST = 720, 270, 17, 40, 5  # pixels; parts of a split that have a box each
+WIDTH, BOX, LINE, GAP = 720, 270, 17, 40  # pixels
+NARROW, MOST = 3, 5  # parts of a split: that have a line for films and patients, and that have a box each
 Box = Sequence[str]
 
 
@@ -33,6 +34,8 @@ def flow(study: Study, ledger: Ledger) -> str:
         )
         number = ledger("flow/parts", str(len(parts)), FILMS, metric="parts of the split")
         parts = [(f"{number} folds", f"of {fewest} to {most} films")]
+    if len(parts) > NARROW:
+        parts = [(name, *line.split(" of ")) for name, line in parts]
     judged = ledger.count("judged/films", len(study.predictions.ids), PREDICTIONS)
     number = ledger.count("judged/findings", len(study.predictions.findings), FACTS, key="findings")
     how = ["each by the model not trained on its patient"] if study.in_folds else []
@@ -50,11 +53,11 @@ def _left_out(study: Study, ledger: Ledger) -> Box:
         told = [f"--{name}" for name in ("split", "where") if study.options.get(name)]
         number = ledger("flow/not_chosen", f"{chosen:,}", FACTS,
                         key="record.num_rows - record.num_taken - record.num_excluded")  # fmt: skip
-        lines.append(f"{number} not taken by {' and '.join(told) or 'the command'}")
+        lines.append(f"{number} not selected by {' and '.join(told) or 'the command'}")
     if record["num_excluded"] or record["exclude"]:
         number = ledger.count("flow/excluded", record["num_excluded"], FACTS, key="record.num_excluded")
         lines.append(f"{number} by --exclude ({', '.join(file['name'] for file in record['exclude'])})")
-    return ("Left out", *lines) if lines else ("Left out", "none")
+    return ("Excluded", *(lines or ["none"]))
 
 
 def _numbers(study: Study, name: str, films: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]", ledger: Ledger) -> Box:

@@ -7,7 +7,9 @@ import numpy as np
 
 from cxrlt_cli.report.ledger import Ledger, plain
 from cxrlt_cli.report.methods_text import model_sentences, partition_sentences, score_sentences, training_sentences
+from cxrlt_cli.report.paper_groups import groups_told
 from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, Study
+from cxrlt_cli.scores.metrics import prevalence
 
 
 @dataclass(frozen=True)
@@ -24,20 +26,32 @@ def known(study: Study, ledger: Ledger, front: str) -> Mapping[str, Answer]:
     answers = {
         "labels": Answer(_labels(study), f"{facts}: labels"),
         "missing": Answer(_missing(study, ledger), films),
-        "predictors": Answer("The levels of the film; nothing else is read.", f"{facts}: options"),
+        "predictors": Answer(
+            "The pixel values of the radiograph alone; no clinical data, report or earlier film.", f"{facts}: options"
+        ),
         "outputs": Answer(
             f"A probability for each of {_number(study, ledger)} findings: {', '.join(study.predictions.findings)}.",
             f"{facts}: findings",
         ),
-        "characteristics": Answer("Table 1, by part of the split.", f"tables/{front}table1.html"),
-        "findings": Answer("Each finding with its interval.", f"tables/{front}findings.html"),
+        "characteristics": Answer(
+            "Table 1: age, sex, view and findings, by part of the split.", f"tables/{front}table1.html"
+        ),
+        "findings": Answer("AP and AUROC of each finding.", f"tables/{front}findings.html"),
         "performance": Answer(_performance(study, ledger), f"tables/{front}findings.html"),
-        "flow": Answer("Films and patients, read, left out and divided.", f"figures/{front}flow.svg"),
+        "flow": Answer(
+            "Films and patients: in the label file, excluded, and in each part of the split.",
+            f"figures/{front}flow.svg",
+        ),
         "metrics": Answer(score_sentences(study, ledger)[0], f"data/{study.name}/{PREDICTIONS}"),
-        "failures": Answer("Positives ranked lowest and negatives ranked highest.", "index.html: Worst films"),
+        "failures": Answer(
+            "Of each finding, the positive films with the lowest scores and the negative films with the highest.",
+            "index.html: Missed and false alarms",
+        ),
     }
     if study.facts["bootstrap"]:
         answers["uncertainty"] = Answer(score_sentences(study, ledger)[1], f"{facts}: bootstrap, seed")
+    if groups := groups_told(study, ledger):
+        answers["groups"] = Answer(groups, f"tables/{front}groups.html")
     if policy := study.facts.get("policy"):
         answers["policy"] = Answer(str(policy), f"{facts}: policy")
     return {**answers, **(_of_run(study, ledger, facts, films) if study.is_run else {})}
@@ -49,13 +63,15 @@ def _of_run(study: Study, ledger: Ledger, facts: str, films: str) -> dict[str, A
     answers = {
         "training": Answer(" ".join(filter(None, training.values())), f"{facts}: options"),
         "kept": Answer(training["kept"], f"{facts}: best"),
-        "imbalance": Answer(training["loss"], f"{facts}: options.loss, options.sampler"),
+        "imbalance": Answer(
+            _imbalance(study, training["loss"], ledger), f"{facts}: options.loss, options.sampler, options.logit_adjust"
+        ),
     }
     if study.in_folds or TRAIN in study.parts:
-        kind = "out of fold" if study.in_folds else "on films held out, by which the epoch was chosen too"
+        kind = "Cross-validation" if study.in_folds else "Held-out films, by which the epoch was chosen too"
         answers |= {
             "partitions": Answer(partitions, f"{facts}: options.folds, options.val_fraction, options.split_seed"),
-            "internal": Answer(f"Judged {kind}: {_performance(study, ledger)}", f"{facts}: kind"),
+            "internal": Answer(f"{kind}: {_performance(study, ledger)}", f"{facts}: kind"),
         }
         if study.facts["has_patients"]:
             answers["disjoint"] = Answer(_disjoint(study, ledger), films)
@@ -95,14 +111,16 @@ def _disjoint(study: Study, ledger: Ledger) -> str:
             parts.setdefault(str(patient), set()).add(name)
     number = ledger.count("cards/shared", sum(len(one) > 1 for one in parts.values()), FILMS,
                           metric="patients of several parts")  # fmt: skip
-    return f"At the level of patients: {number} have films in more than one part."
+    return f"Patients. {number} of them have films in more than one part."
 
 
 def _missing(study: Study, ledger: Ledger) -> str:
     absent = int(np.isnan(study.table.targets).sum())
-    number = ledger.count("cards/unlabelled", absent, FILMS, metric="empty cells of findings")
     whole = ledger.count("cards/pairs", study.table.targets.size, FILMS, metric="films times findings")
-    return f"{number} of {whole} labels (films times findings) are empty; neither the loss nor a score counts them."
+    if not absent:
+        return f"None of the {whole} labels (films times findings) is empty."
+    number = ledger.count("cards/unlabelled", absent, FILMS, metric="empty cells of findings")
+    return f"{number} of {whole} labels (films times findings) are empty; loss and scores leave them out."
 
 
 def _eligibility(study: Study, ledger: Ledger) -> str:
@@ -111,7 +129,24 @@ def _eligibility(study: Study, ledger: Ledger) -> str:
     read = ledger.count("flow/rows", record["num_rows"], FACTS, key="record.num_rows")
     taken = ledger.count("cards/taken", record["num_taken"], FACTS, key="record.num_taken")
     out = ledger.count("flow/excluded", record["num_excluded"], FACTS, key="record.num_excluded")
-    return f"Of {read} rows of the labels {taken} were taken; {out} were left out by --exclude."
+    return f"Of {read} films in the label file, {taken} were used; {out} were excluded by --exclude."
+
+
+def _imbalance(study: Study, loss: str, ledger: Ledger) -> str:
+    """How rare and how frequent findings are, and what was done about it."""
+    shares = prevalence(study.table.targets)
+    ends = [
+        f"{ledger(f'cards/{name}', f'{100 * shares[place]:.1f} %', FILMS, metric='prevalence', finding=finding)} "
+        f"({finding})"
+        for name, place in (("rarest", int(np.argmin(shares))), ("commonest", int(np.argmax(shares))))
+        for finding in [study.table.space.findings[place]]
+    ]
+    options = study.options
+    plain_loss = (
+        options.get("loss") == "bce" and options.get("sampler") == "uniform" and not options.get("logit_adjust")
+    )
+    done = "No method against class imbalance was used." if plain_loss else ""
+    return " ".join(filter(None, (f"Prevalence ranges from {ends[0]} to {ends[1]}.", done, loss)))
 
 
 def _performance(study: Study, ledger: Ledger) -> str:

@@ -13,12 +13,13 @@ from cxrlt_cli.documents import read_json
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.report import page, section, wide, worst
 from cxrlt_cli.report.cards import card_files
-from cxrlt_cli.report.figure_files import figures, standalone
+from cxrlt_cli.report.figure_files import CAPTIONS, figures, standalone
 from cxrlt_cli.report.flow_figure import flow
 from cxrlt_cli.report.formats import FORMATS
 from cxrlt_cli.report.ledger import Ledger
 from cxrlt_cli.report.methods_text import methods
-from cxrlt_cli.report.paper_study import FACTS, FILMS, PREDICTIONS, TRAIN, Study
+from cxrlt_cli.report.paper_groups import groups_table
+from cxrlt_cli.report.paper_study import DATA, FACTS, FILMS, PREDICTIONS, RUN, TRAIN, Study
 from cxrlt_cli.report.paper_tables import (
     characteristics_table,
     disjointness_table,
@@ -27,9 +28,11 @@ from cxrlt_cli.report.paper_tables import (
     runs_table,
 )
 from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.study_groups import GROUPED
 from cxrlt_cli.report.texts import escape
+from cxrlt_cli.tables.label_table import read_header
 
-NUMBERS, PAGE, DATA, ORDER = "numbers.json", "index.html", "data", "report.json"
+NUMBERS, PAGE, ORDER = "numbers.json", "index.html", "report.json"
 PARTS = (FACTS, FILMS, PREDICTIONS)
 FLOW_STYLE = (
     "<style>.frame { fill: var(--panel); stroke: var(--soft); } .arrow { stroke: var(--soft); } "
@@ -62,11 +65,19 @@ def order_of(folder: Path) -> dict[str, Any]:
         raise DataError(f"{path} is gone or damaged.", "Make the report again.") from error
 
 
+def num_resamples(folder: Path) -> int:
+    """How many resamples all scores of a report in ``folder`` take: of each run, and of each column of groups."""
+    order = order_of(folder)
+    columns = [read_header(folder / DATA / name / FILMS) for name in order["runs"]]
+    return int(order["bootstrap"]) * sum(1 + len(GROUPED.keys() & set(names)) for names in columns)
+
+
 def made_again(folder: Path, advance: Callable[[int], None] = lambda _: None) -> dict[str, str]:
     """The files of the report in ``folder``, by their paths, from its ``data`` alone; raises DataError."""
     order = order_of(folder)
     studies = [Study.read(folder / DATA / name, order["bootstrap"], advance) for name in order["runs"]]
     names = [f"{DATA}/{ORDER}", *(f"{DATA}/{run}/{name}" for run in order["runs"] for name in PARTS)]
+    names += [name for run in order["runs"] if (folder / (name := f"{DATA}/{run}/{RUN}")).is_file()]
     data = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     return paper(studies, order["cards"], str(order["command"]), data)
 
@@ -86,6 +97,8 @@ def paper(studies: Sequence[Study], cards: Sequence[str], command: str, data: Ma
             files |= _table_files(front + name, table)
         drawn = {"flow": standalone(chapter.flow), **figures(study)}
         files |= {f"figures/{front}{name}.svg": svg for name, svg in drawn.items()}
+        captions = [f"**{front}{name}.** {CAPTIONS[name]}\n" for name in drawn]
+        files[f"figures/{front}captions.md"] = "\n".join(captions)
         files[f"{front}methods.md"] = "\n\n".join(chapter.methods) + "\n"
         filled = card_files(study, cards, ledger.of(study.name), front)
         files |= {f"cards/{front}{name}": text for name, text in filled.items()}
@@ -106,6 +119,8 @@ def paper(studies: Sequence[Study], cards: Sequence[str], command: str, data: Ma
 
 def _chapter(study: Study, ledger: Ledger) -> _Chapter:
     tables = {"findings": findings_table(study, ledger), "table1": characteristics_table(study, ledger)}
+    if (groups := groups_table(study, ledger)) is not None:
+        tables["groups"] = groups
     if len(study.parts) > 1:
         tables["disjointness"] = disjointness_table(study, ledger)
     tables["provenance"] = provenance_table(study, ledger)
@@ -119,7 +134,7 @@ def _table_files(name: str, table: Table) -> dict[str, str]:
 def _page(chapters: Sequence[_Chapter], together: Table | None, command: str) -> str:
     first = chapters[0].study
     means, scores = first.scores.macro(), first.scores
-    facts = [("films judged", f"{scores.num_films:,}")]
+    facts = [("films evaluated", f"{scores.num_films:,}")]
     facts += [("patients", f"{scores.num_patients:,}")] if scores.num_patients else []
     for name, label, bounds in (
         ("ap", "macro AP, 95 %", scores.ap_ci),

@@ -1,11 +1,12 @@
 """What a report is made of: one run, or one file of predictions, as the folder ``data/NAME`` of a report holds it.
 
 ``facts.json`` says where it comes from, ``films.csv`` has every film with its part of the split, its patient and its
-labels, ``predictions.csv`` the films that are judged. Nothing else is read to make, or to verify, what is printed.
+labels, ``predictions.csv`` the films that are judged. Nothing else is read to make, or to verify, what is printed;
+``run.yaml`` is for those who train again.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,15 @@ from numpy.typing import NDArray
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.machine import num_cores
+from cxrlt_cli.report.study_groups import GROUPED, by_column
 from cxrlt_cli.scores.bootstrap import Resampled, resample
+from cxrlt_cli.scores.groups import GroupComparison
 from cxrlt_cli.scores.metrics import Scores, prevalence, score
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable, read_csv, read_labels
 
-FACTS, FILMS, PREDICTIONS = "facts.json", "films.csv", "predictions.csv"
-ID, PATIENT, PART, VIEW, SEX, AGE = "ImageID", "PatientID", "Split", "ViewPosition", "PatientSex", "PatientAge"
+DATA, FACTS, FILMS, PREDICTIONS, RUN = "data", "facts.json", "films.csv", "predictions.csv", "run.yaml"
+ID, PATIENT, PART = "ImageID", "PatientID", "Split"
 TRAIN, VAL, JUDGED = "train", "val", "judged"  # parts; beside fold-1, fold-2, ...
 
 
@@ -49,6 +52,7 @@ class Study:
     truth: LabelTable  # of the films that are judged, in the order of the predictions
     scores: Scores
     resampled: Resampled | None
+    groups: Mapping[str, GroupComparison] = field(default_factory=dict)  # by their column
 
     @classmethod
     def read(cls, folder: Path, num_resamples: int, advance: Callable[[int], None] = lambda _: None) -> "Study":
@@ -64,7 +68,8 @@ class Study:
         row = {film: place for place, film in enumerate(table.ids)}
         if lost := [film for film in predictions.ids if film not in row]:
             raise DataError(f"{folder / PREDICTIONS} predicts {lost[0]}, which is not in {FILMS}.")
-        truth = table.rows(np.array([row[film] for film in predictions.ids]))
+        judged = np.array([row[film] for film in predictions.ids])
+        truth = table.rows(judged)
         learned = table.rows((films[PART] == TRAIN).to_numpy())
         scores = score(
             truth.targets,
@@ -85,7 +90,9 @@ class Study:
                 advance=advance,
             )
             scores = scores.with_intervals(resampled)
-        return cls(folder.name, facts, films, table, predictions, truth, scores, resampled)
+        cells = {column: films[column].to_numpy(object)[judged] for column in GROUPED if column in films.columns}
+        groups = by_column(cells, truth, predictions, num_resamples, seed, advance)
+        return cls(folder.name, facts, films, table, predictions, truth, scores, resampled, groups)
 
     @property
     def options(self) -> Mapping[str, Any]:

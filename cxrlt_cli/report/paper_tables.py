@@ -7,15 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.report.ledger import Ledger
-from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, PREDICTIONS, SEX, VIEW, Study, told_part
+from cxrlt_cli.report.paper_study import DATA, FACTS, FILMS, PREDICTIONS, RUN, Study, told_part
 from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.score_texts import told_apart
+from cxrlt_cli.report.study_groups import AGE, SEX, VIEW
 from cxrlt_cli.scores.differences import Difference, told_p
 from cxrlt_cli.scores.metrics import MIN_POSITIVES
 from cxrlt_cli.scores.run_comparison import Compared, Seeds, compare_runs
 from cxrlt_cli.tables.chosen import number_in
 
 NOT_RECORDED = "not recorded"
-ALL = "all films"
+ALL = "All films"
 
 
 def findings_table(study: Study, ledger: Ledger) -> Table:
@@ -60,8 +62,8 @@ def findings_table(study: Study, ledger: Ledger) -> Table:
 
 
 def told_kind(study: Study) -> str:
-    films = f"{len(study.predictions.ids):,} films"
-    return {"out of fold": f"{films} out of fold", "validation": f"{films} held out"}.get(study.facts["kind"], films)
+    how = {"out of fold": " in cross-validation", "validation": " held out"}.get(study.facts["kind"], "")
+    return f"{len(study.predictions.ids):,} films{how}"
 
 
 def characteristics_table(study: Study, ledger: Ledger) -> Table:
@@ -149,11 +151,11 @@ def disjointness_table(study: Study, ledger: Ledger) -> Table:
             ]
         rows.append((f"{told_part(one)} and {told_part(other).lower()}", patients, ids, *pixels))
     note = (
-        "Identical: all levels of two films are the same; nearly alike: fingerprints of 256 bits differ in few."
+        "Identical films: every pixel is the same; near duplicates: fingerprints of 256 bits differ in few."
         if copies
         else "Copies were not looked for: cxrlt report --copies reads the films."
     )
-    columns = ("Parts", "Patients in both", "Ids in both", "Identical films", "Nearly alike")
+    columns = ("Parts", "Patients in both", "Film ids in both", "Identical films", "Near duplicates")
     return Table(f"Disjointness of the split of {study.name}", columns, rows, note)
 
 
@@ -170,7 +172,11 @@ def provenance_table(study: Study, ledger: Ledger) -> Table:
         shown = NOT_RECORDED if value is None else ledger(f"provenance/{key}", value, FACTS, key=key)
         rows.append((what, shown, key))
 
-    add("Command", None if record is None else f"{record['command']} --config run.yaml", "record.command")
+    add(
+        "Command",
+        None if record is None else f"{record['command']} --config {DATA}/{study.name}/{RUN}",
+        "record.command",
+    )
     add("Trained on", None if record is None else record["process"], "record.process")
     for number, other in enumerate([] if record is None else record.get("continued", ())):
         what = f"Fold {other['fold']} trained on" if "fold" in other else "Continued on"
@@ -241,10 +247,8 @@ def _of(compared: Compared | None) -> Difference | None:
 def _difference(key: str, found: Difference | None, first: str, ledger: Ledger) -> tuple[str, str]:
     if found is None:
         return "–", "–"
-    span = f" ({found.ci[0]:.3f} to {found.ci[1]:.3f})" if found.ci else ""
-    text = f"{found.value:.3f}{span}".replace("-", "−")  # which no spreadsheet takes for a formula
     at, metric = f"runs/{key}_difference", f"macro {key.upper()} less that of {first}"
-    told = ledger(at, text, PREDICTIONS, metric=metric)
+    told = ledger(at, told_apart(found), PREDICTIONS, metric=metric)
     if found.p_holm is None:
         return told, "–"
     return told, ledger(f"{at}/p", told_p(found), PREDICTIONS, metric=f"p after Holm's correction of {metric}")

@@ -1,7 +1,7 @@
 """PNG figures of a report: of which SVG each was drawn, and whether it is still as it was written.
 
-Another version of what draws them may give other bytes, so that they are held against their SHA-256 and not drawn again;
-the SVG that each was drawn of is made again from the data.
+Another version of what draws them may give other bytes: they are held against their SHA-256, and not drawn again. The
+SVG that each was drawn of is made again from the data.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 from cxrlt_cli.errors import listed
 from cxrlt_cli.labels import band
+from cxrlt_cli.scores.differences import Difference
 from cxrlt_cli.scores.metrics import MIN_POSITIVES, SURE, Comparison, Scores
 
 MOST = 40  # findings that are named
@@ -41,3 +42,9 @@ def told_without_interval(scores: Scores) -> str:
 def is_shown(comparison: Comparison) -> bool:
     """Whether the interval of a difference is on one side of 0."""
     return comparison.ci is not None and not comparison.ci[0] <= 0 <= comparison.ci[1]
+
+
+def told_apart(found: Difference) -> str:
+    """``−0.012 (−0.050 to 0.031)``, which no spreadsheet takes for a formula."""
+    span = f" ({found.ci[0]:.3f} to {found.ci[1]:.3f})" if found.ci else ""
+    return f"{found.value:.3f}{span}".replace("-", "−")

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import Ranking, fewest_patients, numbered, resample_rankings
+from cxrlt_cli.scores.bootstrap import Interval, Ranking, fewest_patients, numbered, resample_rankings
 from cxrlt_cli.scores.differences import MIN_EACH, Difference, Sampled, difference, with_holm
+from cxrlt_cli.scores.intervals import Scale, Student, interval
 from cxrlt_cli.scores.metrics import prevalence
 
 MIN_GROUP = 30  # patients, below which a group is not scored
@@ -36,6 +37,8 @@ class Standing:
     auroc: float
     ap_difference: Difference | None = None  # from the group's reference
     auroc_difference: Difference | None = None
+    ap_ci: Interval | None = None  # 95 %
+    auroc_ci: Interval | None = None
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -197,8 +200,18 @@ def _standings(
                 float(values[1, row, columns].mean()),
                 found.get((0, row, kind)),
                 found.get((1, row, kind)),
+                *_intervals(values[:, row, columns], resampled[:, row][:, :, columns], fewest[row, columns]),
             )
             for kind, columns in enumerate(kinds)
         ]
         for row in range(len(against))
     ]
+
+
+def _intervals(values: Doubles, resampled: Doubles, fewest: NDArray[np.int64]) -> tuple[Interval | None, ...]:
+    """Of mean AP and mean AUROC, of K findings' ``values [2, K]`` and their resamples ``[2, R, K]``."""
+    scales: tuple[Scale, Scale] = ("arcsine", "logit")
+    return tuple(
+        interval(drawn.mean(axis=1), float(own.mean()), Student.of(drawn, fewest), scale)
+        for own, drawn, scale in zip(values, resampled, scales, strict=True)
+    )

@@ -13,7 +13,8 @@ from cxrlt_cli.engine.reporter import Reporter, counted, tell_needless
 from cxrlt_cli.engine.svg_png import as_png, drawn_by
 from cxrlt_cli.errors import InstallError, OptionError
 from cxrlt_cli.files import real, working_path, write_text
-from cxrlt_cli.report.paper_files import DATA, ORDER, PAGE, made_again
+from cxrlt_cli.report.paper_files import ORDER, PAGE, made_again, num_resamples
+from cxrlt_cli.report.paper_study import DATA
 from cxrlt_cli.report.png_record import RECORD, figures_of, png_record
 from cxrlt_cli.verbs.paper_inputs import write_inputs
 from cxrlt_cli.verbs.paper_verify import verify
@@ -27,6 +28,7 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
     out = real(options.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError(f"--out {options.out} is there already.", "Pass another folder, or remove that one first.")
+    _require_different(options.runs)
     folder = working_path(out)
     try:
         names = _names(options.runs)
@@ -45,7 +47,7 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
             "bootstrap": options.bootstrap,
         }
         write_text(folder / DATA / ORDER, json.dumps(order, indent=1, ensure_ascii=False) + "\n")
-        with reporter.progress("Resampling patients", len(names) * options.bootstrap, "resamples") as advance:
+        with reporter.progress("Resampling patients", num_resamples(folder), "resamples") as advance:
             files = made_again(folder, advance)
         for name, text in files.items():
             write_text(folder / name, text)
@@ -60,6 +62,15 @@ def report(options: ReportOptions, reporter: Reporter) -> None:
     if without_png is not None:
         reporter.note(f"{without_png.message} {without_png.hint}")
     tell_next(reporter, "report", "--verify", options.out)
+
+
+def _require_different(runs: Sequence[Path]) -> None:
+    """Raise OptionError where a run is named twice: its differences from itself would count as comparisons."""
+    seen: set[Path] = set()
+    for run in runs:
+        if run.resolve() in seen:
+            raise OptionError(f"RUNS names {run} twice.", "Name each run or prediction CSV once.")
+        seen.add(run.resolve())
 
 
 def _write_png(folder: Path, svgs: Mapping[str, str]) -> InstallError | None:

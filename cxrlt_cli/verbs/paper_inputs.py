@@ -17,7 +17,8 @@ from cxrlt_cli.files import require_no_labels, write_text
 from cxrlt_cli.names import fault_of_name, meant_path, shown
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.manifest import sha256
-from cxrlt_cli.report.paper_study import AGE, FACTS, FILMS, ID, JUDGED, PART, PATIENT, PREDICTIONS, SEX, VIEW
+from cxrlt_cli.report.paper_study import FACTS, FILMS, ID, JUDGED, PART, PATIENT, PREDICTIONS, RUN
+from cxrlt_cli.report.study_groups import AGE, SEX, VIEW
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.chosen import Chosen
 from cxrlt_cli.tables.corrections import Corrected, Corrections, read_corrections
@@ -80,6 +81,8 @@ def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Repo
         parts = {film: part for film, (_, part) in source.split.items()}
         facts["copies"] = copies(source.csvs, tables, parts, source.options, reporter)
     kept.write(folder / PREDICTIONS, ID)
+    if source.folder is not None:
+        write_text(folder / RUN, (source.folder / RUN).read_text(encoding="utf-8"))
     write_text(folder / FILMS, _films_csv(source, tables, findings, id_column))
     write_text(folder / FACTS, json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return source.csvs
@@ -87,7 +90,7 @@ def write_inputs(run: Path, folder: Path, options: ReportOptions, reporter: Repo
 
 def _run(run: Path, options: ReportOptions) -> _Source:
     try:
-        known = read_yaml(run / "run.yaml")
+        known = read_yaml(run / RUN)
         csvs = [Path(known["csv"]), *([Path(known["val_csv"])] if known.get("val_csv") else [])]
         corrected_by = [Path(path) for path in known.get("corrections") or ()]
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:

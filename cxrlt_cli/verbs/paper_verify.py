@@ -7,10 +7,12 @@ from cxrlt_cli import __version__
 from cxrlt_cli.documents import read_json
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import DataError, OptionError, listed
+from cxrlt_cli.names import meant_path
 from cxrlt_cli.nets.manifest import sha256
 from cxrlt_cli.report.cards import AUTHORS
 from cxrlt_cli.report.number_check import Deviation, deviations
-from cxrlt_cli.report.paper_files import DATA, NUMBERS, made_again, order_of
+from cxrlt_cli.report.paper_files import NUMBERS, ORDER, made_again, num_resamples, order_of
+from cxrlt_cli.report.paper_study import DATA
 from cxrlt_cli.report.png_record import png_deviations
 
 SHOWN = 200
@@ -18,8 +20,7 @@ SHOWN = 200
 
 def verify(folder: Path, reporter: Reporter) -> None:
     """List what differs, with file, line and both values; raises DataError where anything does."""
-    if not (folder / DATA).is_dir():
-        raise OptionError(f"--verify {folder} holds no {DATA}, of which its numbers were made.", "Name a report.")
+    _require_report(folder)
     order = order_of(folder)
     if order.get("cxrlt") != __version__:
         raise OptionError(
@@ -27,7 +28,7 @@ def verify(folder: Path, reporter: Reporter) -> None:
             "Verify it with the version that made it.",
         )
     faults = _changed_data(folder)
-    with reporter.progress("Resampling patients", len(order["runs"]) * order["bootstrap"], "resamples") as advance:
+    with reporter.progress("Resampling patients", num_resamples(folder), "resamples") as advance:
         made = _made(folder, faults, advance)
     for name, text in made.items():
         path = folder / name
@@ -52,6 +53,16 @@ def verify(folder: Path, reporter: Reporter) -> None:
         )
     numbers = len(read_json(folder / NUMBERS)["numbers"])
     reporter.result(f"{folder} holds: {counted(len(made), 'file')} are what its data give, {numbers:,} numbers.")
+
+
+def _require_report(folder: Path) -> None:
+    if not folder.exists():
+        raise OptionError(f"--verify {folder} does not exist.{meant_path(folder)}", "Name the folder of a report.")
+    if not (folder / DATA).is_dir():
+        near = sorted(path.parents[1] for pattern in (f"*/{DATA}/{ORDER}", f"../{DATA}/{ORDER}")
+                      for path in folder.glob(pattern))  # fmt: skip
+        way_out = f"Reports near it: {listed(near)}." if near else "Name the folder of a report."
+        raise OptionError(f"--verify {folder} holds no {DATA}, from which its numbers were made.", way_out)
 
 
 def _made(folder: Path, faults: list[Deviation], advance: Callable[[int], None]) -> dict[str, str]:

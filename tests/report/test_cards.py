@@ -54,7 +54,7 @@ def test_every_answer_that_an_item_may_have_is_one_of_the_program(study: Study) 
     asked = {one for content in checklists().values() for item in content["items"] for one in item[2:]}
     given = set(known(study, Ledger("first"), ""))
     assert given <= asked | {"outputs", "predictors"}
-    assert asked - given == {"policy", "selection", "ensemble"}  # of other labels, rows and seeds
+    assert asked - given == {"policy", "selection", "ensemble", "groups"}  # of other labels, rows, seeds, films
 
 
 @pytest.mark.parametrize("name", ["claim", "tripod-ai"])

@@ -24,7 +24,7 @@ def test_boxes_hold_films_and_patients_of_each_part(study: Study) -> None:
     told = texts(flow(study, Ledger("first")))
     train, val = (int(films.sum()) for films in study.parts.values())
     assert train + val == 48
-    assert told[:4] == ["Rows of labels.csv", "48 films", "Left out", "none"]
+    assert told[:4] == ["Rows of labels.csv", "48 films", "Excluded", "none"]
     assert f"{train} films of {train // 2} patients" in told
     assert told[-2:] == ["Evaluated", f"{val} films, 3 findings"]
 
@@ -34,7 +34,7 @@ def test_what_was_left_out_is_told_with_its_option(study: Study) -> None:
     record = {**study.record, "num_rows": 60, "num_excluded": 5, "exclude": [{"name": "bad.csv", "sha256": ""}]}
     facts = {**study.facts, "record": record, "options": {**study.options, "split": ["train"]}}
     told = texts(flow(replace(study, facts=facts), Ledger("first")))
-    assert "7 not taken by --split" in told
+    assert "7 not selected by --split" in told
     assert "5 by --exclude (bad.csv)" in told
     bare = texts(flow(replace(study, facts={**facts, "record": None}), Ledger("first")))
     assert "not recorded by this run" in bare

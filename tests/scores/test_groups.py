@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrlt_cli.scores.bootstrap import Ranking
+from cxrlt_cli.scores.bootstrap import Ranking, resample
 from cxrlt_cli.scores.groups import Group, GroupComparison, compare_groups, large_enough
+from cxrlt_cli.scores.metrics import score
 
 NAMES = ("a", "b", "c")
 Films = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -55,6 +56,20 @@ def test_scores_are_those_of_weighted_films() -> None:
     assert difference is not None
     assert difference.value == pytest.approx(found.groups[1].findings[2].auroc - found.groups[0].findings[2].auroc)
     assert found.groups[0].findings[2].auroc_difference is None
+
+
+def test_the_interval_of_a_group_is_that_of_its_scores() -> None:
+    """All films in one group: at their own prevalence nothing is weighed, and its means are those of all films."""
+    targets, scores, patients, _ = made(200, np.random.default_rng(5))
+    probabilities = 1 / (1 + np.exp(-scores))
+    every = Group("all", np.arange(len(targets)))
+    (one,) = compare_groups(["g"], [every], [], NAMES, targets, probabilities, patients, 40, seed=3).groups
+    (drawn,) = resample(targets, [probabilities], patients, 40, seed=3)
+    known = score(targets, probabilities, NAMES).with_intervals(drawn)
+    assert one.macro is not None
+    assert one.macro.auroc_ci == pytest.approx(known.auroc_ci)
+    assert one.macro.ap_ci == pytest.approx(known.ap_ci, abs=0.01)  # a resample has another prevalence
+    assert one.findings[1].auroc_ci == pytest.approx(known.findings[1].auroc_ci)
 
 
 def test_prevalence_does_not_pass_for_skill() -> None:

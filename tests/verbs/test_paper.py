@@ -57,7 +57,7 @@ def test_a_report_is_whole_and_holds(reported: Path, run: Path) -> None:
 
 def test_what_was_changed_is_listed_with_both_values(copy: Path) -> None:
     page = copy / "index.html"
-    page.write_text(page.read_text().replace(">24<", ">25<", 1).replace("films judged", "films judged", 1))
+    page.write_text(page.read_text().replace(">24<", ">25<", 1))
     table = copy / "tables" / "findings.tex"
     table.write_text(table.read_text().replace("Mean of 3", "Mean of 4"))
     (copy / "figures" / "roc.svg").unlink()
@@ -138,8 +138,22 @@ def test_another_version_is_told(copy: Path) -> None:
     (copy / "data" / "report.json").write_text(json.dumps({**order, "cxrlt": "0.0.1"}))
     with pytest.raises(OptionError, match=r"made by cxrlt 0\.0\.1"):
         verified(copy)
-    with pytest.raises(OptionError, match="holds no data"):
+
+
+def test_what_is_no_report_is_answered_with_one_that_is_near(copy: Path) -> None:
+    with pytest.raises(OptionError, match=r"holds no data(.|\n)*Reports near it: .*copy"):
         verified(copy / "tables")
+    with pytest.raises(OptionError, match=r"holds no data(.|\n)*Reports near it: .*copy"):
+        verified(copy.parent)
+    with pytest.raises(OptionError, match=r"does not exist\. Meant: copy\?"):
+        verified(copy.parent / "cpoy")
+    with pytest.raises(ValueError, match=r"'modle' is none of .*nearest: model"):
+        ReportOptions.model_validate({"runs": ["a"], "card": "modle"})
+
+
+def test_a_run_that_is_named_twice_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"RUNS names .* twice"):
+        make(tmp_path / "out", run, run.parent / "." / run.name)
 
 
 def test_runs_and_predictions_stand_side_by_side(run: Path, predicted: Path, labels: Path, tmp_path: Path) -> None:
@@ -308,7 +322,7 @@ def test_validation_films_of_their_own_csv_and_parts_of_a_column(labels: Path, t
     train(TrainOptions.model_validate({**given, "csv": csv, "split": "train", "out": tmp_path / "parts"}), Recorder())
     make(tmp_path / "second", tmp_path / "parts")
     verified(tmp_path / "second")
-    assert "6 not taken by --split" in (tmp_path / "second/figures/flow.svg").read_text()
+    assert "6 not selected by --split" in (tmp_path / "second/figures/flow.svg").read_text()
     assert "the column Split" in (tmp_path / "second/methods.md").read_text()
 
 
