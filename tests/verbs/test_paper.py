@@ -45,8 +45,10 @@ def predicted(labels: Path, tmp_path: Path) -> Path:
 
 def test_a_report_is_whole_and_holds(reported: Path, run: Path) -> None:
     for name in ("index.html", "numbers.json", "methods.md", "figures/flow.svg", "tables/table1.tex",
-                 "cards/claim.md", "cards/chai.xml", "data/first/films.csv"):  # fmt: skip
+                 "cards/claim.md", "cards/chai.xml", "data/first/films.csv", "figures/captions.md"):  # fmt: skip
         assert (reported / name).is_file(), name
+    assert (reported / "data/first/run.yaml").read_text() == (run / "run.yaml").read_text()
+    assert "cxrlt train --config data/first/run.yaml" in (reported / "tables/provenance.md").read_text()
     facts = json.loads((reported / "data/first/facts.json").read_text())
     assert set(facts["record"]["versions"]) == {"cxrlt", "python", "torch", "timm", "numpy"}
     assert facts["best"]["num_epochs"] == 3
