@@ -79,9 +79,10 @@ def _rows(
     if study.facts["has_patients"]:
         patients = ledger.count(f"{at}/patients", group.num_patients, FILMS, group=group.name)
     is_reference = any(other.reference == group.name for other in comparison.groups)
+    means = group.macro
     for name, found in (
-        ("ap", group.macro and group.macro.ap_difference),
-        ("auroc", group.macro and group.macro.auroc_difference),
+        ("ap", None if means is None else means.ap_difference),
+        ("auroc", None if means is None else means.auroc_difference),
     ):
         value = _score(name, title, group, study, ledger)
         apart = ("reference", "") if is_reference else _difference(f"{at}/{name}_difference", found, ledger)
