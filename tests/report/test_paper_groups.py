@@ -44,7 +44,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
         for film in range(NUM_FILMS)
     ]
     write_csv(folder / "films.csv", ("ImageID", "PatientID", "Split", VIEW, SEX, AGE, *FINDINGS), rows)
-    Predictions([row[0] for row in rows], FINDINGS, guessed).write(folder / "predictions.csv")
+    Predictions(np.array([row[0] for row in rows], object), FINDINGS, guessed).write(folder / "predictions.csv")
     (folder / "facts.json").write_text(json.dumps(FACTS))
     return Study.read(folder, 30)
 
