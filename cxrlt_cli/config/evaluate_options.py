@@ -55,7 +55,9 @@ class EvaluateOptions(StudyOptions):
     empty: Literal["skip", "zero"] = option(
         "skip", "AP of a finding without a positive film: left out of the means, or 0.", panel="Scores", rare=True
     )
-    threshold: Threshold = option("0.5", "Threshold of F1: 0.5, or the best on these films.", panel="Scores")
+    threshold: Threshold = option(
+        0.5, "Threshold of F1 and of --errors: a probability, or best: where F1 is best on these films.", panel="Scores"
+    )
     by: Columns = option(
         (),
         "Column of --csv whose groups are compared, ages by decades; PatientAge:4 makes four groups of its numbers. "
@@ -69,14 +71,13 @@ class EvaluateOptions(StudyOptions):
     report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
     errors: Path | None = option(
         None,
-        "CSV for every film that is decided otherwise than it is labelled, at --threshold: finding, label, "
-        "probability, and the share of films below.",
+        "CSV of errors: each film whose decision at --threshold differs from its label, with patient, study and view.",
         panel="Scores",
     )
     suspects: Path | None = option(
         None,
-        "CSV for labels that are probably wrong, by predictions out of fold. With --report, a page of the same name to "
-        "look at these films, and to save --corrections.",
+        "CSV of labels that are probably wrong, from out-of-fold predictions. With --report, an HTML page of the same "
+        "name to review these films and save --corrections.",
         panel="Scores",
     )
     image_dir: Path | None = option(
@@ -86,7 +87,10 @@ class EvaluateOptions(StudyOptions):
         panel="Films",
     )
     checkpoint: Path | None = option(
-        None, "Model for the report: heat maps of where it looked on the films.", panel="Scores"
+        None,
+        "Model for heat maps in the report: a checkpoint, or a run with --folds, of which each film has the member that "
+        "was not trained on it.",
+        panel="Scores",
     )
     among: Path | None = option(
         None,

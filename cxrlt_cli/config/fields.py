@@ -49,6 +49,13 @@ def _number(text: str) -> int | float | bool | str:
     return text
 
 
+def _threshold(value: float | Literal["best"]) -> float | Literal["best"]:
+    if value != "best" and not 0 < value < 1:
+        percent = f": {value:g} % is {value / 100:g}" if 1 < value < 100 else ""
+        raise ValueError(f"it is between 0 and 1, or best{percent}")
+    return value
+
+
 def _pool(text: str) -> str:
     kind, _, number = text.partition(":")
     if text in ("mean", "max", "lse") or (kind == "topk" and number.isdecimal() and int(number) > 0):
@@ -113,7 +120,7 @@ Columns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_split)]
 Channels = Annotated[tuple[float, ...], BeforeValidator(_one_or_more), AfterValidator(_channels)]
 Where = Annotated[str, AfterValidator(_condition)]
-Threshold = Annotated[Literal["0.5", "best"], BeforeValidator(str)]
+Threshold = Annotated[float | Literal["best"], AfterValidator(_threshold)]
 Pool = Annotated[str, AfterValidator(_pool)]
 OptionsT = TypeVar("OptionsT", bound="Options")
 

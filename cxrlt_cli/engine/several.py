@@ -1,6 +1,7 @@
 """A run of several members (``train --folds``, ``--seeds``) where a checkpoint is asked for."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxrlt_cli.config import EnsembleOptions
@@ -34,11 +35,8 @@ def with_members(options: EnsembleOptions) -> EnsembleOptions:
     """
     named = [members_in(path) or [path] for path in options.members]
     for path, group in zip(options.members, named, strict=True):
-        if group != [path] and not (path / "metrics.json").is_file():
-            raise CheckpointError(
-                f"The run in {path} has not ended: it has no metrics.json of all its members yet.",
-                f"Go on with the command that began it, and --resume. Or name those to take, such as {group[0]}.",
-            )
+        if group != [path]:
+            require_ended(path, group)
     pairs = zip(options.members, named, strict=True)
     groups = [[path] if options.fit and out_of_fold(path) else group for path, group in pairs]
     members = tuple(member for group in groups for member in group)
@@ -49,6 +47,15 @@ def with_members(options: EnsembleOptions) -> EnsembleOptions:
         shares = zip(options.weights, groups, strict=True)
         changes["weights"] = tuple(weight / len(group) for weight, group in shares for _ in group)
     return options.model_copy(update=changes)
+
+
+def require_ended(path: Path, members: Sequence[Path]) -> None:
+    """Raise CheckpointError where a run of several members has not ended."""
+    if not (path / "metrics.json").is_file():
+        raise CheckpointError(
+            f"The run in {path} has not ended: it has no metrics.json of all its members yet.",
+            f"Go on with the command that began it, and --resume. Or name those to take, such as {members[0]}.",
+        )
 
 
 def require_single(path: Path) -> None:

@@ -16,10 +16,11 @@
   };
 
   const show = () => {
-    const [, , label, probability, shareBelow, film, heat] = rows[place];
-    const [name, finding] = shown[place];
-    at("question").textContent = `${finding}: is it there?`;
-    at("said").textContent = `Labelled ${label ? "present" : "absent"}. The model's probability is ${probability.toFixed(3)}, `
+    const [, , , probability, shareBelow, film, heat] = rows[place];
+    const [name, question, labelled, otherLabels] = shown[place];
+    at("question").textContent = question;
+    at("others").textContent = otherLabels;
+    at("said").textContent = `${labelled} The model's probability is ${probability.toFixed(3)}, `
       + `above that of ${(100 * shareBelow).toFixed(0)} % of the films labelled for it.`;
     at("name").textContent = name;
     at("film").src = films[film];

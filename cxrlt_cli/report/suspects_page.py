@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
+from math import isnan
 
 from cxrlt_cli.names import visible
 from cxrlt_cli.report import document, section
@@ -12,8 +13,8 @@ from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.texts import escape
 
 HOW = (
-    "Most suspect first. Keys: y, the finding is there; n, it is not; u, unsure; arrows go back and forth; h shows "
-    "where the model looked. Save makes a CSV of the answers for --corrections: 1, 0, or empty where you are unsure."
+    "Most suspect first. Keys: y, yes; n, no; u, unsure; arrows go back and forth; h shows where the model looked. "
+    "Save makes a CSV of the answers for --corrections: 1, 0, or empty where you are unsure."
 )
 
 
@@ -27,6 +28,29 @@ class Shown:
     probability: float
     share_below: float  # of the films labelled for the finding, with a lower one
     heat: str = ""
+    is_normal: bool = False  # the finding says that there is none
+    others: Mapping[str, float] = field(default_factory=dict)  # labels of the film by finding: 1, 0, NaN
+
+    @property
+    def question(self) -> str:
+        return "Is this film normal?" if self.is_normal else f"{self.finding}: is it there?"
+
+    @property
+    def labelled(self) -> str:
+        words = ("not normal", "normal") if self.is_normal else ("absent", "present")
+        return f"Labelled {words[self.label]}."
+
+    @property
+    def other_labels(self) -> str:
+        """Those that are present or missing by name, the others by their number."""
+        if not self.others:
+            return ""
+        present = [name for name, label in self.others.items() if label == 1]
+        missing = [name for name, label in self.others.items() if isnan(label)]
+        told = [f"Other labels of this film. Present: {', '.join(present) or 'none'}."]
+        if missing:
+            told.append(f"Not labelled: {', '.join(missing)}.")
+        return " ".join([*told, f"Absent: {len(self.others) - len(present) - len(missing)}."])
 
 
 def suspects_page(
@@ -36,8 +60,11 @@ def suspects_page(
     films: Mapping[str, str],
     table: Table,
     id_column: str,
+    note: str = "",
 ) -> str:
-    """The page as HTML. ``films``: a data URI of each film that is shown; ``facts``: name and value."""
+    """The page as HTML. ``films``: a data URI of each film that is shown; ``facts``: name and value; ``note``: more on
+    the heat maps.
+    """
     resources = files(__name__.rpartition(".")[0])
     style = (resources / "suspects.css").read_text(encoding="utf-8")
     script = (resources / "suspects.js").read_text(encoding="utf-8")
@@ -52,12 +79,17 @@ def suspects_page(
         "idColumn": id_column,
         "films": list(films.values()),
         "rows": rows,
-        "shown": [[visible(one.film), visible(one.finding)] for one in shown],
+        "shown": [
+            [visible(text) for text in (one.film, one.question, one.labelled, one.other_labels)] for one in shown
+        ],
     }
     data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
     body = f"<style>{style}</style>{FRAME}<script type='application/json' id='data'>{data}</script>"
     body += f"<script>{script}</script>"
-    sections = [section("Review", body, HOW), section(escape(table.title), table.html(), escape(table.note))]
+    sections = [
+        section("Review", body, f"{HOW} {escape(note)}".rstrip()),
+        section(escape(table.title), table.html(), escape(table.note)),
+    ]
     return document(title, facts, sections)
 
 
@@ -67,6 +99,7 @@ FRAME = """
 <div>
 <h3 id='question'></h3>
 <p id='said'></p>
+<p id='others'></p>
 <p class='soft' id='name'></p>
 <p class='answers'><button type='button' data-answer='1'><u>y</u>es</button>
 <button type='button' data-answer='0'><u>n</u>o</button>

@@ -44,7 +44,7 @@ def scored(
         predictions.probabilities,
         predictions.findings,
         frequencies=frequencies,
-        threshold="best" if options.threshold == "best" else 0.5,
+        threshold=options.threshold,
         empty=options.empty,
         num_patients=truth.num_patients if has_patients else None,
         unit="film" if options.per_study is None else "study",

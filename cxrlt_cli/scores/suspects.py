@@ -61,6 +61,14 @@ class Suspicion:
     def total(self) -> float:
         return float(self.expected.sum())
 
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """``expected [C]`` in whole labels that add up to the whole of ``total``: the largest parts are rounded up."""
+        whole = np.floor(self.expected).astype(np.int64)
+        order = np.argsort(whole - self.expected, kind="stable")
+        whole[order[: round(self.total) - int(whole.sum())]] += 1
+        return whole
+
     def ranked(self, finding: int) -> NDArray[np.int64]:
         """Films of a finding that are labelled, the most suspect first."""
         order = np.argsort(-self.wrong[:, finding], kind="stable")  # NaN comes last

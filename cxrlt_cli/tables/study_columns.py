@@ -1,7 +1,7 @@
 """The columns of a table that say which study a film belongs to, and how it was taken."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from cxrlt_cli.errors import DataError, missing_column
@@ -79,3 +79,17 @@ def read_known_places(path: Path, ids: Collection[str], columns: tuple[str, str,
             patient, study, view = (view_cell(cells.get(name, "")) for name in columns[1:])
             places[film] = Place(patient_of(patient), study, view)
     return places
+
+
+def known_cells(
+    path: Path, ids: Collection[str], columns: tuple[str, str, str, str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Which columns of patient, study and view the table has, by name, and their cells for each of these films.
+
+    ``columns``: as for ``read_known_places``.
+    """
+    _, header = next(read_rows(path))
+    there = [place for place, name in enumerate(columns[1:]) if name in header]
+    places = read_known_places(path, ids, columns)
+    cells = {film: [astuple(one)[place] for place in there] for film, one in places.items()}
+    return [columns[1 + place] for place in there], cells

@@ -44,7 +44,7 @@ from cxrlt_cli.verbs.evaluate_truth import (
 )
 
 if TYPE_CHECKING:
-    from cxrlt_cli.nets.checkpoints import Checkpoint
+    from cxrlt_cli.engine.page_model import PageModel
     from cxrlt_cli.verbs.evaluate_perturb import Trial
 
 
@@ -117,7 +117,7 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
     if options.against is not None:
         read_header(options.against)
     files = _to_score([one for one in read if not isinstance(one, Decisions)], csv, options, reporter)
-    model = None if options.checkpoint is None else _read_model(options.checkpoint, options.among, reporter)
+    model = None if options.checkpoint is None else _read_model(options.checkpoint, options, reporter)
     excluded = read_exclusions(options.exclude, options.id_column)
     chosen = chosen_rows(options, csv, options.split, reporter)
     first = files[0] if files else read[0]
@@ -140,6 +140,8 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
         return _evaluate_decisions(first, truth, options, reporter)
     trial = None if options.perturb is None else _trial(files[0], truth, options, reporter)
     judged, seeds = _judged(files, truth, runs, options, reporter)
+    if model is not None and (warning := model.warning(judged[0].truth)):
+        reporter.warn(warning)
     shown = _compared(judged, read[-1], truth, options, reporter)
     if len(judged) > 2 or runs.has_seeds:
         shown.content["runs"], table = compared_runs(judged, seeds, runs, names)
@@ -153,12 +155,12 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
     points = points_of(judged[0], options)
     shown.content["operating_points"] = [point.to_json() for point in points]
     if options.suspects is not None:
-        found = write_suspects(judged[0], corrections, csv, has_patients, model, options, reporter)
+        found = write_suspects(judged[0], corrections, csv, model, options, reporter)
         shown.content["suspects"] = found
     if options.json_path is not None:
         _write_json(options.json_path, {**judged[0].scores.to_json(), **shown.content}, truth, reporter)
     if options.errors is not None:
-        write_errors(judged[0], options, reporter)
+        write_errors(judged[0], csv, options, reporter)
     if options.report is not None:
         second = judged[1] if len(judged) > 1 else None
         write_report(judged[0], second, shown.tables, perturbed, points, csv, model, options, reporter)
@@ -315,12 +317,17 @@ def _write_json(path: Path, content: dict[str, Any], truth: _Truth, reporter: Re
     reporter.note(f"Wrote {path}.")
 
 
-def _read_model(path: Path, among: Path | None, reporter: Reporter) -> "Checkpoint":
-    """A checkpoint; raises DataError where the embeddings to look ``among`` are of another one."""
+def _read_model(path: Path, options: EvaluateOptions, reporter: Reporter) -> "PageModel":
+    """What heat maps are of; raises DataError where the embeddings of ``--among`` are of another checkpoint."""
     from cxrlt_cli.engine.feature_files import require_same_checkpoint
-    from cxrlt_cli.engine.predict import read_checkpoint
+    from cxrlt_cli.engine.page_model import PageModel
 
-    checkpoint = read_checkpoint(path, reporter)
-    if among is not None:
-        require_same_checkpoint(among, path)
-    return checkpoint
+    model = PageModel.read(path, options.id_column, reporter)
+    if options.among is not None:
+        if len(model.members) > 1:
+            raise OptionError(
+                f"--among is of one checkpoint, and {path} holds {len(model.members)}.",
+                "Name the one that made these embeddings with --checkpoint.",
+            )
+        require_same_checkpoint(options.among, path)
+    return model

@@ -1,6 +1,6 @@
 """``evaluate --errors``: every film that is decided otherwise than it is labelled, as a table."""
 
-import csv
+import csv as csv_module
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import real
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.tables.outputs import require_table, write_table
+from cxrlt_cli.tables.study_columns import known_cells
 
 COLUMNS = ("finding", "label", "probability", "threshold", "decision", "share_below")
 
@@ -26,21 +27,39 @@ def require_errors(options: EvaluateOptions, inputs: Sequence[Path | None]) -> N
             raise OptionError(f"--errors and {flag} are both {path}.", "Give each a file of its own.")
 
 
-def write_errors(judged: Judged, options: EvaluateOptions, reporter: Reporter) -> None:
+def write_errors(judged: Judged, csv: Path, options: EvaluateOptions, reporter: Reporter) -> None:
     """Write a row for each error at the threshold that F1 cuts at: by finding, misses first, the clearest first."""
     assert options.errors is not None, "asked for"
     id_column = options.id_column if options.per_study is None else options.study_column
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow((id_column, *COLUMNS))
-    rows = list(_rows(judged, None if options.threshold == "best" else 0.5))
-    writer.writerows(rows)
+    writer = csv_module.writer(text, lineterminator="\n")
+    errors = list(_errors(judged, None if options.threshold == "best" else options.threshold))
+    films = [str(judged.truth.ids[row]) for row, _ in errors]
+    names, known = _whose(judged, films, csv, options)
+    writer.writerow((id_column, *names, *COLUMNS))
+    writer.writerows((film, *known[film], *cells) for film, (_, cells) in zip(films, errors, strict=True))
     write_table(text.getvalue(), options.errors, id_column)
-    reporter.result(f"Wrote {options.errors}: {counted(len(rows), 'error')}.")
+    reporter.result(f"Wrote {options.errors}: {counted(len(errors), 'error')}.")
 
 
-def _rows(judged: Judged, fixed: float | None) -> Iterator[tuple[object, ...]]:
-    """``fixed``: the threshold of a finding that has no positive, where it is known without any."""
+def _whose(
+    judged: Judged, films: Sequence[str], csv: Path, options: EvaluateOptions
+) -> tuple[list[str], dict[str, list[str]]]:
+    """The columns of patient, study and view that are known, of studies the patient's, and their cells."""
+    if options.per_study is None:
+        columns = (options.id_column, options.patient_column, options.study_column, options.view_column)
+        return known_cells(csv, films, columns)
+    if judged.scores.num_patients is None:
+        return [], {film: [] for film in films}
+    truth = judged.truth
+    return [options.patient_column], {str(study): [str(p)] for study, p in zip(truth.ids, truth.patients, strict=True)}
+
+
+def _errors(judged: Judged, fixed: float | None) -> Iterator[tuple[int, tuple[object, ...]]]:
+    """The row of each, and its cells; probabilities as their own CSV has them.
+
+    ``fixed``: the threshold of a finding that has no positive, where it is known without any.
+    """
     for c, finding in enumerate(judged.scores.findings):
         threshold = fixed if finding.threshold is None else finding.threshold
         if threshold is None:
@@ -51,12 +70,6 @@ def _rows(judged: Judged, fixed: float | None) -> Iterator[tuple[object, ...]]:
         missed = np.flatnonzero((labels == 1) & ~decided)
         alarms = np.flatnonzero((labels == 0) & decided)
         for row in (*missed[np.argsort(values[missed])], *alarms[np.argsort(-values[alarms])]):
-            yield (
-                judged.predictions.ids[row],
-                finding.name,
-                int(labels[row]),
-                float(values[row]),
-                threshold,
-                int(decided[row]),
-                round(float(below[row]), 6),
-            )
+            share = round(float(below[row]), 6)
+            cells = (finding.name, int(labels[row]), float(values[row]), threshold, int(decided[row]), share)
+            yield int(row), cells

@@ -21,7 +21,7 @@ from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.verbs.evaluate_report_films import pictures_of, with_places
 
 if TYPE_CHECKING:
-    from cxrlt_cli.nets.checkpoints import Checkpoint
+    from cxrlt_cli.engine.page_model import PageModel
 
 
 def write_report(
@@ -31,7 +31,7 @@ def write_report(
     perturbed: Robustness | None,
     points: Sequence[Point],
     csv: Path,
-    model: "Checkpoint | None",
+    model: "PageModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> None:
@@ -106,11 +106,13 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     return facts
 
 
-def _policies(truth: LabelTable, csv: Path, model: "Checkpoint | None", options: EvaluateOptions) -> list[str]:
-    """By which rules labels were made, where it is known: those of the truth, and those that the model learned."""
+def _policies(truth: LabelTable, csv: Path, model: "PageModel | None", options: EvaluateOptions) -> list[str]:
+    """How labels were made, the truth's and those that the model learned, and whose heat maps they are; where known."""
     told = [f"Labels of {csv.name}: {truth.policy}."] if truth.policy else []
     if model is not None and model.policy:
         told.append(f"Labels that {options.checkpoint} was trained on: {model.policy}.")
+    if model is not None and (whose := model.told(truth)):
+        told.append(whose)
     return told
 
 
@@ -121,4 +123,6 @@ def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
         notes.append(f"Without a positive film: {', '.join(scores.skipped)}; these {verb}.")
     if options.threshold == "best":
         notes.append("F1 is at the best threshold for these same films, so it is too high.")
+    elif options.threshold != 0.5:
+        notes.append(f"F1 is at a threshold of {options.threshold:g}.")
     return notes

@@ -13,7 +13,7 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.thumbnails import data_uri, overlaid, thumbnail
 from cxrlt_cli.engine.film_folder import finder
-from cxrlt_cli.engine.film_looks import Seen, readable, seen_by
+from cxrlt_cli.engine.film_looks import Seen, readable
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture
@@ -23,7 +23,7 @@ from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.tables.study_columns import Place, read_known_places
 
 if TYPE_CHECKING:
-    from cxrlt_cli.nets.checkpoints import Checkpoint
+    from cxrlt_cli.engine.page_model import PageModel
 
 NUM_SHOWN = 3  # training films beside each film
 SMALL = 160  # pixels of theirs
@@ -47,7 +47,7 @@ def pictures_of(
     mistakes: Sequence[Mistake],
     csv: Path,
     truth: LabelTable,
-    model: "Checkpoint | None",
+    model: "PageModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> list[Picture]:
@@ -76,17 +76,17 @@ def _drawn(
     mistakes: Sequence[Mistake],
     films: Mapping[str, Film],
     csv: Path,
-    model: "Checkpoint | None",
+    model: "PageModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> list[Picture]:
     """A picture of each mistake whose film was read, with what the model saw in it."""
     mistakes = [mistake for mistake in mistakes if mistake.film in films]
-    if model is None or options.checkpoint is None:
+    if model is None:
         reporter.note("The report shows films without heat maps: pass the model with --checkpoint.")
         shown = {name: data_uri(thumbnail(film)) for name, film in films.items()}
         return [Picture(mistake, shown[mistake.film]) for mistake in mistakes]
-    seen = seen_by(model, options.checkpoint, films)
+    seen = model.seen(films, reporter)
     if model.preprocessing.fit == "pad":  # so that maps lie where the model looked
         films = {name: model.preprocessing(film) for name, film in films.items()}
     neighbours = {} if options.among is None else _neighbours(options.among, seen, csv, options, reporter)

@@ -13,7 +13,7 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.data.thumbnails import data_uri, heat_uri, shrunk
 from cxrlt_cli.engine.film_folder import finder
-from cxrlt_cli.engine.film_looks import Seen, readable, seen_by
+from cxrlt_cli.engine.film_looks import Seen, readable
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.files import real, require_file, write_text
@@ -24,13 +24,15 @@ from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.suspects import Suspicion, suspicion
 from cxrlt_cli.tables.corrections import Corrections
 from cxrlt_cli.tables.outputs import require_table, write_table
+from cxrlt_cli.tables.study_columns import known_cells
 
 if TYPE_CHECKING:
-    from cxrlt_cli.nets.checkpoints import Checkpoint
+    from cxrlt_cli.engine.page_model import PageModel
 
 NUM_RESAMPLES = 200  # at most: each is fitted anew
 NUM_SHOWN = 200  # labels on the page
 LONGEST = 512  # pixels of the longer side of a film on the page
+COLUMNS = ("finding", "label", "probability", "share_below", "wrong", "rank", "suspect")
 NOTE = (
     "Estimates, for predictions of films that the model did not learn from: too many where signs are hard to see, for "
     "a sign that is missed looks the same as a label 1 that is wrong, and too few where many labels are wrong."
@@ -40,7 +42,6 @@ NOTE = (
 @dataclass(frozen=True)
 class _Suspect:
     film: str
-    patient: str
     finding: str
     label: int
     probability: float
@@ -80,8 +81,7 @@ def write_suspects(
     judged: Judged,
     corrections: Corrections,
     csv: Path,
-    has_patients: bool,
-    model: "Checkpoint | None",
+    model: "PageModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> dict[str, Any]:
@@ -101,8 +101,8 @@ def write_suspects(
     table = _table(judged, targets, found, csv)
     reporter.table(table.title, table.columns, table.rows)
     reporter.result(f"{table.note}\n")
-    write_table(_text(suspects, has_patients, options), options.suspects, options.id_column)
-    reporter.result(f"Wrote {options.suspects}: {counted(sum(one.suspect for one in suspects), 'suspect label')}.")
+    write_table(_text(suspects, csv, options), options.suspects, options.id_column)
+    reporter.result(f"Wrote {options.suspects}: {_counted(suspects)}.")
     page = page_path(options)
     if page is not None:
         _write_page(page, suspects, table, judged, csv, model, options, reporter)
@@ -119,15 +119,14 @@ def write_suspects(
 def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], found: Suspicion) -> Iterator[_Suspect]:
     """Of each finding as many labels as may be wrong, by the upper end of the interval where there is one."""
     truth = judged.truth
+    numbers = found.numbers
     for c, finding in enumerate(truth.space.findings):
         values, below = judged.predictions.probabilities[:, c], judged.share_below(c)
-        expected = round(found.expected[c])
-        bounds = found.intervals[c]
-        most = expected if bounds is None else int(np.ceil(bounds[1]))
+        expected, bounds = int(numbers[c]), found.intervals[c]
+        most = expected if bounds is None else max(expected, int(np.ceil(bounds[1])))
         for rank, row in enumerate(found.ranked(c)[:most], 1):
             yield _Suspect(
                 str(truth.ids[row]),
-                str(truth.patients[row]),
                 finding,
                 int(targets[row, c]),
                 float(values[row]),
@@ -138,45 +137,47 @@ def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], fo
             )
 
 
-def _text(suspects: Sequence[_Suspect], has_patients: bool, options: EvaluateOptions) -> str:
+def _counted(suspects: Sequence[_Suspect]) -> str:
+    """How many of the rows are suspects, and what the others are."""
+    number = sum(one.suspect for one in suspects)
+    told = counted(number, "suspect label")
+    if rest := len(suspects) - number:
+        more = counted(rest, "row is", "rows are")
+        told += f" (suspect 1), as many as are probably wrong; {more} less suspect (0), up to the end of the interval"
+    return told
+
+
+def _text(suspects: Sequence[_Suspect], csv: Path, options: EvaluateOptions) -> str:
+    """Rows of the CSV; probabilities as their own CSV has them."""
     text = io.StringIO()
-    patient = [options.patient_column] if has_patients else []
-    columns = [
-        options.id_column,
-        *patient,
-        "finding",
-        "label",
-        "probability",
-        "share_below",
-        "wrong",
-        "rank",
-        "suspect",
-    ]
+    columns = (options.id_column, options.patient_column, options.study_column, options.view_column)
+    names, known = known_cells(csv, {one.film for one in suspects}, columns)
     writer = csv_module.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow((options.id_column, *names, *COLUMNS))
     for one in suspects:
-        whose = [one.patient] if has_patients else []
-        numbers = [one.probability, one.share_below, one.wrong]
-        told = [one.label, *(f"{number:.6g}" for number in numbers), one.rank, int(one.suspect)]
-        writer.writerow([one.film, *whose, one.finding, *told])
+        shares = (round(one.share_below, 6), f"{one.wrong:.6g}")
+        told = (one.label, one.probability, *shares, one.rank, int(one.suspect))
+        writer.writerow((one.film, *known[one.film], one.finding, *told))
     return text.getvalue()
 
 
 def _table(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], found: Suspicion, csv: Path) -> Table:
     rows = []
+    numbers, of_ones = found.numbers, np.nansum(np.where(targets == 1, found.wrong, 0), axis=0)
+    ones = np.minimum(np.rint(of_ones).astype(int), numbers)  # so that each row, and each column, adds up
     for c in np.argsort(-found.expected, kind="stable"):
-        of_ones, of_zeros = (float(np.nansum(found.wrong[targets[:, c] == label, c])) for label in (1, 0))
         known = int((~np.isnan(targets[:, c])).sum())
-        told = _told(float(found.expected[c]), found.intervals[c])
-        rows.append((judged.truth.space.findings[c], f"{known:,}", told, f"{of_ones:.0f}", f"{of_zeros:.0f}"))
-    total = _told(found.total, found.interval)
-    rows.append(("all", f"{int((~np.isnan(targets)).sum()):,}", total, "", ""))
+        told = _told(int(numbers[c]), found.intervals[c])
+        rows.append((judged.truth.space.findings[c], f"{known:,}", told, f"{ones[c]:,}", f"{numbers[c] - ones[c]:,}"))
+    total = _told(int(numbers.sum()), found.interval)
+    of_each = (f"{ones.sum():,}", f"{(numbers - ones).sum():,}")
+    rows.append(("all", f"{int((~np.isnan(targets)).sum()):,}", total, *of_each))
     columns = ("finding", "labels", "wrong, 95 %" if found.interval else "wrong", "of labels 1", "of labels 0")
     return Table(f"{judged.path} on {csv}: labels that are probably wrong", columns, rows, NOTE)
 
 
-def _told(value: float, bounds: Interval | None) -> str:
-    return f"{value:,.0f}" + (f" ({bounds[0]:,.0f} to {bounds[1]:,.0f})" if bounds else "")
+def _told(value: int, bounds: Interval | None) -> str:
+    return f"{value:,}" + (f" ({bounds[0]:,.0f} to {bounds[1]:,.0f})" if bounds else "")
 
 
 def _write_page(
@@ -185,7 +186,7 @@ def _write_page(
     table: Table,
     judged: Judged,
     csv: Path,
-    model: "Checkpoint | None",
+    model: "PageModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> None:
@@ -194,18 +195,15 @@ def _write_page(
         reporter.note(f"{page} is not written: no label is suspect.")
         return
     films, seen = _films([one.film for one in chosen[:NUM_SHOWN]], csv, judged, model, options, reporter)
-    shown = [
-        Shown(one.film, one.finding, one.label, one.probability, one.share_below, _heat(seen, one))
-        for one in chosen[:NUM_SHOWN]
-        if one.film in films
-    ]
+    shown = [_shown(one, _heat(seen, one), judged) for one in chosen[:NUM_SHOWN] if one.film in films]
     if not shown:
         reporter.warn(f"{page} is not written: none of its films was found. Pass their folder with --image-dir.")
         return
     uris = {film: data_uri(shrunk(levels, LONGEST)) for film, levels in films.items()}
     facts = [("suspect labels", f"{len(chosen):,}"), ("on this page", f"{len(shown):,}")]
     title = f"Suspect labels: {judged.path.name} on {csv.name}"
-    write_text(page, suspects_page(title, facts, shown, uris, table, options.id_column))
+    note = "" if model is None else model.told(judged.truth)
+    write_text(page, suspects_page(title, facts, shown, uris, table, options.id_column, note))
     rest = "" if len(shown) == len(chosen) else f", the first {len(shown)} of {len(chosen):,}"
     reporter.result(f"Wrote {page}{rest}: look at the films in a browser, and save --corrections.")
 
@@ -214,7 +212,7 @@ def _films(
     names: Sequence[str],
     csv: Path,
     judged: Judged,
-    model: "Checkpoint | None",
+    model: "PageModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> tuple[Mapping[str, Film], Mapping[str, Seen]]:
@@ -228,15 +226,25 @@ def _films(
     for fault in found.faults():
         reporter.warn(f"Not among the suspects' films: {fault}.")
     films = readable(names, found, reporter)
-    if model is None or options.checkpoint is None:
+    if model is None:
         return films, {}
-    seen = seen_by(model, options.checkpoint, films)
+    seen = model.seen(films, reporter)
     if model.preprocessing.fit == "pad":  # so that maps lie where the model looked
         height, width = model.preprocessing.shape
         factor = LONGEST / max(height, width)
         larger = replace(model.preprocessing, image_size=(round(factor * height), round(factor * width)))
         films = {name: larger(film) for name, film in films.items()}
     return films, seen
+
+
+def _shown(one: _Suspect, heat: str, judged: Judged) -> Shown:
+    truth = judged.truth
+    labels = truth.targets[list(truth.ids).index(one.film)]
+    others = {
+        name: label for name, label in zip(truth.space.findings, labels.tolist(), strict=True) if name != one.finding
+    }
+    is_normal = one.finding == truth.space.normal
+    return Shown(one.film, one.finding, one.label, one.probability, one.share_below, heat, is_normal, others)
 
 
 def _heat(seen: Mapping[str, Seen], one: _Suspect) -> str:

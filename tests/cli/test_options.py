@@ -70,4 +70,4 @@ def test_what_is_missing_is_named_as_it_is_typed() -> None:
 def test_an_option_with_another_name_in_the_file(tmp_path: Path) -> None:
     path = yaml_of(tmp_path, "json: s.json\npredictions: [p.csv]\ncsv: t.csv\nthreshold: 0.5\n")
     options = build(EvaluateOptions, {}, read_config(EvaluateOptions, path), path)
-    assert (options.json_path, options.threshold) == (Path("s.json"), "0.5")
+    assert (options.json_path, options.threshold) == (Path("s.json"), 0.5)

@@ -3,6 +3,7 @@ import re
 import shutil
 import subprocess
 from html import unescape
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ SHOWN = [
     Shown("a.png", "Mass", 1, 0.01, 0.025, DOT),
     Shown('b, "2".png', "Mass", 0, 0.9, 0.99),
     Shown("a.png", EVIL, 0, 0.8, 0.9),
-    Shown("c.png", "Hernia", 0, 0.7, 0.9),
+    Shown("c.png", "No Finding", 0, 0.7, 0.9, is_normal=True, others={"Mass": 1.0, "Hernia": nan, "Edema": 0.0}),
 ]
 
 
@@ -57,10 +58,10 @@ PROBE = """<script>
   const press = (key, more) => document.dispatchEvent(new KeyboardEvent("keydown", { key, ...more }));
   const text = (id) => document.getElementById(id).textContent;
   const heat = () => !document.getElementById("heat").hidden;
-  const seen = [text("question"), text("said"), heat()];
+  const seen = [text("question"), text("said"), text("others"), heat()];
   press("h"); seen.push(heat()); press("h");
   press("n"); press("y"); press("y", { ctrlKey: true }); press("u");
-  seen.push(text("question"), text("progress"));
+  seen.push(text("question"), text("said"), text("others"), text("progress"));
   press("ArrowLeft"); press("ArrowLeft");
   seen.push(text("name"), document.querySelector("[aria-pressed=true]").dataset.answer);
   press("n"); press("y");
@@ -91,9 +92,12 @@ def test_a_browser_takes_answers_by_keyboard_and_saves_them(tmp_path: Path) -> N
     assert state["seen"] == [
         "Mass: is it there?",
         "Labelled present. The model's probability is 0.010, above that of 3 % of the films labelled for it.",
+        "",
         False,
         True,
-        "Hernia: is it there?",
+        "Is this film normal?",
+        "Labelled not normal. The model's probability is 0.700, above that of 90 % of the films labelled for it.",
+        "Other labels of this film. Present: Mass. Not labelled: Hernia. Absent: 1.",
         "4 of 4; 3 answered, 2 unlike their label.",
         'b, "2".png',
         "1",

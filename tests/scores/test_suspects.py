@@ -3,7 +3,7 @@ import pytest
 from scipy.special import expit
 
 from cxrlt_cli.scores import suspects
-from cxrlt_cli.scores.suspects import Stop, suspicion
+from cxrlt_cli.scores.suspects import Stop, Suspicion, suspicion
 
 NUM_FILMS = 1200
 PREVALENCES = (0.3, 0.15, 0.08, 0.04)
@@ -108,3 +108,11 @@ def test_findings_of_few_films_stay_finite(labels: list[float]) -> None:
     found = suspicion(targets, probabilities, np.arange(6), 10)
     assert np.isfinite(found.expected).all()
     assert found.expected[0] <= np.sum(~np.isnan(targets[:, 0]))
+
+
+def test_whole_numbers_add_up_to_the_whole_of_the_total() -> None:
+    """Rounded one by one, four times 0.4 would be 0, and four times 2.5 would be 8."""
+    for expected, numbers in (([0.4] * 4, 2), ([2.5] * 4, 10), ([3.0, 0.2], 3)):
+        found = Suspicion(np.zeros((1, len(expected))), np.array(expected), [None] * len(expected))
+        assert found.numbers.sum() == numbers == round(found.total)
+        assert np.all(np.abs(found.numbers - found.expected) < 1)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cxrlt_cli.errors import DataError
-from cxrlt_cli.tables.study_columns import Place, read_cells, read_places
+from cxrlt_cli.tables.study_columns import Place, known_cells, read_cells, read_places
 from tests.helpers import write_csv
 
 COLUMNS = {"id_column": "ImageID", "patient_column": "PatientID", "study_column": "StudyID", "view_column": "View"}
@@ -34,3 +34,10 @@ def test_studies_that_are_numbered_anew_for_each_patient_are_kept_apart(tmp_path
         known = {"a": "1/study1", "b": "2/study1", "c": "2/study2"}
         assert {film: place.study for film, place in places.items()} == {film: known[film] for film in ids}
     assert read_cells(csv, ["a", "b", "c"], "ImageID", "View") == {"a": "PA", "b": "", "c": ""}
+
+
+def test_of_patient_study_and_view_the_columns_that_are_there_are_known(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "f.csv", ["View", "ImageID", "PatientID"], [["PA", "a", "007"], ["n/a", "b", "8"]])
+    names, cells = known_cells(csv, ["a", "b", "c"], ("ImageID", "PatientID", "StudyID", "View"))
+    assert names == ["PatientID", "View"]
+    assert cells == {"a": ["7", "PA"], "b": ["8", ""]}

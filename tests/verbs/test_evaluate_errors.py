@@ -35,7 +35,8 @@ def test_every_error_has_a_row_and_nothing_else_has(tmp_path: Path) -> None:
     """Misses of a finding from the lowest up, then false alarms from the highest down; unlabelled pairs are none."""
     _, recorder = judged(tmp_path)
     header, *rows = read(tmp_path / "errors.csv")
-    assert header == ["ImageID", "finding", "label", "probability", "threshold", "decision", "share_below"]
+    assert header == ["ImageID", "PatientID", "finding", "label", "probability", "threshold", "decision", "share_below"]
+    assert [row.pop(1) for row in rows] == [f"p{row[0][0]}" for row in rows]
     assert rows == [
         ["1.png", "a", "1", "0.2", "0.5", "0", str(round(1 / 6, 6))],
         ["5.png", "a", "1", "0.4", "0.5", "0", str(round(2 / 6, 6))],
@@ -52,13 +53,30 @@ def test_it_is_at_the_threshold_that_was_asked_for(tmp_path: Path) -> None:
     scores, _ = judged(tmp_path, threshold="best")
     _, *rows = read(tmp_path / "errors.csv")
     cuts = {one.name: one.threshold for one in scores.findings}
-    assert {(row[1], float(row[4])) for row in rows} == set(cuts.items())
+    assert {(row[2], float(row[5])) for row in rows} == set(cuts.items())
     without = LABELS.copy()
     without[:, 1] = 0
     judged(tmp_path, without)
-    assert sum(row[1] == "b" for row in read(tmp_path / "errors.csv")) == 4, "0.5 is known without a positive"
+    assert sum(row[2] == "b" for row in read(tmp_path / "errors.csv")) == 4, "0.5 is known without a positive"
     judged(tmp_path, without, threshold="best")
-    assert not any(row[1] == "b" for row in read(tmp_path / "errors.csv"))
+    assert not any(row[2] == "b" for row in read(tmp_path / "errors.csv"))
+    judged(tmp_path, threshold=0.65)
+    assert [row[0] for row in read(tmp_path / "errors.csv")[1:]] == ["1.png", "5.png", "3.png", "2.png", "1.png"]
+
+
+def test_patient_study_and_view_stand_beside_it_where_they_are_known(tmp_path: Path) -> None:
+    """Of a study its patient alone; a column that the labels lack is not written."""
+    rows = [["0.png", "007", "s0", "PA", 1], ["1.png", "8", "s1", "", 0]]
+    truth = write_csv(tmp_path / "places.csv", ["ImageID", "PatientID", "StudyID", "ViewPosition", "a"], rows)
+    films = write_csv(tmp_path / "q.csv", ["ImageID", "a"], [["0.png", 0.25], ["1.png", 0.125]])
+    judged(tmp_path, csv=truth, predictions=[films])
+    assert read(tmp_path / "errors.csv")[0][:5] == ["ImageID", "PatientID", "StudyID", "ViewPosition", "finding"]
+    assert read(tmp_path / "errors.csv")[1][:8] == ["0.png", "7", "s0", "PA", "a", "1", "0.25", "0.5"]
+    judged(tmp_path, csv=truth, predictions=[films], per_study="mean")
+    assert read(tmp_path / "errors.csv")[1][:4] == ["s0", "7", "a", "1"]
+    bare = write_csv(tmp_path / "bare.csv", ["ImageID", "a"], [["0.png", 1], ["1.png", 0]])
+    judged(tmp_path, csv=bare, predictions=[films])
+    assert read(tmp_path / "errors.csv")[0][:2] == ["ImageID", "finding"]
 
 
 @pytest.mark.parametrize("other", ["json", "report"])

@@ -50,6 +50,13 @@ def truth_of(folder: Path) -> LabelTable:
     return read_labels(folder / "labels.csv", findings=FINDINGS)
 
 
+def _column(folder: Path, finding: str) -> tuple[list[str], list[str]]:
+    """Films, and what stands in the CSV of predictions for a finding."""
+    with (folder / "oof.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row["ImageID"] for row in rows], [row[finding] for row in rows]
+
+
 def test_labels_that_are_wrong_come_first(files: Path) -> None:
     rows, recorder = suspected(files, json=files / "s.json")
     table = truth_of(files)
@@ -74,7 +81,16 @@ def test_labels_that_are_wrong_come_first(files: Path) -> None:
     assert low <= content["expected"] <= high
     assert content["expected"] == pytest.approx(sum(one["expected"] for one in content["findings"].values()))
     number = sum(row["suspect"] == "1" for row in rows)
-    assert f"{number} suspect labels." in recorder.results[-1]
+    assert f"{number} suspect labels (suspect 1)" in recorder.results[-1]
+    assert f"{len(rows) - number} rows are less suspect (0)" in recorder.results[-1]
+    assert number == round(content["expected"])
+    _, *told = recorder.texts[-1]
+    whole = np.array([[int(cell.split(" ")[0]) for cell in row[2:]] for row in told])
+    np.testing.assert_array_equal(whole[:, 0], whole[:, 1] + whole[:, 2])
+    np.testing.assert_array_equal(whole[-1], whole[:-1].sum(axis=0))
+    assert whole[-1, 0] == number
+    values = dict(zip(*_column(files, "effusion"), strict=True))
+    assert all(row["probability"] == values[row["ImageID"]] for row in rows if row["finding"] == "effusion")
     assert recorder.texts[-1][0] == ("finding", "labels", "wrong, 95 %", "of labels 1", "of labels 0")
 
 
@@ -119,6 +135,11 @@ def test_with_a_report_there_is_a_page_of_the_films(files: Path, labels: Path, r
     content = json.loads(found.group(1))
     suspects = [row for row in rows if row["suspect"] == "1" and row["ImageID"] in at_hand]
     assert suspects
+    normal = [told for told, row in zip(content["shown"], content["rows"], strict=True) if row[1] == "Normal"]
+    assert {(question, labelled) for _, question, labelled, _ in normal} <= {
+        ("Is this film normal?", "Labelled normal."), ("Is this film normal?", "Labelled not normal.")
+    }  # fmt: skip
+    assert all(told[3].startswith("Other labels of this film. Present: ") for told in content["shown"])
     assert [(row[0], row[1]) for row in content["rows"]] == [(row["ImageID"], row["finding"]) for row in suspects]
     assert any(row[6].startswith("data:image/png") for row in content["rows"]), "heat maps"
     assert f"Wrote {files / 'suspects.html'}" in " ".join(recorder.results)
