@@ -19,6 +19,7 @@ _STEERS = ("Cc", "Cf", "Cs", "Zl", "Zp")  # controls, marks of direction and the
 _JOINERS = "\u200c\u200d"  # which some scripts are written with
 
 _PLAIN = re.compile(r"\w+([./_-]\w+)*", re.ASCII)  # letters and digits, single marks between them: no fault fits
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # of PatientAge: Patient, Age
 _FORMULA = "=+-@"
 _SIGNED_NUMBER = re.compile(r"[+-]\d\w*(\.\w+)*", re.ASCII)
 
@@ -84,14 +85,20 @@ def visible(text: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Which of the names that are known somebody meant who wrote ``name``; None where none is near.
 
-    Capitals, spaces, dashes and underscores make no difference.
+    Capitals, spaces, dashes and underscores make no difference. A word of a name stands for it where it is one alone's:
+    Age for PatientAge.
     """
     folded: dict[str, str] = {}
     for one in islice(known, MAX_COMPARED):
         folded.setdefault(_folded(one), one)
     wanted = _folded(name)
-    close = difflib.get_close_matches(wanted, folded, n=1, cutoff=0.7 if len(wanted) > 4 else 0.5)
-    return folded[close[0]] if close else None
+    with_word = [one for one in folded.values() if wanted in map(str.casefold, _WORD.findall(one))]
+    for cutoff in (0.8, 0.7 if len(wanted) > 4 else 0.5):
+        if close := difflib.get_close_matches(wanted, folded, n=1, cutoff=cutoff):
+            return folded[close[0]]
+        if len(with_word) == 1:
+            return with_word[0]
+    return None
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -61,6 +61,7 @@ def test_what_steers_a_terminal_or_hides_is_written_out(text: str, seen: str | N
     ("ImageId", ["PatientID", "ImageID"], "ImageID"), ("bd", ["bce", "db", "db-lite"], "db"),
     ("pleural effusion", ["Pleural_Effusion", "Fracture"], "Pleural_Effusion"),
     ("lables.csv", ["labels.csv"], "labels.csv"),
+    ("Age", ["ImageID", "PatientID", "PatientAge"], "PatientAge"), ("sex", ["PatientSex", "Split"], "PatientSex"),
     ("zzz", ["Mass", "Nodule"], None), ("", [], None),
 ])  # fmt: skip
 def test_the_nearest_name_is_found(name: str, known: list[str], close: str | None) -> None:

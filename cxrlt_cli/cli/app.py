@@ -12,7 +12,7 @@ import typer
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
 from cxrlt_cli.cli.options import as_command, resolve
-from cxrlt_cli.cli.typed import Command, remarks
+from cxrlt_cli.cli.typed import Command, Group, remarks
 from cxrlt_cli.errors import explain
 from cxrlt_cli.files import open_standard_streams
 from cxrlt_cli.machine import keep_freed_memory, share_cores, signals
@@ -24,14 +24,15 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="cxrlt",
+    cls=Group,
     help="Long-tailed and zero-shot classification of chest X-rays. Research software, not a medical device.",
-    epilog="Every command has its own help: cxrlt train --help",
+    epilog="Every command has its own help: cxrlt train --help. Every option of all commands: cxrlt guide options",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Import, check and cache films and labels; draw phantoms.", no_args_is_help=True)
-models_app = typer.Typer(help="List, download, verify and export models.", no_args_is_help=True)
+data_app = typer.Typer(cls=Group, help="Import, check and cache films and labels; draw phantoms.", no_args_is_help=True)
+models_app = typer.Typer(cls=Group, help="List, download, verify and export models.", no_args_is_help=True)
 app.add_typer(data_app, name="data", rich_help_panel="Data and models")
 app.add_typer(models_app, name="models", rich_help_panel="Data and models")
 

@@ -32,6 +32,7 @@ def show_guide(topic: str | None, out: Console) -> None:
         out.print(table)
         out.print("\nA page: cxrlt guide train")
         return
+    topic = topic.casefold().removesuffix(".md")
     if topic not in pages:
         raise OptionError(f"The guide has no page {topic}.{meant(topic, pages)}", f"It has {', '.join(pages)}.")
     if not out.is_terminal:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from cxrlt_cli.cli.wording import in_our_words
 
@@ -46,6 +46,13 @@ class Command(TyperCommand):
             single = [param for param in order if param.param_type_name == "option" and not param.multiple]
             ctx.meta[REPEATED] = list(dict.fromkeys(param for param in single if single.count(param) > 1))
         return rest
+
+
+class Group(TyperGroup):
+    """A group of commands, whose ``--help-all`` is its help: options are those of its commands."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, ["--help"] if args[:1] == [HELP_ALL] else args)
 
 
 def _in_short(text: str | None) -> str | None:

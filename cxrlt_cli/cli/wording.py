@@ -38,14 +38,28 @@ def told(where: str, problems: Sequence[Mapping[str, Any]]) -> str:
     choices = [choice for problem in problems for choice in _choices(problem)]
     wanted = [text for problem in problems if (text := _wanted(problem))]
     text = " or ".join(dict.fromkeys([*wanted, *([_listed(choices)] if choices else [])]))
-    return f"{where} = {_value(value)}: it must be {text or 'of another kind'}.{meant(str(value), choices)}"
+    hint = meant(str(value), choices) or _percent(problems)
+    return f"{where} = {_value(value)}: it must be {text or 'of another kind'}.{hint}"
+
+
+def _percent(problems: Sequence[Mapping[str, Any]]) -> str:
+    """`` 10 % is 0.1.`` where a share, which is 1 at most, was given as a percentage; else empty."""
+    for problem in problems:
+        limit = problem.get("ctx", {}).get("le", problem.get("ctx", {}).get("lt"))
+        if problem["type"].startswith("less_than") and limit == 1 and 1 < (given := float(problem["input"])) <= 100:
+            return f" {given:g} % is {given / 100:g}."
+    return ""
 
 
 def _wanted(problem: Mapping[str, Any]) -> str | None:
     for kind, text in WANTED.items():
         if problem["type"].startswith(kind):
-            return text.format(**problem.get("ctx", {}))
+            return text.format(**{name: _bound(value) for name, value in problem.get("ctx", {}).items()})
     return None
+
+
+def _bound(value: object) -> object:
+    return f"{value:g}" if isinstance(value, float) else value
 
 
 def _choices(problem: Mapping[str, Any]) -> list[str]:

@@ -15,22 +15,21 @@ PANEL = "Thresholds"
 
 class CalibrateOptions(ComputeOptions):
     model: Path = option(
-        ..., "A checkpoint, or a prediction CSV (of an ensemble, say): then no film is read.", argument=True
+        ..., "A checkpoint, or a prediction CSV, such as of an ensemble: then no film is read.", argument=True
     )
     view_column: str = option("ViewPosition", VIEW_COLUMN_HELP, panel="Films", rare=True)
-    tta: Views = option("none", choices_help("Views of a film, as infer will take them.", VIEWS), panel="Prediction")
+    tta: Views = option("none", choices_help("Test-time augmentation, as for infer later.", VIEWS), panel="Prediction")
     unlabelled: bool = option(
         False,
-        "Films without labels: prevalences alone, from the probabilities (EM, Saerens et al. 2002), if films with and "
-        "without a finding look as in training.",
+        "Films without labels: estimate only prevalences, from the probabilities (EM, Saerens et al. 2002). Valid if "
+        "films with a finding, and films without it, look as in training.",
         panel=PANEL,
     )
     sensitivity: float | None = option(None, "Threshold for this sensitivity.", panel=PANEL, gt=0, le=1)
     miss_at_most: float | None = option(
         None,
-        "Threshold with a guarantee (Learn then Test): of patients with the finding, at most this share "
-        "is missed, with any of their positive films below it. For exchangeable patients; none where too "
-        "few have the finding.",
+        "Threshold with a guarantee (Learn then Test): at most this share of patients with the finding has "
+        "a positive film below it. For exchangeable patients; there is none if too few have the finding.",
         panel=PANEL,
         gt=0,
         lt=1,
@@ -41,15 +40,15 @@ class CalibrateOptions(ComputeOptions):
     joint: bool = option(False, "Let --sure hold for all findings at once (Bonferroni).", panel=PANEL, rare=True)
     ppv: float | None = option(
         None,
-        "Threshold for this positive predictive value. With one of the two above, films between both "
-        "thresholds are left undecided.",
+        "Threshold for this positive predictive value. With --sensitivity or --miss-at-most, films between "
+        "both thresholds are left undecided.",
         panel=PANEL,
         gt=0,
         le=1,
     )
     width: float = option(
         0.1,
-        "Width of a 95 % confidence interval, for which the number of patients needed is told.",
+        "Width of a 95 % confidence interval: shows how many patients it needs.",
         panel=PANEL,
         gt=0,
         lt=1,

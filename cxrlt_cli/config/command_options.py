@@ -27,7 +27,7 @@ class PredictOptions(ComputeOptions, StudyOptions, ShardOptions):
     )
     merge: Merge = option(
         "mean",
-        choices_help("How views, and members of an ensemble, are merged to one probability.", MERGES),
+        choices_help("How views, and members of an ensemble, are merged into one probability.", MERGES),
         panel="Prediction",
     )
     postprocess: Postprocess = option(
@@ -39,7 +39,7 @@ class PredictOptions(ComputeOptions, StudyOptions, ShardOptions):
     normal: str | None = option(None, "The 'no finding' label (default: by its name).", panel="Prediction", rare=True)
     calibration: Literal["none", "platt", "temperature"] = option(
         "none",
-        "Calibrate probabilities, as fitted on the validation films of the training or by --fitted.\n\n"
+        "Calibrate probabilities, as fitted on the validation films of the training, or by --fitted.\n\n"
         "none: as the model gives them.\n\n"
         "platt: slope and offset of each finding's logit.\n\n"
         "temperature: slope alone.",
@@ -51,16 +51,16 @@ class PredictOptions(ComputeOptions, StudyOptions, ShardOptions):
     decide: Literal["f1", "sensitivity-0.8", "sensitivity-0.9", "sensitivity-0.95"] | None = option(
         None,
         "Thresholds of --decisions, fitted on the same films as the calibration.\n\n"
-        "f1: where F1 is best.\n\n"
-        "sensitivity-0.8, -0.9, -0.95: where that share of the positives is found.",
+        "f1: where F1 is highest.\n\n"
+        "sensitivity-0.8, -0.9, -0.95: for that sensitivity.",
         panel="Prediction",
-        shown="f1, or as calibrate was asked",
+        shown="f1, or those of calibrate",
     )
     fitted: Path | None = option(
         None,
-        "JSON that cxrlt calibrate wrote of this model, or ensemble --fit of this ensemble: for --calibration and "
-        "--decisions, in place of what the training fitted. Of calibrate's, warns where films are unlike those it was "
-        "fitted on.",
+        "JSON of cxrlt calibrate for this model, or of ensemble --fit for this ensemble: used by --calibration and "
+        "--decisions instead of what the training fitted. With that of calibrate, warns if films differ from those of "
+        "the fit.",
         panel="Prediction",
     )
     dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Prediction", rare=True)
@@ -89,15 +89,17 @@ class PredictOptions(ComputeOptions, StudyOptions, ShardOptions):
 
 
 class InferOptions(PredictOptions):
-    checkpoint: Path = option(..., "Weights: a file that train wrote, or the winner's.", argument=True)
+    checkpoint: Path = option(
+        ..., "Weights: a run folder or file of train, or the challenge winner's file.", argument=True
+    )
     films: Films = option((), FILMS_HELP, argument=True)
     findings: Names | None = option(
         None, "Findings to write, separated by commas (default: all the model has).", panel="Films"
     )
     ood_score: bool = option(
         False,
-        "Add a column ood_score: how unlike the training films a film is, from 0 to 1, as the share of the validation "
-        "films that are less so.",
+        "Add a column ood_score, from 0 to 1: how much a film differs from the training films, as the share of "
+        "validation films that differ less.",
         panel="Prediction",
     )
     embeddings: Path | None = option(
@@ -107,7 +109,7 @@ class InferOptions(PredictOptions):
         rare=True,
     )
     nearest: Path | None = option(
-        None, "CSV for the 5 films of --among that each film resembles most.", panel="Prediction", rare=True
+        None, "CSV of the 5 most similar films of --among for each film.", panel="Prediction", rare=True
     )
     among: Path | None = option(
         None,
@@ -128,17 +130,17 @@ class InferOptions(PredictOptions):
 
 class EnsembleOptions(PredictOptions):
     members: tuple[Path, ...] = option(
-        (), "Checkpoints, runs of --folds or --seeds, and prediction CSVs, mixed.", argument=True
+        (), "Checkpoints, runs with --folds or --seeds, and prediction CSVs, in any mix.", argument=True
     )
     weights: Numbers | None = option(
         None,
-        "A weight for each member, or for each run, whose members share it (default: all members alike).",
+        "A weight for each member, or for each run, whose members share it (default: equal weights).",
         panel="Prediction",
     )
     fit: bool = option(
         False,
-        "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out; "
-        "--out gets each of these films as blended by what was chosen without it.",
+        "Choose weights, merge and gating by macro AP on the labels of --csv, and write them to a YAML beside --out. "
+        "In --out, each film is predicted by what was chosen without it (cross-validation).",
         panel="Prediction",
         rare=True,
     )
@@ -149,13 +151,16 @@ class EnsembleOptions(PredictOptions):
         panel="Prediction",
     )
     union: bool = option(
-        False, "Write the findings of all members, each blended of those that know it.", panel="Prediction", rare=True
+        False,
+        "Write the findings of all members; each is blended from the members that have it.",
+        panel="Prediction",
+        rare=True,
     )
     soup: Literal["uniform", "greedy"] | None = option(
         None,
-        "Average weights of checkpoints of one architecture to one checkpoint, judged on labelled films of --csv.\n\n"
-        "uniform: of all members.\n\n"
-        "greedy: of those with which macro AP on --csv is no lower, from the best on (Wortsman 2022).",
+        "Average the weights of checkpoints of one architecture into one checkpoint, scored on labelled films of "
+        "--csv.\n\nuniform: all members.\n\n"
+        "greedy: from the best member on, those that do not lower macro AP on --csv (Wortsman 2022).",
         panel="Prediction",
     )
     out: Path = option(Path("submission.csv"), "CSV to write; with --soup, a .safetensors file.")
@@ -172,9 +177,9 @@ class OodOptions(ComputeOptions, ShardOptions):
     model: str = option(
         "auto",
         "Image and text encoder.\n\n"
-        "auto: whyxrayclip; for digital phantoms, where that cannot be had, phantom-clip.\n\n"
-        "whyxrayclip: WhyXrayCLIP, from this machine or else from the hub.\n\n"
-        "phantom-clip: a demonstration that knows drawings alone.\n\n"
+        "auto: whyxrayclip; for digital phantoms, if that is not available, phantom-clip.\n\n"
+        "whyxrayclip: WhyXrayCLIP, from this machine or from the hub.\n\n"
+        "phantom-clip: a demonstration, for digital phantoms only.\n\n"
         "hf-hub:OWNER/NAME: an open_clip model of the hub.\n\n"
         "DIR: a folder with one.",
         panel="Zero-shot",
@@ -192,22 +197,22 @@ class OodOptions(ComputeOptions, ShardOptions):
         "max: the largest.\n\n"
         "topk:K: the mean of the K largest.\n\n"
         "lse: a smooth maximum, log(mean(exp(100 s))) / 100.\n\n"
-        "Each ranks films in another order.",
+        "The ranking of films depends on it.",
         panel="Zero-shot",
         rare=True,
     )
     anchor: Literal["none", "normal"] = option(
         "none",
         "What a score is compared with.\n\n"
-        "none: nothing; probabilities lie near a half, and the order is that of the cosines.\n\n"
-        "normal: sentences on a normal film, at the model's temperature; the order changes.",
+        "none: nothing; probabilities are close to 0.5, ranked as the cosines are.\n\n"
+        "normal: sentences that describe a normal film, at the model's temperature; the ranking changes.",
         panel="Zero-shot",
     )
     tta: Views = option(
         "none", "Test-time augmentation: views of a film whose features are averaged; as for infer.", panel="Zero-shot"
     )
     features: Path | None = option(
-        None, "Folder that keeps image features, so that other sentences cost seconds.", panel="Zero-shot", rare=True
+        None, "Folder for image features: other sentences then take seconds.", panel="Zero-shot", rare=True
     )
     normalization: Literal["auto", "clip", "imagenet", "half"] = option(
         "auto",
@@ -219,7 +224,7 @@ class OodOptions(ComputeOptions, ShardOptions):
         rare=True,
     )
     report: Path | None = option(
-        None, "HTML file on what each sentence is worth, where --csv has labels.", panel="Zero-shot"
+        None, "HTML page with the score of each sentence, if --csv has labels.", panel="Zero-shot"
     )
     dicom_columns: bool = option(False, DICOM_COLUMNS_HELP, panel="Zero-shot", rare=True)
     out: Path = option(Path("submission.csv"), "CSV to write.")
@@ -243,10 +248,10 @@ class DataCheckOptions(FilmOptions):
         (), "CSV of other films, such as the validation's, that must share no patient; may be repeated.", panel="Films"
     )
     corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films", rare=True)
-    submission: Path | None = option(None, "Submission CSV to hold against --csv.", panel="Films")
-    checkpoint: Path | None = option(None, "Model whose findings the columns are held against.", panel="Films")
+    submission: Path | None = option(None, "Submission CSV to check against --csv.", panel="Films")
+    checkpoint: Path | None = option(None, "Model: check that the columns have its findings.", panel="Films")
     json_path: Path | None = option(None, "File for the faults as JSON.", alias="json")
-    fix: Path | None = option(None, "CSV of the films that training is better without, for --exclude.")
+    fix: Path | None = option(None, "CSV of the films that should be left out of training, for --exclude.")
 
 
 class DataCacheOptions(FilmOptions, ShardOptions):
@@ -263,11 +268,11 @@ class DataPhantomOptions(Options):
     studies: bool = option(
         False,
         "Studies of a PA and mostly a lateral film, or of an AP film, and columns StudyID, ViewPosition, PatientSex, "
-        "PatientAge. Labels are the study's: some findings show on one of its films alone.",
+        "PatientAge. Labels are of the study: some findings are visible on only one of its films.",
     )
     hospital: int = option(
         1,
-        "Where they are taken; 2: a referral hospital with older, sicker patients, other devices, and softer, noisier "
+        "Hospital; 2: a referral hospital with older, sicker patients, other devices, and softer, noisier "
         "8-bit JPEG films.",
         ge=1,
         le=2,
@@ -282,7 +287,8 @@ class ModelsListOptions(Options):
 class ModelsPullOptions(Options):
     name: str = option(..., "A name of models list, a timm backbone, or hf-hub:OWNER/NAME.", argument=True)
     out: Path | None = option(
-        None, "Folder to put it in, to be copied elsewhere (default: the cache, where commands find it by its name)."
+        None,
+        "Folder to write, such as to copy to another machine (default: the cache, where commands find it by its name).",
     )
 
 

@@ -13,26 +13,25 @@ from cxrlt_cli.config.study_options import StudyOptions
 class EvaluateOptions(StudyOptions):
     predictions: tuple[Path, ...] = option(
         ...,
-        "Prediction CSV, or decisions of 0 and 1, or a run; several are compared with the first, or with --against, a "
-        "second one is of those films.",
+        "Prediction CSV, CSV of decisions (0 and 1), or run; several are compared with the first. With --against, a "
+        "second one is for those films.",
         argument=True,
     )
-    csv: Path | None = option(
-        None, "CSV with the true labels (default: the phantoms' own, where those were predicted).", panel="Films"
-    )
+    seed: int = option(42, "Random seed of the bootstrap, of cross-validation and of --perturb.", ge=0, rare=True)
+    csv: Path | None = option(None, "CSV with the true labels (default, for phantoms: their own).", panel="Films")
     against: Path | None = option(
         None,
-        "Labels of other films, such as those of your own hospital: what differs, and how much of a change in AP is "
-        "prevalence.",
+        "Labels of other films, such as those of your own hospital: shows what differs, and how much of the difference "
+        "in AP is due to prevalence.",
         panel="Films",
     )
     train_csv: Path | None = option(
         None, "Labels of the training films, for the frequency bands (default: --csv's own).", panel="Films"
     )
     id_column: str = option("ImageID", "Column that names the film.", panel="Films", rare=True)
-    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films", rare=True)
+    patient_column: str = option("PatientID", "Column that names the patient.", panel="Films", rare=True)
     findings: Names | None = option(
-        None, "Findings to score, separated by commas (default: all that both have).", panel="Films"
+        None, "Findings to score, separated by commas (default: all that are predicted and labelled).", panel="Films"
     )
     split: Names | None = option(
         None,
@@ -44,8 +43,7 @@ class EvaluateOptions(StudyOptions):
     corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films", rare=True)
     missing: Literal["error", "leave-out"] = option(
         "error",
-        "Films that have labels and no prediction, or a prediction in one of two files alone: an error, or left out of "
-        "the scores.",
+        "Labelled films without a prediction, or with one in only one of two files: an error, or left out of the scores.",
         panel="Films",
         rare=True,
     )
@@ -60,15 +58,15 @@ class EvaluateOptions(StudyOptions):
     )
     by: Columns = option(
         (),
-        "Column of --csv whose groups are compared, ages by decades; PatientAge:4 makes four groups of its numbers. "
-        "Several are crossed: repeat it.",
+        "Column of --csv whose groups are compared, ages by decade; PatientAge:4 makes four groups of similar size. "
+        "Repeat it to cross several columns.",
         panel="Scores",
     )
     by_finding: bool = option(
-        False, "With --by: a row for each finding that all groups have, too.", panel="Scores", rare=True
+        False, "With --by: also a row for each finding that all groups have.", panel="Scores", rare=True
     )
     json_path: Path | None = option(None, "File for the scores as JSON.", panel="Scores", alias="json")
-    report: Path | None = option(None, "HTML file for a page to look at.", panel="Scores")
+    report: Path | None = option(None, "HTML file for the report, with charts and films.", panel="Scores")
     errors: Path | None = option(
         None,
         "CSV of errors: each film whose decision at --threshold differs from its label, with patient, study and view.",
@@ -83,26 +81,26 @@ class EvaluateOptions(StudyOptions):
     image_dir: Path | None = option(
         None,
         "Folder of the films, for the report and --perturb (default: the CSV's folder, or images/ beside it); with "
-        "--against, their sharpness and bit depth are compared.",
+        "--against, sharpness and bit depth of both are compared.",
         panel="Films",
     )
     checkpoint: Path | None = option(
         None,
-        "Model for heat maps in the report: a checkpoint, or a run with --folds, of which each film has the member that "
-        "was not trained on it.",
+        "Model for heat maps in the report: a checkpoint, or a run with --folds, each film then by the member that was "
+        "not trained on it.",
         panel="Scores",
     )
     among: Path | None = option(
         None,
-        "Embeddings of the training films, as infer --embeddings wrote them with --checkpoint: the report shows which "
-        "of them a film resembles.",
+        "Embeddings of the training films, as infer --embeddings wrote them with --checkpoint: the report shows the "
+        "most similar ones.",
         panel="Scores",
         rare=True,
     )
     perturb: Path | None = option(
         None,
-        "Checkpoint that also predicts the films perturbed at five strengths: noise, JPEG, bit depth, inversion, crop, "
-        "tilt, brightness.",
+        "Checkpoint to test on the same films with noise, JPEG, fewer bits, inversion, cropping, rotation and changed "
+        "brightness, each at five strengths.",
         panel="Scores",
     )
 

@@ -6,9 +6,9 @@ A field is an option of the same name with dashes; ``option`` gives it its defau
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cxrlt_cli.config.conditions import parse
 from cxrlt_cli.errors import OptionError
@@ -111,6 +111,8 @@ WHERE_IN_COLUMNS = (
 )
 WHERE_HELP = f"{WHERE_IN_COLUMNS} What DICOM headers say needs no column."
 
+SEED_HELP = "Random seed: the same one gives the same result."
+
 Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
 ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size), AfterValidator(_sides)]
 Settings = Annotated[dict[str, int | float | bool | str], BeforeValidator(_settings)]
@@ -149,11 +151,20 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    seed: int = option(
-        42, "Random seed of the split, the order of films, augmentation and initial weights.", ge=0, rare=True
-    )
+    seed: int = option(42, SEED_HELP, ge=0, rare=True)
     quiet: bool = option(False, "Print results and errors only.", rare=True)
     debug: bool = option(False, "Show a traceback with every error.", rare=True)
+
+    @model_validator(mode="after")
+    def _check_dashes(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if Path("-") in (value if isinstance(value, tuple) else (value,)):
+                raise ValueError(
+                    f"{flag(type(self), name)} -: a dash does not stand for standard output here. Name a file; "
+                    "/dev/stdout is one"
+                )
+        return self
 
 
 def about(model: type[Options], name: str) -> dict[str, Any]:

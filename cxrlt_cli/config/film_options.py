@@ -13,27 +13,27 @@ Fit = Literal["stretch", "pad"]
 
 IMAGE_SIZE_HELP = "Pixels of a side of the film as the model sees it, or of height and width, such as 784x644."
 CORRECTIONS_HELP = (
-    "CSV of labels that were looked at again (id, finding, label), as the page of evaluate --suspects saves it; they "
-    "stand in place of those of the label CSV. May be repeated."
+    "CSV of reviewed labels (id, finding, label), as saved by the page of evaluate --suspects; they replace those of "
+    "the label CSV. May be repeated."
 )
 FIT_HELP = (
-    "How a film is fitted to --image-size.\n\nstretch: resized, whatever its shape.\n\npad: its shape kept, padded "
-    "with black."
+    "How a film is fitted to --image-size.\n\nstretch: resized; the aspect ratio changes.\n\npad: the aspect ratio is "
+    "kept, with black borders."
 )
 
 
 class FilmOptions(Options):
     """Which films, and what their CSV calls things."""
 
-    csv: Path | None = option(None, "CSV with one row a film.", panel="Films")
+    csv: Path | None = option(None, "CSV with one row per film.", panel="Films")
     image_dir: Path | None = option(
         None,
-        "Folder of the films (default: the CSV's folder, or images/ beside the CSV); to predict, a film or folder does "
-        "without --csv.",
+        "Folder of the films (default: the CSV's folder, or images/ beside the CSV); to predict, a "
+        "film or folder is enough, without --csv.",
         panel="Films",
     )
     id_column: str = option("ImageID", "Column that names the film's file inside the folder.", panel="Films", rare=True)
-    patient_column: str = option("PatientID", "Column that says whose film it is.", panel="Films", rare=True)
+    patient_column: str = option("PatientID", "Column that names the patient.", panel="Films", rare=True)
     findings: Names | None = option(
         None, "Findings, separated by commas (default: every column of 0, 1 and empty).", panel="Films"
     )
@@ -45,7 +45,7 @@ class FilmOptions(Options):
     )
     where: Where | None = option(None, WHERE_HELP, panel="Films", rare=True)
     exclude: tuple[Path, ...] = option((), "CSV of films to leave out, by id; may be repeated.", panel="Films")
-    cache: Path | None = option(None, "Folder that keeps films as the model sees them, decoded once.", panel="Films")
+    cache: Path | None = option(None, "Folder for decoded films, to be read faster the next time.", panel="Films")
     links: Literal["follow", "refuse"] = option(
         "follow",
         "Symbolic links that lead out of the image folder.\n\nfollow: are films like others.\n\nrefuse: are an error.",
@@ -64,16 +64,16 @@ class FilmOptions(Options):
 class ComputeOptions(FilmOptions):
     """Where it runs, and how wide."""
 
-    device: Device = option("auto", "Device to compute on; auto takes a GPU where there is one.", panel="Compute")
+    device: Device = option("auto", "Device to compute on; auto: a GPU if there is one.", panel="Compute")
     precision: Precision = option(
         "auto",
-        "Floating-point precision; auto takes bf16 on GPUs that have it, fp16 on V100 and T4, and bf16 "
-        "on CPUs where a trial shows it faster.",
+        "Floating-point precision; auto: bf16 on GPUs that have it, fp16 on V100 and T4, and on CPUs "
+        "bf16 if a trial shows that it is faster.",
         panel="Compute",
         rare=True,
     )
     workers: int | Literal["auto"] = option(
-        "auto", "Worker processes that read films, for each process that computes.", panel="Compute", rare=True
+        "auto", "Processes that read films, for each process that computes.", panel="Compute", rare=True
     )
     batch_size: int = option(64, "Films per batch, of each process.", panel="Compute", ge=1)
     processes: int | Literal["auto"] = option(
@@ -81,7 +81,7 @@ class ComputeOptions(FilmOptions):
     )
     nodes: int = option(1, "Machines (nodes) that compute together.", panel="Processes", ge=1, rare=True)
     rendezvous: str | None = option(
-        None, "HOST:PORT of the first machine, where all meet.", panel="Processes", rare=True
+        None, "HOST:PORT of the first machine, which all others connect to.", panel="Processes", rare=True
     )
     run_id: str | None = option(None, "Name that all machines of one run share.", panel="Processes", rare=True)
     dry_run: bool = option(

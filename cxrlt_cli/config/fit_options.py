@@ -26,6 +26,9 @@ WEIGHTS = ("pretrained", "imagenet", "none")  # words, whatever a folder is call
 class FitOptions(ComputeOptions):
     """What train and finetune share. Loss and sampler are those of CXR-LT's winner where nothing fills them in."""
 
+    seed: int = option(
+        42, "Random seed of the split, the order of films, augmentation and initial weights.", ge=0, rare=True
+    )
     out: Path | None = option(None, "Folder of the run (default: runs/COMMAND-K).")
     resume: bool = option(False, "Resume the run in --out where it stopped.")
     checkpoint_minutes: float = option(10.0, "Minutes between resumable checkpoints.", ge=0, rare=True)
@@ -48,7 +51,7 @@ class FitOptions(ComputeOptions):
 
     folds: int | None = option(
         None,
-        "Cross-validation by patient: this many models, each judged on the fold of --csv that it did not see.",
+        "Cross-validation by patient: this many models, each validated on the fold that it was not trained on.",
         panel="Cross-validation",
         ge=2,
     )
@@ -66,7 +69,8 @@ class FitOptions(ComputeOptions):
 
     frozen: bool = option(
         False,
-        "Train the head alone, on features of the frozen backbone, computed once for each film as it is and augmented.",
+        "Train only the head, on features of the frozen backbone; these are computed once, for films with and without "
+        "augmentation.",
         panel="Model",
     )
     features: Path | None = option(
@@ -81,7 +85,7 @@ class FitOptions(ComputeOptions):
 
     prior_bias: bool | None = option(
         None,
-        "Start the bias of each new finding at its prevalence in the training films; gives csra a bias "
+        "Start the bias of each new finding at the log odds of its prevalence; csra then has a bias "
         "(default: by --preset).",
         panel="Model",
         rare=True,
@@ -98,8 +102,8 @@ class FitOptions(ComputeOptions):
     )
     logit_adjust: float = option(
         0.0,
-        "Logit adjustment: TAU times the log odds of each finding, added to its logits in training alone (Menon 2021); "
-        "0: none, 1: rare findings as if none were rare.",
+        "Logit adjustment: TAU times the log odds of each finding, added to its logits in training only (Menon 2021); "
+        "0: none, 1: full correction for prevalence.",
         panel="Long tail",
         ge=0,
         le=5,
@@ -116,9 +120,9 @@ class FitOptions(ComputeOptions):
     )
 
     warmup_epochs: int = option(
-        10, "Epochs of phase 1: the head is trained, the backbone frozen.", panel="Schedule", ge=0
+        10, "Epochs of phase 1: only the head is trained; the backbone is frozen.", panel="Schedule", ge=0
     )
-    epochs: int = option(60, "Epochs of phase 2: everything is trained.", panel="Schedule", ge=0)
+    epochs: int = option(60, "Epochs of phase 2: the whole network is trained.", panel="Schedule", ge=0)
     patience: int | None = option(
         None,
         "Early stopping: a phase ends when validation AP has not risen for this many epochs.",
@@ -151,7 +155,7 @@ class FitOptions(ComputeOptions):
         rare=True,
     )
     weight_decay: float = option(
-        0.01, "Weight decay (AdamW), of all but biases and norms.", panel="Schedule", ge=0, rare=True
+        0.01, "Weight decay (AdamW), except on biases and norms.", panel="Schedule", ge=0, rare=True
     )
     ema_decay: float = option(
         0.9999,
@@ -162,14 +166,14 @@ class FitOptions(ComputeOptions):
         rare=True,
     )
     average_last: int = option(
-        0, "Average the weights of this many last epochs too; 0 and 1: no average.", panel="Schedule", ge=0, rare=True
+        0, "Also average the weights of this many last epochs; 0 and 1: no average.", panel="Schedule", ge=0, rare=True
     )
     clip_grad: float = option(1.0, "Gradient clipping: largest norm; 0: none.", panel="Schedule", ge=0, rare=True)
     accumulate: int = option(1, "Gradient accumulation: batches per optimizer step.", panel="Schedule", ge=1, rare=True)
     compile: bool | None = option(
         None,
-        "Compile the backbone with torch.compile (default: in runs of 20 minutes or more, where a trial shows that it "
-        "pays).",
+        "Compile the backbone with torch.compile (default: in runs of 20 minutes or more, if a trial shows that it "
+        "is faster).",
         panel="Compute",
         rare=True,
     )

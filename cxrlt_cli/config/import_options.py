@@ -33,14 +33,14 @@ class DataImportOptions(Options):
         ..., "Folder of the set, in which its label files are found; or those files.", argument=True
     )
     image_dir: Path | None = option(
-        None, "Folder of the films; ids are paths below it (default: the set's folder).", panel="Films"
+        None, "Folder of the films; ids are paths in it (default: the set's folder).", panel="Films"
     )
     missing: Literal["error", "leave-out", "keep"] = option(
         "error",
-        "Films that are not there.\n\n"
+        "Films that are missing.\n\n"
         "error: nothing is written.\n\n"
         "leave-out: their rows are left out, and counted.\n\n"
-        "keep: labels now, films later; none is looked for.",
+        "keep: rows are written; films are not looked for.",
         panel="Films",
     )
     views: Names | None = option(
@@ -48,18 +48,18 @@ class DataImportOptions(Options):
     )
     uncertain: Uncertain = option(
         "empty",
-        "What becomes of -1: empty (not labelled), 0, 1 or leave-out (the film); or by finding, "
+        "What -1 (uncertain) becomes: empty (not labelled), 0, 1, or leave-out (of the film); by finding: "
         "NAME=VALUE,...,others=VALUE.",
         panel="Labels",
     )
     unmentioned: Literal["0", "empty"] | None = option(
         None,
-        "What becomes of a blank (default: 0 where a labeller read reports, as in CheXpert and MIMIC; empty in a "
-        "table of your own).",
+        "What a blank cell becomes (default: 0 if labels were extracted from reports, as in CheXpert and MIMIC; empty "
+        "in a table of your own).",
         panel="Labels",
     )
     readers: Literal["majority", "any", "all"] = option(
-        "majority", "How many of several readers make a positive.", panel="Labels", rare=True
+        "majority", "How many of several readers must agree on a positive.", panel="Labels", rare=True
     )
     labels: str | None = option(
         None,
@@ -67,25 +67,23 @@ class DataImportOptions(Options):
         "Plus); task1, task2, task3 (cxr-lt).",
         panel="Labels",
     )
-    findings: Names | None = option(None, "Findings to keep, by the names that are written.", panel="Labels")
+    findings: Names | None = option(None, "Findings to keep, by the names in the CSV that is written.", panel="Labels")
     names: str | None = option(
         None,
         "Names to write: cxr-lt-2026, common, or a YAML file of new names, each with a list of old ones (default: the "
         "set's own).",
         panel="Labels",
     )
-    tree: bool = option(True, "PadChest: a subtype is a positive of what it is a kind of.", panel="Labels")
+    tree: bool = option(True, "PadChest: a subtype also counts as its parent finding.", panel="Labels")
     id_column: str | None = option(None, "table: column that names the film.", panel="Table")
-    patient_column: str | None = option(None, "table, huggingface: column that says whose film it is.", panel="Table")
+    patient_column: str | None = option(None, "table, huggingface: column that names the patient.", panel="Table")
     list_column: str | None = option(
         None, "table, huggingface: column that lists the findings of a film.", panel="Table", rare=True
     )
-    separator: str | None = option(
-        None, "table: what stands between the names in --list-column.", panel="Table", rare=True
-    )
-    out: Path = option(Path("labels.csv"), "CSV to write; '{split}' in its name makes one of each official part.")
+    separator: str | None = option(None, "table: separator of the names in --list-column.", panel="Table", rare=True)
+    out: Path = option(Path("labels.csv"), "CSV to write; with '{split}' in its name, one CSV per official part.")
     append: Path | None = option(
-        None, "CSV to add this set to, instead of --out: empty where a set does not label a finding."
+        None, "CSV to add this set to, instead of --out; findings that a set does not label are left empty."
     )
     dry_run: bool = option(False, "Show what would be written; write no labels and no films.", rare=True)
     json_path: Path | None = option(None, "File for the counts as JSON.", alias="json")

@@ -1,4 +1,4 @@
-"""Recipes by name: what ``--preset`` fills in for options that were not typed.
+"""Recipes by name: what ``--preset`` fills in for options that are not given.
 
 ``auto`` has no values of its own: ``training.recipe`` takes them, and tells why, once labels are read.
 """
@@ -10,10 +10,10 @@ from cxrlt_cli.config.fields import Options
 Preset = Literal["auto", "challenge", "plain", "stage1", "phantom"]
 
 PRESET_HELP = {
-    "auto": "what won on real films out of fold, each choice told with its numbers.",
+    "auto": "the choices that scored best out of fold on real films, each shown with its numbers.",
     "challenge": "the winner's: attention head, Distribution-Balanced loss, class-aware sampling.",
     "plain": "linear, bce, uniform.",
-    "stage1": "the winner's pretraining on MIMIC-CXR, from which finetune goes on: asl with logit adjustment.",
+    "stage1": "the winner's pretraining on MIMIC-CXR, to be followed by finetune: asl with logit adjustment.",
     "phantom": "a small network for digital phantoms.",
 }
 PRESETS: dict[Preset, dict[str, Any]] = {

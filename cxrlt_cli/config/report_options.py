@@ -25,13 +25,14 @@ Cards = Annotated[Names, AfterValidator(_cards)]
 
 class ReportOptions(Options):
     runs: tuple[Path, ...] = option(
-        (), "Folders of train or finetune, or prediction CSVs with --csv; the first has the page.", argument=True
+        (), "Run folders, or prediction CSVs with --csv; the page is of the first.", argument=True
     )
-    csv: Path | None = option(None, "Labels of the prediction CSVs; a run knows its own.", panel="Films")
+    seed: int = option(42, "Random seed of the bootstrap, where a run does not say its own.", ge=0, rare=True)
+    csv: Path | None = option(None, "Labels of the prediction CSVs; a run has its own.", panel="Films")
     id_column: str = option("ImageID", "Column of --csv that names the film.", panel="Films", rare=True)
-    patient_column: str = option("PatientID", "Column of --csv that says whose film it is.", panel="Films", rare=True)
+    patient_column: str = option("PatientID", "Column of --csv that names the patient.", panel="Films", rare=True)
     copies: bool = option(
-        False, "Read every film of the runs, to count copies in two parts of the split.", panel="Films"
+        False, "Read every film of the runs, to count duplicates across the parts of the split.", panel="Films"
     )
     bootstrap: int = option(
         1000, "Resamples of patients (bootstrap) for the 95 % confidence intervals; 0: none.", panel="Scores", ge=0
@@ -41,7 +42,9 @@ class ReportOptions(Options):
         "Cards to fill in, separated by commas: model (Mitchell et al.; Hugging Face's header), claim (CLAIM 2024), "
         "tripod-ai (TRIPOD+AI), chai (CHAI's applied model card, XML).",
     )
-    verify: Path | None = option(None, "Folder of a report: compute it again from its data, and list what differs.")
+    verify: Path | None = option(
+        None, "Folder of a report: compute its numbers again from its data, and list what differs."
+    )
     out: Path = option(Path("report"), "Folder for the report; it must not exist.")
 
     @model_validator(mode="after")

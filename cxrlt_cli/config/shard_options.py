@@ -24,7 +24,7 @@ def _checked(text: str) -> str:
 class ShardOptions(Options):
     shard: Annotated[str, AfterValidator(_checked)] | None = option(
         None,
-        "Part of the films to take, such as 3/16; files are named after it, such as predictions-03-of-16.csv.",
+        "Part of the films to take, such as 3/16; it is added to the file name: predictions-03-of-16.csv.",
         panel="Processes",
         rare=True,
     )

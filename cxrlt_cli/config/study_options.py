@@ -16,13 +16,13 @@ class StudyOptions(Options):
         "One prediction per study, merged from its films (default: one per film).\n\n"
         "mean: weighted by --view-weights.\n\n"
         "max: the largest.\n\n"
-        "noisy-or: 1 - product(1 - p), that one film at least shows it.",
+        "noisy-or: 1 - product(1 - p): at least one film shows it.",
         panel="Studies",
     )
     view_weights: Weights | None = option(
         None,
         "Weights of views in the mean of a study, such as frontal=7,lateral=3; PA, AP and others by name "
-        "too (default: all films alike).",
+        "too (default: equal weights).",
         panel="Studies",
         rare=True,
     )

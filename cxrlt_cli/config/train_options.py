@@ -19,7 +19,9 @@ from cxrlt_cli.config.presets import PRESET_HELP, Preset, values_of
 class TrainOptions(FitOptions):
     preset: Preset | None = option(
         None,
-        choices_help("Recipe, for what is not typed (default: auto with --csv, phantom without).", PRESET_HELP),
+        choices_help(
+            "Recipe: sets the options that you do not give (default: auto with --csv, phantom without).", PRESET_HELP
+        ),
         panel="Model",
     )
     backbone: str = option(
@@ -33,23 +35,23 @@ class TrainOptions(FitOptions):
     )
     csra_heads: Literal[1, 2, 4, 6, 8] = option(1, "Attention heads of csra.", panel="Model", rare=True)
     csra_lambda: float = option(0.1, "Weight of csra's attention against its average.", panel="Model", ge=0, rare=True)
-    image_size: ImageSize = option(512, f"{IMAGE_SIZE_HELP} Not typed: an encoder's own.", panel="Model")
+    image_size: ImageSize = option(512, f"{IMAGE_SIZE_HELP} If not given, an encoder takes its own.", panel="Model")
     fit: Fit = option("stretch", FIT_HELP, panel="Model", rare=True)
     weights: str = option(
         "pretrained",
-        "Initial weights: pretrained (from the hub), imagenet (from a package, for tf_efficientnet_lite0 "
+        "Initial weights: pretrained (from the hub), imagenet (from a Python package, for tf_efficientnet_lite0 "
         "and _lite2), none, or a file or folder.",
         panel="Model",
     )
     mean: Channels | None = option(
         None,
-        "Mean of the levels, from 0 to 1, one number or three (default: as the weights want it).",
+        "Mean of the levels, from 0 to 1, one number or three (default: those of the weights).",
         panel="Model",
         rare=True,
     )
     std: Channels | None = option(
         None,
-        "Standard deviation of the levels, one number or three (default: as the weights want it).",
+        "Standard deviation of the levels, one number or three (default: those of the weights).",
         panel="Model",
         rare=True,
     )
@@ -78,13 +80,14 @@ class FinetuneOptions(FitOptions):
     preset: Literal["auto", "challenge", "plain"] = option(
         "auto",
         choices_help(
-            "Recipe, for what is not typed.", {name: PRESET_HELP[name] for name in ("auto", "challenge", "plain")}
+            "Recipe: sets the options that you do not give.",
+            {name: PRESET_HELP[name] for name in ("auto", "challenge", "plain")},
         ),
         panel="Model",
     )
     checkpoint: Path = option(..., "Weights to start from: a file that train wrote, or the winner's.", argument=True)
     retrain_head: bool = option(
-        False, "Classifier re-training: a fresh head is trained for --epochs, everything else is frozen.", panel="Model"
+        False, "Classifier re-training: a new head is trained for --epochs; the rest is frozen.", panel="Model"
     )
     head: HeadName | None = option(None, "Another head than the checkpoint's, from scratch.", panel="Model")
     csra_heads: Literal[1, 2, 4, 6, 8] | None = option(
@@ -105,9 +108,9 @@ class FinetuneOptions(FitOptions):
         None, "How a film is fitted to --image-size, as in train (default: the checkpoint's).", panel="Model", rare=True
     )
     warmup_epochs: int = option(
-        0, "Epochs of phase 1: the head is trained, the backbone frozen.", panel="Schedule", ge=0
+        0, "Epochs of phase 1: only the head is trained; the backbone is frozen.", panel="Schedule", ge=0
     )
-    epochs: int = option(10, "Epochs of phase 2: everything is trained.", panel="Schedule", ge=0)
+    epochs: int = option(10, "Epochs of phase 2: the whole network is trained.", panel="Schedule", ge=0)
 
     @property
     def recipe(self) -> Preset:

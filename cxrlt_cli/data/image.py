@@ -72,12 +72,17 @@ def find_faults(
     return faults
 
 
-def report_faults(faults: Sequence[FilmError], num_films: int, what: str = "cannot be read") -> DataError:
-    """One error for many films: what is wrong with how many, and the first five."""
+def report_faults(faults: Sequence[FilmError], num_films: int | None = None, what: str = "cannot be read") -> DataError:
+    """One error for many films: what is wrong with how many, of how many where that is known, and the first five."""
+    number = (
+        f"{len(faults)} of {num_films} films"
+        if num_films is not None
+        else f"{len(faults)} film{'s' * (len(faults) != 1)}"
+    )
     shown = "\n".join(f"  {fault.path}: {fault.reason}" for fault in faults[:5])
     more = f"\n  and {len(faults) - 5} more" if len(faults) > 5 else ""
     return DataError(
-        f"{len(faults)} of {num_films} films {what}:\n{shown}{more}",
+        f"{number} {what}:\n{shown}{more}",
         "Mend them, or go on without them: cxrlt data check with the same films and --fix exclude.csv, then "
         "--exclude exclude.csv.",
     )

@@ -60,9 +60,13 @@ class Members:
                 models[index] = from_checkpoint(checkpoints[index], path)
         needless = changed(options) & {"tta", "image_dir", "cache", "links", "max_pixels", "dicom_columns"}
         if not models and needless:
-            runs = " and runs of --folds, which --fit judges by their predictions out of fold" if any(judged) else ""
+            runs = (
+                " and runs with --folds, of which --fit takes the out-of-fold predictions"
+                if any(judged.values())
+                else ""
+            )
             raise OptionError(
-                f"{flags(options, needless)} is of no use with prediction CSVs alone{runs}: no film is read.",
+                f"{flags(options, needless)} has no effect on prediction CSVs alone{runs}: no film is read.",
                 "Pass checkpoints, or leave it out.",
             )
         if len(options.members) == 1 and options.tta == "none" and options.merge != "rank":
@@ -83,12 +87,12 @@ class Members:
         for index, learned in self.learned.items():
             if learned is None or not (number := learned.number(truth)):
                 continue
-            way = "pass labelled films that it did not learn from, or train with --folds"
+            way = "Pass labelled films on which it was not trained, or train with --folds"
             if learned.in_folds:
-                way = "name the folder of the whole run, whose predictions out of fold are then taken"
+                way = "Name the folder of the whole run: --fit then takes its out-of-fold predictions"
             reporter.warn(
-                f"{self.paths[index]} learned from {number:,} of the {len(truth):,} films of {csv}, or from others of "
-                f"their patients: what it says of those is too good, and --fit would choose by it. Better {way}."
+                f"{self.paths[index]} was trained on {number:,} of the {len(truth):,} films of {csv}, or on others of "
+                f"their patients: its predictions there are too good, and --fit would prefer it for that. {way}."
             )
 
     def only(self, places: Sequence[int]) -> "Members":

@@ -99,7 +99,7 @@ class ImageEncoder:
             if batch.films:
                 yield rows[batch.indices.numpy()], self.encode(batch)
         if faults:
-            raise report_faults(faults, len(rows))
+            raise report_faults(faults)  # of how many is known for this process and stretch alone
 
     def encode(self, batch: Batch) -> NDArray[np.float32]:
         """Features ``[n, D]`` of a batch; of several views of a film the mean, brought back to length 1."""

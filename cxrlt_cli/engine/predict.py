@@ -66,9 +66,10 @@ def predict(
                         if features:
                             own.append(given[0][1].float().mean(dim=(2, 3)))
             advance((len(batch.indices) + len(batch.faults)) * process.num_processes)
-    if faults:
-        raise report_faults(faults, num_films)
-    total = 1 + max(process.collected(highest))
+    shares = process.collected((faults, num_films, highest))
+    if every := [fault for share, _, _ in shares for fault in share]:
+        raise report_faults(every, sum(number for _, number, _ in shares))
+    total = 1 + max(place for _, _, place in shares)
     return [
         Outputs(
             process.gathered(_finite(torch.cat(mine, dim=1)), total, dim=1),

@@ -34,7 +34,14 @@ class Share:
         return self.hits / self.films if self.films else None
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f}–{self.high:.2f})" if self.films else "–"
+        return "–" if self.value is None else f"{told(self.value)} ({told(self.low)}–{told(self.high)})"
+
+
+def told(share: float) -> str:
+    """With two decimals, or three close to 0 and to 1, which are said of 0 and 1 alone."""
+    if share in (0, 1) or 0.01 <= share <= 0.99:
+        return f"{share:.2f}"
+    return f"{min(0.999, max(0.001, share)):.3f}"
 
 
 def exact_interval(hits: float, trials: float) -> Interval:

@@ -4,7 +4,7 @@ from cxrlt_cli.config import CalibrateOptions
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import listed
 from cxrlt_cli.scores.local_fit import FindingFit, LocalFit
-from cxrlt_cli.scores.proportions import FEW, Share, patients_for_width
+from cxrlt_cli.scores.proportions import FEW, Share, patients_for_width, told
 
 NONE = "–"
 OTHERS = "patients held out from the fit of the threshold (cross-validation)"
@@ -151,7 +151,7 @@ def _percent(share: float | None) -> str:
 
 
 def _value(share: Share) -> str:
-    return NONE if share.value is None else f"{share.value:.2f}"
+    return NONE if share.value is None else told(share.value)
 
 
 def _threshold(value: float | None) -> str:

@@ -40,13 +40,13 @@ def require_alone(options: EvaluateOptions, path: Path, of_studies: bool) -> Non
 
 
 def table_of(decided: Sequence[DecisionScore], truth: LabelTable, scores: Scores, path: Path, csv: Path) -> Table:
-    """A row a finding, in per cent."""
+    """A row a finding; shares from 0 to 1, as wherever else sensitivities stand."""
     films = counted(scores.num_films, scores.unit, PLURALS[scores.unit])
     if scores.num_patients:
         films += f" of {counted(scores.num_patients, 'patient')}"
     some = any(one.undecided for one in decided)
     columns = ("finding", "pos.", *(("open",) if some else ()), "sens.", "spec.", "PPV", "NPV")
-    title = f"{path} on {csv}: decisions, in per cent ({films})"
+    title = f"{path} on {csv}: decisions ({films})"
     return Table(title, columns, list(_rows(decided, some)), _told(decided, truth, scores.num_patients is not None))
 
 
@@ -84,19 +84,4 @@ def _told(scores: Sequence[DecisionScore], truth: LabelTable, has_patients: bool
 def _rows(scores: Sequence[DecisionScore], some: bool) -> Iterator[tuple[str, ...]]:
     for one in scores:
         open_ = (f"{one.undecided:,}",) if some else ()
-        yield (one.name, f"{one.positives:,}", *open_, *(told_share(getattr(one, name)) for name in SHARES))
-
-
-def told_share(share: Share) -> str:
-    """``89 (73-96)``, in per cent."""
-    if share.value is None:
-        return "–"
-    return f"{_percent(share.value)} ({_percent(share.low)}-{_percent(share.high)})"
-
-
-def _percent(share: float) -> str:
-    """Whole, or with one decimal close to 0 and to 100, which are said of 0 and 1 alone."""
-    percent = 100 * share
-    if percent in (0, 100) or 10 <= percent <= 99:
-        return f"{percent:.0f}"
-    return f"{min(99.9, max(0.1, percent)):.1f}"
+        yield (one.name, f"{one.positives:,}", *open_, *(str(getattr(one, name)) for name in SHARES))

@@ -41,6 +41,7 @@ def test_each_page_is_shown_with_and_without_a_terminal(name: str) -> None:
 def test_another_page_is_answered_with_the_nearest() -> None:
     with pytest.raises(OptionError, match="Meant: train"):
         shown("trian")
+    assert shown("Train") == shown("train.md") == shown("train")
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(FOLDER.glob("*.md"))], ids=lambda path: path.stem)

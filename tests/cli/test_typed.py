@@ -39,5 +39,12 @@ def test_help_fits_two_screens_and_all_of_it_is_at_hand(name: str) -> None:
 def test_choices_are_named_in_short_and_explained_at_length() -> None:
     assert "Distribution-Balanced" not in shown("train", "--help")
     assert "One of bce, weighted-bce" in shown("train", "--help")
-    assert "focal: labels that are learned already" in " ".join(shown("train", "--help-all").split())
+    assert "focal: easy labels count less" in " ".join(shown("train", "--help-all").split())
     assert "One of bce" in shown("train", "--help"), "what was folded once is shown again, and folded again"
+
+
+@pytest.mark.parametrize("group", [(), ("data",), ("models",)])
+def test_a_group_has_no_more_help_than_its_commands(group: tuple[str, ...]) -> None:
+    assert shown(*group, "--help-all") == shown(*group, "--help")
+    if not group:
+        assert "cxrlt guide options" in " ".join(shown("--help").split())

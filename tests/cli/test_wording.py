@@ -63,6 +63,9 @@ def test_every_wrong_value_that_is_typed_is_told_in_our_words(command: str) -> N
     (["train", "--loss", "bd"], "Meant: db?"), (["train", "labels.csv"], "Meant: --csv labels.csv?"),
     (["infer", "run", "films.CSV"], "Meant: --csv films.CSV?"), (["ood", "a.tsv"], "Meant: --csv a.tsv?"),
     (["train", "--los", "db"], "--loss"),
+    (["train", "--val-fraction", "20"], "it must be below 1. 20 % is 0.2."),
+    (["calibrate", "x", "--sensitivity", "95"], "it must be at most 1. 95 % is 0.95."),
+    (["evaluate", "p.csv", "--threshold", "70"], "70 % is 0.7."),
     (["trian"], "train"), (["ood", "--anchor", "norml"], "Meant: normal?"),
 ])  # fmt: skip
 def test_the_nearest_is_named(arguments: list[str], said: str) -> None:
@@ -74,3 +77,10 @@ def test_the_nearest_is_named(arguments: list[str], said: str) -> None:
 def test_words_of_others_are_translated() -> None:
     assert in_our_words("Input should be a valid boolean, unable to interpret input", []) == "it must be true or false."
     assert in_our_words("Missing parameter", []) == "Missing parameter"
+
+
+@pytest.mark.parametrize("value", ["101", "-0.5", "1e9"])
+def test_what_is_no_percentage_is_told_as_none(value: str) -> None:
+    done = CliRunner().invoke(app, ["calibrate", "x", "--sensitivity", value], env={"COLUMNS": "300"})
+    assert done.exit_code == 2
+    assert "%" not in done.output

@@ -78,3 +78,15 @@ def test_an_image_has_one_side_or_height_and_width(given: object, taken: object)
 def test_other_sizes_are_refused(given: object) -> None:
     with pytest.raises(ValidationError, match=r"784x644|32 to 8192"):
         TrainOptions.model_validate({"csv": "a.csv", "image_size": given})
+
+
+@pytest.mark.parametrize(("model", "given", "named"), [
+    (TrainOptions, {"out": "-"}, "--out -"),
+    (config.EvaluateOptions, {"predictions": ["p.csv"], "json": "-"}, "--json -"),
+    (config.EvaluateOptions, {"predictions": ["p.csv", "-"]}, "PREDICTIONS -"),
+    (config.InferOptions, {"checkpoint": "x", "shard": "1/3", "out": "-"}, "--out -"),
+])  # fmt: skip
+def test_a_dash_is_no_file(model: type[config.Options], given: dict[str, object], named: str) -> None:
+    """Where other programs write to standard output, a file of that name would appear."""
+    with pytest.raises(ValidationError, match=f"{named}: a dash does not stand for standard output"):
+        model.model_validate(given)

@@ -70,6 +70,16 @@ def test_every_film_that_cannot_be_read_is_told(films: torch.Tensor) -> None:
     assert sum(advanced) == 9
 
 
+def test_films_of_all_processes_are_counted(films: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two processes that had 8 films each, of which 1 and 2 could not be read."""
+    fault = FilmError(Path("x.png"), "is damaged")
+    theirs = ((fault, fault), 8, 7)
+    monkeypatch.setattr(Process, "collected", lambda _, mine: [mine, theirs])
+    first, *rest = batches(films, 64)
+    with pytest.raises(DataError, match=r"^3 of 16 films cannot be read"):
+        predict([classifier()], [replace(first, faults=(fault,)), *rest], CPU, lambda _: None)
+
+
 def test_outputs_that_are_no_numbers_are_an_error(films: torch.Tensor) -> None:
     model = classifier()
     with torch.no_grad():

@@ -85,3 +85,9 @@ def test_kish() -> None:
     assert kish(np.array([1.0, 1, 1])) == 3
     assert kish(np.array([4.0, 4])) == 2
     assert kish(np.array([1.0, 3])) == pytest.approx(1.6)
+
+
+def test_0_and_1_are_said_of_nothing_and_all_alone() -> None:
+    shown = [str(Share(hits, 10_000, 9, 0.0, 1.0)) for hits in (0, 2, 449, 5000, 9960, 9998, 10_000)]
+    assert shown == [f"{text} (0.00–1.00)" for text in ("0.00", "0.001", "0.04", "0.50", "0.996", "0.999", "1.00")]
+    assert str(Share(0, 0, 0)) == "–"

@@ -116,7 +116,7 @@ def test_prediction_files_alone_need_no_films(run: Path, labels: Path, tmp_path:
     ours = ensemble(options([tmp_path / "a.csv", tmp_path / "a.csv"], tmp_path / "out.csv"), Recorder())
     assert ours is not None
     np.testing.assert_allclose(ours.probabilities, first.probabilities)
-    with pytest.raises(OptionError, match="--tta is of no use"):
+    with pytest.raises(OptionError, match="--tta has no effect"):
         ensemble(options([tmp_path / "a.csv"], tmp_path / "out.csv", tta="flip"), Recorder())
 
 
@@ -279,7 +279,7 @@ def test_views_of_what_is_chosen_are_those_that_were_chosen(
     content = yaml.safe_load((tmp_path / "out.yaml").read_text())
     assert content["tta"] == "heavy"
     (warning, _) = recorder.warnings
-    assert f"learned from 34 of the 48 films of {labels}" in warning
+    assert f"was trained on 34 of the 48 films of {labels}" in warning
     assert "train with --folds" in warning
 
 

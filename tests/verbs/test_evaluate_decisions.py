@@ -8,9 +8,7 @@ import pytest
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.scores.metrics import Scores
-from cxrlt_cli.scores.proportions import Share
 from cxrlt_cli.verbs.evaluate import evaluate
-from cxrlt_cli.verbs.evaluate_decisions import told_share
 from tests.helpers import Recorder, write_csv
 
 TRUTH = [1] * 28 + [0] * 72
@@ -36,8 +34,15 @@ def test_decisions_are_scored_as_decisions(files: Path) -> None:
     scores, recorder = run(files, json=files / "s.json", report=files / "page.html")
     header, effusion, mass = recorder.texts[0]
     assert header == ("finding", "pos.", "sens.", "spec.", "PPV", "NPV")
-    assert effusion == ("Effusion", "28", "89 (72-98)", "75 (63-84)", "58 (42-73)", "95 (85-99)")
-    assert mass[2:] == ("0 (0-7.1)", "100 (93-100)", "–", "50 (40-60)")
+    assert effusion == (
+        "Effusion",
+        "28",
+        "0.89 (0.72–0.98)",
+        "0.75 (0.63–0.84)",
+        "0.58 (0.42–0.73)",
+        "0.95 (0.85–0.99)",
+    )
+    assert mass[2:] == ("0.00 (0.00–0.07)", "1.00 (0.93–1.00)", "–", "0.50 (0.40–0.60)")
     assert recorder.warnings == []
     assert recorder.results[0].startswith("In brackets: exact 95 % intervals.")
     content = json.loads((files / "s.json").read_text())
@@ -48,7 +53,7 @@ def test_decisions_are_scored_as_decisions(files: Path) -> None:
     assert content["macro"]["ap"] is None
     assert content["findings"][0]["f1"] == scores.findings[0].f1 == pytest.approx(50 / 71)
     page = (files / "page.html").read_text()
-    assert "<td>89 (72-98)</td>" in page
+    assert "<td>0.89 (0.72–0.98)</td>" in page
     assert "Predictive values are those at the prevalence of these films." in page
 
 
@@ -98,11 +103,6 @@ def test_bands_and_missing_films_are_as_for_probabilities(files: Path) -> None:
     assert [finding.name for finding in only.findings] == ["Mass"]
 
 
-def test_only_nothing_is_0_and_only_all_is_100() -> None:
-    shown = [told_share(Share(hits, 10_000, 9, 0.0, 1.0)) for hits in (0, 2, 449, 5000, 9910, 9998, 10_000)]
-    assert shown == [f"{text} (0-100)" for text in ("0", "0.1", "4.5", "50", "99.1", "99.9", "100")]
-
-
 def test_decisions_on_studies_are_scored_by_study_and_those_on_films_are_not_made_so(files: Path) -> None:
     rows = [(f"{row}.png", row // 2, f"s{row // 2}", label) for row, label in enumerate(TRUTH)]
     write_csv(files / "truth.csv", ["ImageID", "PatientID", "StudyID", "Effusion"], rows)
@@ -111,4 +111,4 @@ def test_decisions_on_studies_are_scored_by_study_and_those_on_films_are_not_mad
     write_csv(files / "d.csv", ["StudyID", "Effusion"], [(f"s{study}", int(study < 10)) for study in range(50)])
     scores, recorder = run(files, per_study="mean")
     assert (scores.num_films, scores.unit, scores.findings[0].positives) == (50, "study", 14)
-    assert recorder.texts[0][1][2] == "71 (42-92)", "10 of 14"
+    assert recorder.texts[0][1][2] == "0.71 (0.42–0.92)", "10 of 14"

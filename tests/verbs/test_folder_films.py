@@ -88,7 +88,7 @@ def test_ensemble_takes_a_folder(run: Path, export: Path, tmp_path: Path) -> Non
         blended(run, tmp_path / "few.csv", image_dir=export)
     with pytest.raises(OptionError, match="Films go with --image-dir"):
         blended(run, export / "film.png")
-    with pytest.raises(OptionError, match="--image-dir and --dicom-columns is of no use with prediction CSVs alone"):
+    with pytest.raises(OptionError, match="--image-dir and --dicom-columns has no effect on prediction CSVs alone"):
         blended(tmp_path / "p.csv", image_dir=export, dicom_columns=True)
 
 

@@ -292,10 +292,10 @@ def test_runs_are_fitted_by_their_predictions_out_of_fold(
     np.testing.assert_array_equal(used.probabilities, alone.probabilities)
     recorder = Recorder()
     ensemble(given(members=[folds / "fold-1", seeds], fit=True), recorder)
-    (warning,) = [warning for warning in recorder.warnings if "learned from" in warning]
-    assert f"{folds / 'fold-1'} learned from 32 of the 48 films of {labels}" in warning
+    (warning,) = [warning for warning in recorder.warnings if "was trained on" in warning]
+    assert f"{folds / 'fold-1'} was trained on 32 of the 48 films of {labels}" in warning
     assert "folder of the whole run" in warning
-    with pytest.raises(OptionError, match=r"--tta is of no use with .* runs of --folds"):
+    with pytest.raises(OptionError, match=r"--tta has no effect on .* runs with --folds"):
         ensemble(given(fit=True, tta="flip"), Recorder())
     unknown = write_csv(tmp_path / "test.csv", ["ImageID", *FINDINGS], [("new.png", 1, 0, 0)])
     with pytest.raises(DataError, match=r"run \(out of fold\) lacks the films new.png"):

@@ -1,0 +1,69 @@
+"""Members of an ensemble: which findings they share, and how what they say of the same films is put together."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cxrlt_cli.config import EnsembleOptions
+from cxrlt_cli.engine.blending import MemberOutputs, Members
+from cxrlt_cli.errors import DataError, OptionError
+from cxrlt_cli.scores.predictions import Predictions
+from tests.helpers import Recorder
+
+IDS = np.array(["1", "2"], object)
+
+
+def options(*members: Path, **given: Any) -> EnsembleOptions:
+    return EnsembleOptions.model_validate({"members": members or [Path("a.csv")], **given})
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Two prediction CSVs, of which the second lacks a finding and has another."""
+    paths = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    Predictions(IDS, ("x", "y"), np.array([[0.1, 0.2], [0.3, 0.4]])).write(paths[0])
+    Predictions(IDS, ("x", "z"), np.array([[0.5, 0.6], [0.7, 0.8]])).write(paths[1])
+    return paths
+
+
+def test_findings_are_those_that_all_know_or_with_union_that_one_knows(files: list[Path]) -> None:
+    members = Members.read(options(*files), Recorder())
+    with pytest.raises(DataError):
+        members.findings(options(*files))
+    assert members.findings(options(*files, findings="x")) == ("x",)
+    assert members.findings(options(*files, union=True)) == ("x", "y", "z")
+    assert members.findings(options(*files, union=True, findings="z,x")) == ("z", "x")
+    with pytest.raises(OptionError, match=r"b\.csv does not know y"):
+        members.findings(options(*files, findings="x,y"))
+    with pytest.raises(OptionError, match="no member knows q"):
+        members.findings(options(*files, union=True, findings="q"))
+
+
+def test_some_of_the_members_keep_their_order(files: list[Path]) -> None:
+    members = Members.read(options(*files), Recorder()).only([1])
+    assert members.paths == (files[1],)
+    assert members.files[0].findings == ("x", "z")
+    assert members.findings(options(*files)) == ("x", "z")
+
+
+def test_options_on_films_are_refused_where_none_is_read(files: list[Path]) -> None:
+    with pytest.raises(OptionError, match="--tta has no effect on prediction CSVs alone"):
+        Members.read(options(*files, tta="flip"), Recorder())
+
+
+def test_views_are_merged_before_members_are() -> None:
+    """Two views of logits ln 3 and -ln 3 are 0.75 and 0.25; ranks are of members alone, whose views have their mean."""
+    logit = float(np.log(3))
+    logits = {0: torch.tensor([[[logit], [logit]], [[-logit], [logit]]])}
+    file = Predictions(IDS, ("x", "y"), np.array([[0.5, 0.0], [0.25, 1.0]]))
+    outputs = MemberOutputs(logits, {1: file}, IDS, (("x",), ("x", "y")), ("x", "y"))
+    for mode in ("mean", "rank"):
+        first, second = outputs.merged(mode)
+        np.testing.assert_allclose(first.probabilities, [[0.5], [0.75]], rtol=1e-6)
+        assert second.findings == ("x", "y")
+    blended = outputs.blended(None, options(weights="1,3"))
+    np.testing.assert_allclose(blended.probabilities[:, 0], [0.5, (0.75 + 3 * 0.25) / 4], rtol=1e-6)
+    np.testing.assert_allclose(blended.probabilities[:, 1], [0.0, 1.0])
