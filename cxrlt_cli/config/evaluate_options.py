@@ -43,7 +43,7 @@ class EvaluateOptions(StudyOptions):
     corrections: tuple[Path, ...] = option((), CORRECTIONS_HELP, panel="Films", rare=True)
     missing: Literal["error", "leave-out"] = option(
         "error",
-        "Labelled films without a prediction, or with one in only one of two files: an error, or left out of the scores.",
+        "Labelled films without a prediction, or with one in only one of two files: an error, or left out.",
         panel="Films",
         rare=True,
     )

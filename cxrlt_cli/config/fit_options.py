@@ -69,8 +69,7 @@ class FitOptions(ComputeOptions):
 
     frozen: bool = option(
         False,
-        "Train only the head, on features of the frozen backbone; these are computed once, for films with and without "
-        "augmentation.",
+        "Train only the head, on features of the frozen backbone, computed once.",
         panel="Model",
     )
     features: Path | None = option(
@@ -119,9 +118,7 @@ class FitOptions(ComputeOptions):
         {}, "Settings of the sampler, such as repeat_cap=20.", panel="Long tail", rare=True
     )
 
-    warmup_epochs: int = option(
-        10, "Epochs of phase 1: only the head is trained; the backbone is frozen.", panel="Schedule", ge=0
-    )
+    warmup_epochs: int = option(10, "Epochs of phase 1: only the head is trained.", panel="Schedule", ge=0)
     epochs: int = option(60, "Epochs of phase 2: the whole network is trained.", panel="Schedule", ge=0)
     patience: int | None = option(
         None,

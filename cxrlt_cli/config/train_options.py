@@ -80,7 +80,7 @@ class FinetuneOptions(FitOptions):
     preset: Literal["auto", "challenge", "plain"] = option(
         "auto",
         choices_help(
-            "Recipe: sets the options that you do not give.",
+            "Recipe for options that are not given.",
             {name: PRESET_HELP[name] for name in ("auto", "challenge", "plain")},
         ),
         panel="Model",
@@ -107,9 +107,7 @@ class FinetuneOptions(FitOptions):
     fit: Fit | None = option(
         None, "How a film is fitted to --image-size, as in train (default: the checkpoint's).", panel="Model", rare=True
     )
-    warmup_epochs: int = option(
-        0, "Epochs of phase 1: only the head is trained; the backbone is frozen.", panel="Schedule", ge=0
-    )
+    warmup_epochs: int = option(0, "Epochs of phase 1: only the head is trained.", panel="Schedule", ge=0)
     epochs: int = option(10, "Epochs of phase 2: the whole network is trained.", panel="Schedule", ge=0)
 
     @property

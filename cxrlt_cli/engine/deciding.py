@@ -156,7 +156,7 @@ class Watch:
         prevalences = {name: fit.prevalence if believed[name] else None for name, fit in local.findings.items()}
         drifts = self._meter.drifts(prevalences)
         if drifts.found:
-            promise = " What was promised may not hold." if local.wanted.promises else ""
+            promise = " The guarantee may not hold." if local.wanted.promises else ""
             reporter.warn(
                 f"These {counted(self.num_films, 'film')} are unlike those that were calibrated on, in "
                 f"{_all_told(drifts, prevalences)}.{promise} Films of the same kind are called unlike in at most "

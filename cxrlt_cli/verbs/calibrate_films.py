@@ -60,13 +60,13 @@ class Model:
         learned = learned_by(options.model, self.checkpoint)
         if learned is None:
             reporter.note(
-                f"Whether {options.model} learned from these films cannot be told: the CSV that it was trained with is "
-                "not there. Nothing holds of others that is fitted on films that it knows."
+                f"It is not known whether {options.model} was trained on these films: its training CSV is not there. "
+                "If it was, what is fitted here is not valid for other films."
             )
         elif number := learned.number(table):
             reporter.warn(
-                f"{options.model} learned from {number:,} of the {len(table):,} films of {options.csv}, or from others "
-                "of their patients: it knows them, so that nothing fitted on them, or promised, holds of others."
+                f"{options.model} was trained on {number:,} of the {len(table):,} films of {options.csv}, or on others "
+                "of their patients: thresholds and guarantees fitted on them are not valid for other films."
             )
         elif number := learned.number_by_patient(table):
             reporter.note(

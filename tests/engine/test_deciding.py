@@ -91,7 +91,7 @@ def test_another_place_is_told_with_its_prevalence() -> None:
         f"These {len(other.ids)} films are unlike those that were calibrated on, in the scores of"
     )
     assert "common (higher, distance 0." in warning
-    assert "What was promised may not hold." in warning
+    assert "The guarantee may not hold." in warning
     assert recorder.notes == [
         "Of drift, not tested: familiarity and views, which the films calibrated on, or these, do not tell."
     ]

@@ -45,7 +45,7 @@ def test_a_member_is_not_told_to_look_at_its_own_training_films(folds: Path, lab
     assert run.told(table) == f"Heat maps: of each film by the member of {folds} that was not trained on it."
     one = folds / "fold-1"
     trained_on = len(table) - len(Predictions.read(one / "val_predictions.csv").ids)
-    for path in (one, one / r"best\.safetensors"):
+    for path in (one, one / "best.safetensors"):
         told = PageModel.read(path, "ImageID", Recorder()).told(table)
         assert told.startswith(f"{path} was trained on {trained_on} of these {len(table)} films")
         assert told.endswith(f"With --checkpoint {folds}, each film has the member that was not trained on it.")

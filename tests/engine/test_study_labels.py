@@ -13,7 +13,7 @@ from cxrlt_cli.tables.label_table import read_labels
 from tests.helpers import Recorder, write_csv
 
 HEADER = ["ImageID", "PatientID", "StudyID", "ViewPosition", "a", "b"]
-ROWS = [
+ROWS: list[list[object]] = [
     ["1", "p", "s1", "PA", 1, 0],
     ["2", "p", "s1", "L", 0, 0],
     ["3", "q", "s2", "L", 0, ""],
@@ -43,7 +43,7 @@ def test_a_film_that_the_csv_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_patients_that_share_names_of_studies_are_told(tmp_path: Path) -> None:
-    rows = [*ROWS[:2], ["3", "q", "s1", "L", 0, 0]]
+    rows: list[list[object]] = [*ROWS[:2], ["3", "q", "s1", "L", 0, 0]]
     recorder = Recorder()
     assert len(found(write_csv(tmp_path / "f.csv", HEADER, rows), recorder, "123")) == 2
     assert "studies are called PATIENT/STUDY" in recorder.warnings[0]

@@ -373,7 +373,7 @@ def test_a_dry_run_writes_nothing(run: Path, local: Path, tmp_path: Path) -> Non
 def test_films_that_it_learned_from_are_warned_of(run: Path, labels: Path, tmp_path: Path) -> None:
     recorder = Recorder()
     calibrate(options(run / "best.safetensors", labels, tmp_path / "f.json"), recorder)
-    assert any("learned from 34 of the 48 films" in warning for warning in recorder.warnings)
+    assert any("was trained on 34 of the 48 films" in warning for warning in recorder.warnings)
 
 
 def test_predictions_need_no_torch(tmp_path: Path) -> None:
