@@ -76,7 +76,9 @@ def numbers_of(cells: pd.DataFrame) -> Doubles:
     numbers = np.empty(cells.shape)
     for place, (_, column) in enumerate(cells.items()):
         numbers[:, place] = pd.to_numeric(column, errors="coerce")
-        for row in np.flatnonzero(np.isnan(numbers[:, place])).tolist():
+        known = ~np.isnan(numbers[:, place])  # to their last digit, which pandas before 3.1 loses
+        numbers[known, place] = column.to_numpy(object)[known].astype(np.float64)
+        for row in np.flatnonzero(~known).tolist():
             number = number_of(column.iloc[row])
             numbers[row, place] = math.nan if number is None else number
     return numbers
