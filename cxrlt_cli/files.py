@@ -1,6 +1,7 @@
 """Files that appear whole or not at all, wherever a path leads: to a file, by links, or into a pipe."""
 
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -157,7 +158,7 @@ def open_standard_streams() -> None:
     """Have something behind stdin, stdout and stderr where whoever started this process closed them.
 
     Or the next file that is opened, of results, would get the number of stdout and what is printed to that. For before
-    anything is opened.
+    anything is opened. Stdout then writes out what its encoding lacks, as stderr does: a pipe on Windows has cp1252.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
@@ -168,6 +169,8 @@ def open_standard_streams() -> None:
                 nothing = number
             os.set_inheritable(nothing, True)  # for the processes that this one starts
             setattr(sys, name, os.fdopen(nothing, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _is_open(number: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 COMMITS = ("abcdef0123456789abcdef0123456789abcdef01", "5967efc89bd1e6aa1297fa0b1d40aa2ad1d7d4dd")
 
@@ -120,5 +120,7 @@ def serving(files: Mapping[str, bytes], *, wrong_digests: bool = False, licence:
 
 def use(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
     """Have the hub's client ask there; it reads its address when it is imported."""
+    files = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+    monkeypatch.setattr(file_download, "HUGGINGFACE_CO_URL_TEMPLATE", files, raising=False)  # its copy before 1.0

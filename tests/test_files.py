@@ -173,6 +173,13 @@ def test_closed_streams_are_no_crash_and_get_no_files(tmp_path: Path, closed: st
     assert (tmp_path / "results").read_text() == "(True, 0)"
 
 
+def test_what_an_encoding_lacks_is_written_out() -> None:
+    code = "from cxrlt_cli.files import open_standard_streams\nopen_standard_streams(); print('\u2265 90 \u2013')"
+    here = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run([sys.executable, "-c", code], env=here, stdout=subprocess.PIPE, check=True)
+    assert done.stdout.strip() == b"\\u2265 90 \x96"
+
+
 def test_labels_are_no_predictions(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
     (tmp_path / "link.csv").symlink_to(tmp_path / "a.csv")

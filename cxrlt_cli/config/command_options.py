@@ -239,7 +239,7 @@ class GuideOptions(Options):
 
 
 class EnvOptions(Options):
-    pass
+    json_path: Path | None = option(None, "File for the same as JSON.", alias="json")
 
 
 class DataCheckOptions(FilmOptions):

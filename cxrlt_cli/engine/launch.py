@@ -144,6 +144,8 @@ def _elastic(plan: Topology, job: Path, reporter: Reporter) -> Any:
     for name in list(logging.root.manager.loggerDict):  # an end is told once, by us
         if name.startswith(("torch.distributed.elastic", "torch.multiprocessing")):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    environment, before = dict(os.environ), {number: signal.getsignal(number) for number in HANDLED}
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(AFTER_A_FAILURE)  # read by PyTorch 2.12 and later
     config = LaunchConfig(
         min_nodes=plan.num_nodes,
         max_nodes=plan.num_nodes,
@@ -154,10 +156,8 @@ def _elastic(plan: Topology, job: Path, reporter: Reporter) -> Any:
         rdzv_configs={"join_timeout": LONGEST_WAIT},
         max_restarts=0,
         monitor_interval=0.1,
-        shutdown_timeout=AFTER_A_FAILURE,
         signals_to_handle=",".join(number.name for number in BY_ELASTIC),
     )
-    environment, before = dict(os.environ), {number: signal.getsignal(number) for number in HANDLED}
     stop = _Stop(reporter)
     for number in signals("SIGUSR1"):
         signal.signal(number, _pass_on)

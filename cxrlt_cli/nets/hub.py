@@ -22,7 +22,12 @@ import huggingface_hub
 import timm
 from filelock import FileLock
 from huggingface_hub import constants
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from safetensors.torch import save_file
 
 from cxrlt_cli.errors import CheckpointError, ModelError, OptionError, explain, listed
@@ -212,6 +217,8 @@ def _ask(source: Source, question: Callable[[], T]) -> T:
     """An answer of the hub's client; its errors are told as ours, those of the disk and of cxrlt as they are."""
     try:
         return question()
+    except LocalEntryNotFoundError as error:  # an EntryNotFoundError, and what a network that fails midway gives
+        _refuse(source, next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__))
     except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError) as error:
         terms = source.encoder.terms if source.encoder is not None else ""
         raise ModelError(

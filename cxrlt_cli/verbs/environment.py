@@ -1,5 +1,6 @@
 """``cxrlt env``: versions, devices and folders, for a bug report; nothing of films is in it, nor the home folder."""
 
+import json
 import os
 import platform
 import re
@@ -12,11 +13,12 @@ from cxrlt_cli import __version__
 from cxrlt_cli.config import EnvOptions
 from cxrlt_cli.engine.disk_space import free_bytes
 from cxrlt_cli.engine.reporter import Reporter, size
-from cxrlt_cli.files import cache_root
+from cxrlt_cli.files import cache_root, require_file, write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.private_apis import cpu_computes_bf16
 
 REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?\s*([^;\s]*)\s*(?:;(.*))?$")
+ABSENT = ("–", "")  # version and licence of a package that is not installed
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
@@ -32,10 +34,19 @@ VARIABLES = (
 )
 
 
-def show_environment(_: EnvOptions, reporter: Reporter) -> None:
-    """Two tables: this machine, and the packages that cxrlt asks for with their licences."""
-    reporter.table("Machine", ("what", "here"), _machine())
-    reporter.table("Packages", ("name", "asked for", "version", "licence"), packages())
+def show_environment(options: EnvOptions, reporter: Reporter) -> None:
+    """Two tables: this machine, and the packages that cxrlt asks for with their licences; both to ``--json``."""
+    if options.json_path is not None:
+        require_file(options.json_path, "--json")
+    machine, rows = _machine(), packages()
+    reporter.table("Machine", ("what", "here"), machine)
+    reporter.table("Packages", ("name", "asked for", "version", "licence"), rows)
+    if options.json_path is not None:
+        keys = ("name", "requires", "version", "licence")
+        here = [dict(zip(keys, (None if cell in ABSENT else cell for cell in row), strict=True)) for row in rows]
+        content = {"machine": dict(machine), "packages": here}
+        write_text(options.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        reporter.result(f"Wrote {options.json_path}.")
 
 
 def packages() -> list[tuple[str, str, str, str]]:
@@ -51,7 +62,7 @@ def packages() -> list[tuple[str, str, str, str]]:
         try:
             about = metadata(name)
         except PackageNotFoundError:
-            rows.append((name, f"{asked}{extra}", "–", ""))
+            rows.append((name, f"{asked}{extra}", *ABSENT))
             continue
         said = about.get_all("License-Expression") or []
         said += [each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License")]

@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save
 
 from cxrlt_cli.data.image import Preprocessing
@@ -62,6 +63,14 @@ def test_the_catalogue_knows_the_challenges_models() -> None:
     for wrong in ("nosuch", "phantom-clip", "hf-hub:model", "hf-hub:/model", "hf-hub:a/b/../c"):
         with pytest.raises(OptionError):
             find(wrong)
+
+
+def test_a_network_that_fails_midway_is_no_missing_model() -> None:
+    def question() -> str:
+        raise LocalEntryNotFoundError("Connection refused") from OSError("no route")
+
+    with pytest.raises(ModelError, match="cannot be had: no route"):
+        hub._ask(hub.WHYXRAYCLIP, question)
 
 
 def test_a_pull_pins_converts_and_writes_a_manifest(

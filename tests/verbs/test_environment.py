@@ -1,3 +1,4 @@
+import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import pytest
 
 from cxrlt_cli import __version__
 from cxrlt_cli.config import EnvOptions
+from cxrlt_cli.errors import OptionError
+from cxrlt_cli.verbs import environment
 from cxrlt_cli.verbs.environment import packages, show_environment
 from tests.helpers import Recorder
 
@@ -19,6 +22,20 @@ def test_what_a_bug_report_needs_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert str(tmp_path / "cxrlt") in machine["cache"]
     assert "SLURM_JOB_ID=17" in machine["environment"]
     assert machine["cores"].partition(" ")[0].isdecimal()
+
+
+def test_json_has_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "requires", lambda _: ["torch>=2.9", "no-such-package>=1"])
+    recorder = Recorder()
+    show_environment(EnvOptions.model_validate({"json": tmp_path / "env.json"}), recorder)
+    written = json.loads((tmp_path / "env.json").read_text())
+    assert written["machine"] == dict(recorder.texts[0][1:])
+    torch, none = written["packages"]
+    assert torch == {**torch, "name": "torch", "requires": ">=2.9", "version": version("torch")}
+    assert none == {"name": "no-such-package", "requires": ">=1", "version": None, "licence": None}
+    assert recorder.results == [f"Wrote {tmp_path / 'env.json'}."]
+    with pytest.raises(OptionError, match=r"--json .* is a folder"):
+        show_environment(EnvOptions.model_validate({"json": tmp_path}), Recorder())
 
 
 def test_every_package_that_is_asked_for_is_there_with_its_version_and_licence() -> None:
