@@ -35,6 +35,12 @@ OTHERS = {  # what cannot be run here: it wants a network, or changes the shell 
     "source .venv/bin/activate",
     "pip install pre-commit",
     "pre-commit install",
+    "pip install uv cyclonedx-bom",
+    "uv pip compile --generate-hashes pyproject.toml -o requirements.txt",
+    "pip download --require-hashes -r requirements.txt -d wheelhouse",
+    "pip wheel --no-deps . -w wheelhouse",
+    "pip install --no-index --find-links wheelhouse --require-hashes -r requirements.txt",
+    "pip install --no-index --find-links wheelhouse --no-deps cxrlt",
 }
 
 
