@@ -29,7 +29,7 @@ def test_json_has_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     recorder = Recorder()
     show_environment(EnvOptions.model_validate({"json": tmp_path / "env.json"}), recorder)
     written = json.loads((tmp_path / "env.json").read_text())
-    assert written["machine"] == dict(recorder.texts[0][1:])
+    assert written["machine"] == {row[0]: row[1] for row in recorder.texts[0][1:]}
     torch, none = written["packages"]
     assert torch == {**torch, "name": "torch", "requires": ">=2.9", "version": version("torch")}
     assert none == {"name": "no-such-package", "requires": ">=1", "version": None, "licence": None}
