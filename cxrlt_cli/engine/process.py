@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, distributed
 
 from cxrlt_cli.config import ComputeOptions
+from cxrlt_cli.engine.reporter import counted
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.private_apis import cpu_computes_bf16
@@ -103,11 +104,8 @@ class Process:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def __str__(self) -> str:
-        name = (
-            torch.cuda.get_device_name(self.device)
-            if self.device.type == "cuda"
-            else f"{torch.get_num_threads()} threads"
-        )
+        on_gpu = self.device.type == "cuda"
+        name = torch.cuda.get_device_name(self.device) if on_gpu else counted(torch.get_num_threads(), "thread")
         precision = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
         workers = f"{self.num_workers} to read films" if self.num_workers else "films read by this process"
         several = f"{self.num_processes} processes, each on " if self.num_processes > 1 else ""

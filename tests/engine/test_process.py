@@ -54,3 +54,10 @@ def test_what_the_machine_lacks_is_told() -> None:
 def test_some_worker_reads_films() -> None:
     assert default_workers(torch.device("cpu")) >= 1
     assert default_workers(torch.device("cuda")) >= default_workers(torch.device("cpu"))
+
+
+def test_what_it_runs_on_is_told_in_good_english(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = Process(torch.device("cpu"), torch.float32, 0)
+    for number, told in ((1, "cpu (1 thread), fp32"), (4, "cpu (4 threads), fp32")):
+        monkeypatch.setattr(torch, "get_num_threads", lambda number=number: number)
+        assert str(process).startswith(told)
