@@ -54,9 +54,11 @@ def command(
     def register(load: Load[c.OptionsT]) -> Load[c.OptionsT]:
         def body(ctx: typer.Context) -> None:
             from cxrlt_cli.cli.display import RichReporter, consoles, show_error, waiting
+            from cxrlt_cli.engine.cluster import speaks
 
             out, err = consoles()
             debug = ctx.params["debug"]
+            first, options = speaks(os.environ), None
             try:
                 os.getcwd()  # noqa: PTH109 - some libraries end the process where the folder that it began in is gone
                 options = resolve(model, ctx)
@@ -66,7 +68,7 @@ def command(
                 with waiting(err, options.quiet):
                     run = load()
                 reporter = RichReporter(out, err, options.quiet)
-                for remark in remarks(ctx):
+                for remark in remarks(ctx) if first else ():
                     reporter.warn(remark)
                 run(options, reporter)
             except KeyboardInterrupt:
@@ -76,6 +78,8 @@ def command(
                 known = explain(error)
                 if known is None:
                     raise
+                if not (first or options or ctx.params.get("config")):  # a file may be at fault on one machine alone
+                    raise typer.Exit(known.exit_code) from None
                 if debug:
                     import traceback  # late: help and completion need none
 

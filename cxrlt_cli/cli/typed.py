@@ -1,5 +1,7 @@
 """The command as Typer reads what was typed: its help, its errors in our words, a remark on what was typed twice."""
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +12,7 @@ from cxrlt_cli.cli.wording import in_our_words
 
 REPEATED, ALL = "cxrlt.repeated", "cxrlt.all"
 HELP_ALL = "--help-all"
+USAGE = 2  # what a command line that cannot be read ends with
 
 
 class Command(TyperCommand):
@@ -38,6 +41,10 @@ class Command(TyperCommand):
             rest = super().parse_args(ctx, args)
         except Exception as error:  # Typer's, which say what is wrong in ``message``
             if isinstance(getattr(error, "message", None), str):
+                from cxrlt_cli.engine.cluster import speaks
+
+                if not speaks(os.environ):
+                    sys.exit(getattr(error, "exit_code", USAGE))
                 flags = [flag for parameter in self.params for flag in parameter.opts]
                 error.message = in_our_words(error.message, flags)  # type: ignore[attr-defined]
             raise

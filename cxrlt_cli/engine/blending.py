@@ -1,37 +1,37 @@
 """The members of an ensemble: what was named, what they know, and what they say of the same films."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 from torch import Tensor
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
-from cxrlt_cli.data.loading import FilmDataset
 from cxrlt_cli.engine.deciding import Deciding, Watch
 from cxrlt_cli.engine.default_films import films_csv
 from cxrlt_cli.engine.folder_films import takes_folder
 from cxrlt_cli.engine.learned import Learned, learned_by
-from cxrlt_cli.engine.precision import choose_for_predicting
-from cxrlt_cli.engine.predict import films_in_order, predict, preprocessings, read_checkpoint, rehearse
-from cxrlt_cli.engine.process import Process
+from cxrlt_cli.engine.predict import read_checkpoint
 from cxrlt_cli.engine.reporter import Reporter, tell_needless
 from cxrlt_cli.engine.several import out_of_fold
-from cxrlt_cli.engine.sources import film_source
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.names import meant
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import Classifier, from_checkpoint
 from cxrlt_cli.nets.view_classifier import ViewClassifier
+from cxrlt_cli.scores import Doubles
 from cxrlt_cli.scores.drift import NOTHING, STATED, Traits
 from cxrlt_cli.scores.predictions import Predictions, blend_known, normal_gating, require_same
 from cxrlt_cli.scores.selection import ViewWeights
 from cxrlt_cli.scores.studies import PerStudy, Studies
 from cxrlt_cli.tables.label_table import LabelTable, Texts
 from cxrlt_cli.tables.rows import is_table
-from cxrlt_cli.tta import VIEWS, merge
+from cxrlt_cli.tta import merge
+
+Said = Callable[[str, Sequence[int]], Doubles]  # a merge of views and columns, to what a model says ``[N, columns]``
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Members:
 class MemberOutputs:
     """What the members said of the same films and findings."""
 
-    logits: dict[int, Tensor]  # [V, N, C] of the models
+    models: Mapping[int, Said]
     files: dict[int, Predictions]
     ids: Texts
     findings: tuple[tuple[str, ...], ...]
@@ -156,47 +156,47 @@ class MemberOutputs:
     studies: Studies | None = None  # None: films are predicted one by one
     per_study: PerStudy = "mean"
 
-    def merged(self, mode: str, view_weights: ViewWeights = None) -> list[Predictions]:
+    def merged(
+        self, mode: str, view_weights: ViewWeights = None, names: Sequence[str] | None = None
+    ) -> list[Predictions]:
         """A prediction a member; the views of a model are merged by ``mode``, by their mean where that is ``rank``.
 
-        Then the films of a study, where those are predicted, by ``per_study`` and ``view_weights``.
+        Then the films of a study, where those are predicted, by ``per_study`` and ``view_weights``. ``names``: of which
+        findings; by default, all that are needed.
         """
-        of_views = "mean" if mode == "rank" else mode
-        predicted = {
-            index: Predictions(self.ids, self.findings[index], merge(logits, of_views).numpy())
-            for index, logits in self.logits.items()
-        }
-        everything = {**predicted, **self.files}
-        films = [
-            everything[index].select([name for name in self.needed if name in self.findings[index]])
-            for index in range(len(everything))
-        ]
+        wanted = self.needed if names is None else names
+        films = [self._of(index, mode, wanted) for index in range(len(self.findings))]
         if self.studies is None:
             return films
         return [self.studies.predictions(one, self.per_study, view_weights) for one in films]
 
+    def _of(self, index: int, mode: str, names: Sequence[str]) -> Predictions:
+        """What one member says of those of the findings that it knows."""
+        known = tuple(name for name in names if name in self.findings[index])
+        if index in self.files:
+            return self.files[index].select(known)
+        columns = [self.findings[index].index(name) for name in known]
+        return Predictions(self.ids, known, self.models[index]("mean" if mode == "rank" else mode, columns))
+
     def blended(self, normal: str | None, options: EnsembleOptions) -> Predictions:
-        """One prediction of all members, gated by ``normal`` where that is asked for."""
-        merged = self.merged(options.merge, options.view_weights)
-        blended = blend_known(merged, self.needed, options.weights, options.merge)
+        """One prediction of all members, gated by ``normal`` where that is asked for.
+
+        Findings are blended a few at a time, so that all members together hold about as much as the blend.
+        """
+        few = max(1, len(self.needed) // len(self.findings))
+        parts = []
+        for start in range(0, len(self.needed), few):
+            names = self.needed[start : start + few]
+            merged = self.merged(options.merge, options.view_weights, names)
+            parts.append(blend_known(merged, names, options.weights, options.merge))
+        together = np.concatenate([part.probabilities for part in parts], axis=1)
+        blended = Predictions(parts[0].ids, self.needed, together)
         return blended if normal is None else normal_gating(blended, options.alpha, normal)
 
 
-def predict_members(
-    process: Process, reporter: Reporter, models: Mapping[int, Classifier], paths: list[Path], options: EnsembleOptions
-) -> dict[int, Tensor] | None:
-    """The logits ``[V, N, C]`` of each model, in the order of the films, which are read once; None after a dry run."""
-    networks = list(models.values())
-    process = choose_for_predicting(options, process, networks[0], len(paths) * len(VIEWS[options.tta]), reporter)
-    networks = [model.to(process.device) for model in networks]
-    dataset = FilmDataset(film_source(paths, preprocessings(networks), options, reporter))
-    loader, views = films_in_order(dataset, options.batch_size, process), VIEWS[options.tta]
-    if options.dry_run:
-        rehearse(networks, loader, views, len(paths), process, reporter)
-        return None
-    with reporter.progress("Predicting", len(paths)) as advance:
-        outputs = predict(networks, loader, process, advance, views)
-    return {index: one.logits for index, one in zip(models, outputs, strict=True)}
+def said(logits: Tensor) -> Said:
+    """Of logits ``[V, N, C]`` in memory."""
+    return lambda mode, columns: np.asarray(merge(logits[:, :, list(columns)], mode).numpy())
 
 
 def watching(deciding: Deciding, findings: Sequence[str], options: EnsembleOptions, reporter: Reporter) -> Watch:

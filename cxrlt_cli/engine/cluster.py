@@ -35,6 +35,18 @@ def started_already(environment: Mapping[str, str]) -> dict[str, str] | None:
     return _checked(_with_rank(environment), "torchrun") if several else None
 
 
+def speaks(environment: Mapping[str, str]) -> bool:
+    """Whether this process tells what all of those that were started together are to hear once: it is the first.
+
+    Also where the environment is at fault, which may be so on one machine alone.
+    """
+    try:
+        names = started_already(environment)
+    except OptionError:
+        return True
+    return names is None or int(names["RANK"]) == 0
+
+
 def by_torchrun(environment: Mapping[str, str]) -> bool:
     """Whether it was torchrun, or who leaves the same."""
     elastic = bool(environment.get("TORCHELASTIC_RUN_ID"))

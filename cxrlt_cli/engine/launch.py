@@ -23,13 +23,13 @@ from torch.distributed.elastic.rendezvous import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from cxrlt_cli.config import ComputeOptions
-from cxrlt_cli.engine.cluster import started_already
+from cxrlt_cli.engine.cluster import speaks, started_already
 from cxrlt_cli.engine.lost_workers import end_with, lost, lost_machines, of_others_end, raise_first
 from cxrlt_cli.engine.meeting import LONGEST_WAIT, Others, meeting, wait_for_host
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, Silent
 from cxrlt_cli.engine.topology import Topology, topology
-from cxrlt_cli.errors import explain
+from cxrlt_cli.errors import OptionError, explain
 from cxrlt_cli.machine import end_with_parent, keep_freed_memory, num_cores, signals
 
 P = ParamSpec("P")
@@ -57,7 +57,12 @@ def prepared_once(verb: Callable[[OptionsT, Reporter], T]) -> Callable[[OptionsT
         names = started_already(os.environ)
         if names is None or _joined:
             return verb(options, reporter)
-        topology(options, os.environ, torch.cuda.device_count())
+        try:
+            topology(options, os.environ, torch.cuda.device_count())
+        except OptionError as error:
+            if speaks(os.environ):
+                raise
+            raise SystemExit(error.exit_code) from error
         os.environ.update(names)
         with meeting(options) as process:
             try:

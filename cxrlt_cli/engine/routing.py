@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
-from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
@@ -51,10 +50,10 @@ def with_routes(options: EnsembleOptions) -> tuple[EnsembleOptions, tuple[Route,
     return options.model_copy(update={"members": tuple(paths)}), routes
 
 
-def views_of_films(ids: Texts, csv: Path | None, films: FilmList | None, options: EnsembleOptions) -> Texts:
-    """How each film was taken: by the column of the CSV, or else by its DICOM header; empty where nothing is said."""
-    views = StatedViews.of(ids, csv, None if films is None else films.paths, options)
-    if views.cells is None and films is None:
+def views_of_films(ids: Texts, csv: Path | None, options: EnsembleOptions) -> Texts:
+    """How each film of prediction CSVs was taken: by the column of ``--csv``; empty where nothing is said."""
+    views = StatedViews.of(ids, csv, None, options)
+    if views.cells is None:
         raise OptionError(
             "--by-view: nothing says how the films of prediction CSVs were taken.",
             f"Pass a CSV with a column '{options.view_column}' with --csv (--view-column).",

@@ -114,4 +114,7 @@ class Studies:
         return films[np.unique(self.member, return_index=True)[1]]
 
     def _sums(self, values: Doubles) -> Doubles:
-        return np.stack([np.bincount(self.member, column, len(self)) for column in values.T], axis=1)
+        out = np.empty((len(self), values.shape[1]))
+        for column, each in enumerate(values.T):
+            out[:, column] = np.bincount(self.member, each, len(self))
+        return out

@@ -22,6 +22,7 @@ import xxhash
 from torch import Tensor
 
 from cxrlt_cli.config import FitOptions
+from cxrlt_cli.engine.cluster import started_already
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.files import replacing
@@ -110,7 +111,8 @@ class ResumeFile:
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         if number == signal.SIGINT and self._stopped_by:
-            if self.process.num_processes > 1 and time.monotonic() - self._stopped_at < PASSED_ON:
+            passed_on = started_already(os.environ) is not None  # also where each process trains members of its own
+            if passed_on and time.monotonic() - self._stopped_at < PASSED_ON:
                 return
             raise KeyboardInterrupt
         self._asked = True

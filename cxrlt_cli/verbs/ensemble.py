@@ -11,34 +11,35 @@ import numpy as np
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.listing import ending_of
-from cxrlt_cli.engine.blending import MemberOutputs, Members, finished, predict_members, watching
+from cxrlt_cli.engine.blending import MemberOutputs, Members, finished, watching
+from cxrlt_cli.engine.by_view import ByView
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.deciding import Deciding
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.film_studies import studies_to_predict
 from cxrlt_cli.engine.films import FilmList
-from cxrlt_cli.engine.launch import launch, prepared_once
+from cxrlt_cli.engine.launch import prepared_once
+from cxrlt_cli.engine.member_films import Blend
 from cxrlt_cli.engine.next_step import tell_next, tell_scoring, typed
 from cxrlt_cli.engine.postprocess import normal_finding, plan_of_views
-from cxrlt_cli.engine.predict import preprocessings
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions, told_of_written
 from cxrlt_cli.engine.routing import Route, shares, views_of_films, with_routes
 from cxrlt_cli.engine.several import with_members
 from cxrlt_cli.engine.sharding import films_of_shard, ids_of_shard, named_by_shard, told_of_parts
-from cxrlt_cli.engine.sources import keep_films
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import real, require_file
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.scores.predictions import Predictions, require_same
+from cxrlt_cli.scores.studies import Studies
 from cxrlt_cli.tables.label_table import Texts, read_exclusions, read_ids
 from cxrlt_cli.tables.outputs import require_table
-from cxrlt_cli.verbs.ensemble_films import Blend, predict_stretches, streams
-from cxrlt_cli.verbs.ensemble_fit import fitted, kept_beside, labels_to_fit, read_fit
+from cxrlt_cli.verbs.ensemble_films import predict_stretches, streams
+from cxrlt_cli.verbs.ensemble_fit import Fit, fitted, kept_beside, labels_to_fit, read_fit
+from cxrlt_cli.verbs.ensemble_held import predict_held
 from cxrlt_cli.verbs.ensemble_soup import make_soup
-from cxrlt_cli.verbs.ensemble_views import RoutesPredicted, predict_routes
 
 
 @prepared_once
@@ -79,7 +80,6 @@ def _ensemble(
     deciding: Deciding | None,
     reporter: Reporter,
 ) -> None:
-    process = Process.of(options)
     members = Members.read(options, reporter)
     findings = members.findings(options)
     others = [members.known(index) for index in range(len(members.paths))]
@@ -91,47 +91,56 @@ def _ensemble(
     if truth is not None and members.csv is not None:
         members.warn_of_seen(truth, members.csv, reporter)
     needed = tuple(dict.fromkeys([*findings, *([gate] if gate and (normal or options.fit) else [])]))
-    films = films_of_shard(options, options.shard, (), members.csv, reporter) if members.models else None
-    facts = None if films is None else FilmFacts.of(options, films, options.dicom_columns)
     watch = None if deciding is None else watching(deciding, findings, options, reporter)
-    if films is not None and facts is not None and streams(members, options):
-        reporter.plan("Ensemble", _plan(members, routes, options, process, normal, films.number, films))
-        blend = Blend(members, options, findings, needed, normal, watch)
-        predict_stretches(blend, films, facts, reporter)
-        _tell_next(findings, True, options, reporter)
-        return
-    ids = _ids(members, options, reporter) if films is None else next(films.stretches([films.number]))
+    blend = Blend(members, options, findings, needed, normal, watch)
+    fit = None if truth is None else Fit(truth, gate, fitted_path)
+    if members.models:
+        _of_films(blend, routes, fit, reporter)
+    else:
+        _of_files(blend, routes, fit, reporter)
+    _tell_next(findings, bool(members.models), options, reporter)
+
+
+def _of_films(blend: Blend, routes: Sequence[Route], fit: Fit | None, reporter: Reporter) -> None:
+    """Members look at films, those of a CSV or of a folder."""
+    options, members = blend.options, blend.members
+    films = films_of_shard(options, options.shard, (), members.csv, reporter)
+    facts = FilmFacts.of(options, films, options.dicom_columns)
     studies = None
     if options.per_study is not None:
-        studies = studies_to_predict(ids, films, members.csv, options, reporter)
-    reporter.plan("Ensemble", _plan(members, routes, options, process, normal, len(ids), films))
-    if films is not None and not options.dry_run:
-        keep_films([films.paths(ids)], len(ids), preprocessings(list(members.models.values())), options, reporter)
-    if films is None and options.dry_run:
-        reporter.result("Dry run: all members were read. Nothing was written.")
-    if routes:
-        blended = _by_view(members, routes, ids, films, options, normal, needed, reporter)
-        if blended is None:
-            return
-        if studies is not None and options.per_study is not None:
-            blended = studies.predictions(blended, options.per_study, options.view_weights)
+        studies = studies_to_predict(next(films.stretches([films.number])), films, members.csv, options, reporter)
+    reporter.plan("Ensemble", _plan(blend, routes, films.number, films))
+    if streams(options):
+        by_view = ByView.of(members, routes, films, options, reporter) if routes else None
+        predict_stretches(blend, films, facts, by_view, studies, reporter)
     else:
-        outputs = _predict(members, options, needed, ids, films, reporter)
-        if outputs is None:
-            return
-        outputs = replace(outputs, studies=studies, per_study=options.per_study or "mean")
-        if truth is not None:
-            blended = fitted(outputs, truth, findings, gate, options, fitted_path, reporter)
+        choosing = None if fit is None else partial(fitted, fit=fit, findings=blend.findings, options=options)
+        predict_held(blend, films, facts, studies, choosing, reporter)
+
+
+def _of_files(blend: Blend, routes: Sequence[Route], fit: Fit | None, reporter: Reporter) -> None:
+    """All members are predictions, and no film is looked at."""
+    options, members = blend.options, blend.members
+    ids, studies = _ids(members, options, reporter), None
+    if options.per_study is not None:
+        studies = studies_to_predict(ids, None, members.csv, options, reporter)
+    reporter.plan("Ensemble", _plan(blend, routes, len(ids), None))
+    if routes:
+        blended = _by_view(blend, routes, ids, studies, reporter)
+    else:
+        outputs = replace(_outputs(blend, members, ids), studies=studies, per_study=options.per_study or "mean")
+        if fit is None or options.dry_run:
+            blended = outputs.blended(blend.normal, options)
         else:
-            blended = outputs.blended(normal, options)
+            blended = fitted(outputs, reporter, fit, blend.findings, options)
+    if options.dry_run:
+        reporter.result("Dry run: all members were read. Nothing was written.")
+        return
     stated = None
-    if deciding is not None and deciding.local is not None:
-        stated = StatedViews.of(ids, members.csv, None if films is None else films.paths, options)
-    blended, decided = finished(blended.select(findings), watch, stated, options)
-    if facts is not None:
-        blended = facts.added(blended, reporter)
-        decided = decided and facts.added(decided, reporter)
-    what = counted(len(findings), "finding")
+    if blend.watch is not None and blend.watch.deciding.local is not None:
+        stated = StatedViews.of(ids, members.csv, None, options)
+    blended, decided = finished(blended.select(blend.findings), blend.watch, stated, options)
+    what = counted(len(blend.findings), "finding")
     if studies is not None:
         what += f" of {counted(len(studies), 'study', 'studies')}"
     for path, table in ((options.out, blended), (options.decisions, decided)):
@@ -139,9 +148,8 @@ def _ensemble(
             replaced = path.is_file()
             table.write(path, options.id_column if studies is None else options.study_column)
             reporter.result(told_of_written(path, replaced, len(ids), what))
-    if watch is not None:
-        watch.tell(reporter)
-    _tell_next(findings, films is not None, options, reporter)
+    if blend.watch is not None:
+        blend.watch.tell(reporter)
 
 
 def _tell_next(findings: Sequence[str], reads_films: bool, options: EnsembleOptions, reporter: Reporter) -> None:
@@ -155,34 +163,35 @@ def _tell_next(findings: Sequence[str], reads_films: bool, options: EnsembleOpti
 
 
 def _by_view(
-    members: Members,
-    routes: Sequence[Route],
-    ids: Texts,
-    films: FilmList | None,
-    options: EnsembleOptions,
-    normal: str | None,
-    needed: tuple[str, ...],
-    reporter: Reporter,
-) -> Predictions | None:
-    """Each film as the members for its view predict it; None after a dry run, and on all processes but the first."""
-    views = views_of_films(ids, members.csv, films, options)
-    if films is None:
-        told: RoutesPredicted | None = RoutesPredicted(shares(ids, views, routes), [{} for _ in routes])
-    else:
-        told = launch(predict_routes, options, reporter, members, routes, ids, views, films.paths(ids), options)
-    if told is None or options.dry_run:
-        return None
+    blend: Blend, routes: Sequence[Route], ids: Texts, studies: Studies | None, reporter: Reporter
+) -> Predictions:
+    """Each film as the predictions for its view have it, or each study of such films."""
+    options, members = blend.options, blend.members
     blended: list[Predictions] = []
-    for route, mine, logits in zip(routes, told.ids, told.logits, strict=True):
+    views = views_of_films(ids, members.csv, options)
+    for route, mine in zip(routes, shares(ids, views, routes), strict=True):
         if not len(mine):
             reporter.warn(f"--by-view: no film has the view {route.view}, so its members predict none.")
             continue
-        some = members.only(route.members)
-        files = _files_of(some, options, mine, films)
-        outputs = MemberOutputs(logits, files, mine, tuple(map(some.known, range(len(some.paths)))), needed)
-        blended.append(outputs.blended(normal, options))
+        blended.append(_outputs(blend, members.only(route.members), mine).blended(blend.normal, options))
     together = np.concatenate([one.probabilities for one in blended])
-    return Predictions(np.concatenate([one.ids for one in blended]), needed, together).rows(list(ids))
+    films = Predictions(np.concatenate([one.ids for one in blended]), blend.needed, together).rows(list(ids))
+    if studies is None or options.per_study is None:
+        return films
+    return studies.predictions(films, options.per_study, options.view_weights)
+
+
+def _outputs(blend: Blend, members: Members, ids: Texts) -> MemberOutputs:
+    """What some predictions say of these films. Raises DataError where one lacks some."""
+    names = [str(path) for path in members.paths]
+    files = {}
+    for index, file in members.files.items():
+        if members.csv is None:
+            require_same("film", members.files[0].ids, file.ids, names[0], names[index])
+        else:
+            members.require_films(index, ids, members.csv)
+        files[index] = file.rows(list(ids))
+    return MemberOutputs({}, files, ids, tuple(map(members.known, range(len(names)))), blend.needed)
 
 
 def _check(options: EnsembleOptions) -> None:
@@ -210,15 +219,8 @@ def _check(options: EnsembleOptions) -> None:
         raise OptionError("--merge rank gives ranks, and normal_gating needs probabilities.", "Take another --merge.")
 
 
-def _plan(
-    members: Members,
-    routes: Sequence[Route],
-    options: EnsembleOptions,
-    process: Process,
-    normal: str | None,
-    number: int,
-    films: FilmList | None,
-) -> dict[str, str]:
+def _plan(blend: Blend, routes: Sequence[Route], number: int, films: FilmList | None) -> dict[str, str]:
+    members, options = blend.members, blend.options
     weights = options.weights or (1.0,) * len(members.paths)
     view_of = {place: route.view for route in routes for place in route.members}
     plan = {}
@@ -229,38 +231,11 @@ def _plan(
     return {
         "films": f"{number:,} of {source or members.paths[0]}",
         **plan,
-        **plan_of_views(options, normal),
+        **plan_of_views(options, blend.normal),
         "merge": "chosen" if options.fit else options.merge,
         "out": str(options.out),
-        "process": str(process),
+        "process": str(Process.of(options)),
     }
-
-
-def _predict(
-    members: Members, options: EnsembleOptions, needed: tuple[str, ...], ids: Texts, films: FilmList | None,
-    reporter: Reporter,
-) -> MemberOutputs | None:  # fmt: skip
-    """What every member says of these films; None after a dry run, and on all processes but the first."""
-    files = _files_of(members, options, ids, films)
-    findings = tuple(map(members.known, range(len(members.paths))))
-    if films is None:
-        return None if options.dry_run else MemberOutputs({}, files, ids, findings, needed)
-    logits = launch(predict_members, options, reporter, members.models, films.paths(ids), options)
-    return None if logits is None else MemberOutputs(logits, files, ids, findings, needed)
-
-
-def _files_of(members: Members, options: EnsembleOptions, ids: Texts, films: FilmList | None) -> dict[int, Predictions]:
-    """The prediction CSVs among the members, for these films. Raises DataError where one lacks some."""
-    source = members.csv if films is None else films.source
-    names = [str(path) for path in members.paths]
-    files = {}
-    for index, file in members.files.items():
-        if source is None:
-            require_same("film", members.files[0].ids, file.ids, names[0], names[index])
-        else:
-            members.require_films(index, ids, source)
-        files[index] = file.rows(list(ids))
-    return files
 
 
 def _ids(members: Members, options: EnsembleOptions, reporter: Reporter) -> Texts:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,16 +142,20 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
     return Deciding(calibration, None, options.decide, "the films of --fit")
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What ``--fit`` chooses by, which finding may gate the others, and the YAML file of what it chose."""
+
+    truth: LabelTable
+    normal: str | None
+    path: Path
+
+
 def fitted(
-    outputs: MemberOutputs,
-    truth: LabelTable,
-    findings: Sequence[str],
-    normal: str | None,
-    options: EnsembleOptions,
-    path: Path,
-    reporter: Reporter,
+    outputs: MemberOutputs, reporter: Reporter, fit: Fit, findings: Sequence[str], options: EnsembleOptions
 ) -> Predictions:
     """The labelled films, each blended as was chosen without its fold; what was chosen on all goes to a YAML file."""
+    truth, normal, path = fit.truth, fit.normal, fit.path
     row = {film: index for index, film in enumerate(truth.ids)}
     truth = truth.rows(np.array([row[film] for film in outputs.ids]))
     has_patients = not np.array_equal(truth.patients, truth.ids)

@@ -131,7 +131,7 @@ def _score(
     if options.shard is not None:
         reporter.note(told_of_parts(options.out, options.shard))
     if truth is not None and process.is_main:
-        together = {name: np.concatenate(stretch) for name, stretch in cosines.items()}
+        together = {name: np.concatenate(cosines.pop(name)) for name in list(cosines)}
         report_prompts(
             sentences, together, texts, truth, np.concatenate(normal), options, films.source, folder.name, reporter
         )

@@ -48,3 +48,24 @@ def test_a_group_has_no_more_help_than_its_commands(group: tuple[str, ...]) -> N
     assert shown(*group, "--help-all") == shown(*group, "--help")
     if not group:
         assert "cxrlt guide options" in " ".join(shown("--help").split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--epochs", "many"], "--epochs"),
+        (["train", "--no-such-option"], "--no-such-option"),
+        (["train", "--csv", "a.csv", "--folds", "1"], "--folds"),
+        (["train", "--csv", "a.csv", "--processes", "2"], "torchrun has started the processes of this command already"),
+        (["train", "--config", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_of_processes_that_were_started_together_the_first_tells_what_is_wrong_with_the_line(
+    arguments: list[str], said: str
+) -> None:
+    """A file is another matter: it may be missing on one machine alone."""
+    several = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "COLUMNS": "200"}
+    first, second = (CliRunner().invoke(app, arguments, env={**several, "RANK": rank}) for rank in "01")
+    assert first.exit_code == second.exit_code == 2
+    assert said in first.output
+    assert bool(second.output) == ("--config" in arguments)

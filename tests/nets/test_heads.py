@@ -3,6 +3,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cxrlt_cli.config import TrainOptions
 from cxrlt_cli.nets import heads
@@ -39,6 +40,26 @@ def test_gradients_lie_in_memory_as_their_parameters_do(name: str, csra_heads: i
     for parameter in head.parameters():
         assert parameter.grad is not None
         assert parameter.grad.stride() == parameter.stride()
+
+
+@pytest.mark.parametrize("name", ["linear", "mlp", "csra", "csra-winner"])
+def test_a_channels_last_map_is_not_copied(name: str) -> None:
+    """It comes so from the backbone; mldecoder's attention is PyTorch's, which orders its tokens anew."""
+    copied: list[str] = []
+
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            given = operation(*args, **(kwargs or {}))
+            is_copy = any(word in str(operation) for word in ("clone", "copy"))
+            if is_copy and isinstance(given, torch.Tensor) and given.numel() >= features.numel():
+                copied.append(str(operation))
+            return given
+
+    head = heads.create(name, 96, 3)
+    features = torch.randn(2, 96, 7, 7).contiguous(memory_format=torch.channels_last)
+    with Watch():  # type: ignore[no-untyped-call]
+        head(features)
+    assert copied == []
 
 
 def test_csra_equals_a_naive_loop() -> None:

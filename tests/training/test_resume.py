@@ -274,6 +274,26 @@ def test_a_second_ctrl_c_stops_at_once(labels: Path, tmp_path: Path) -> None:
     assert (tmp_path / "resume.pt").exists()
 
 
+def test_ctrl_c_that_torchrun_passes_on_is_no_second_one(
+    labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where each process trains members of its own, and computes alone; who was started alone hears two."""
+    options = run_options(labels, tmp_path)
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1")):
+        monkeypatch.setenv(name, value)
+    passed_on = ResumeFile(tmp_path / "resume.pt", options, Process.of(options), "data")
+    with passed_on.listening():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        assert passed_on.due() == "stop"
+    monkeypatch.delenv("RANK")
+    monkeypatch.delenv("WORLD_SIZE")
+    alone = ResumeFile(tmp_path / "resume.pt", options, Process.of(options), "data")
+    with alone.listening(), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_the_state_is_written_when_it_is_due(labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
