@@ -115,7 +115,8 @@ def explain(error: BaseException) -> CxrltError | None:
     if type(error).__name__ == "OutOfMemoryError":  # torch's; it is not imported for a message
         return WorkerError(
             "The GPU has too little memory for this batch.",
-            "Halve --batch-size and double --accumulate: a step then sees as many films. Or lower --image-size.",
+            "Halve --batch-size. In training, --batch-size auto finds the largest that fits, and a step sees as many "
+            "films.",
         )
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
         return WorkerError(

@@ -39,6 +39,7 @@ def pretended_gpu(*modules: Any) -> Iterator[list[Any]]:
         "torch.nn.Module.to": _moved,
         "timm.utils.model_ema.deepcopy": _copied,
         "cxrlt_cli.engine.precision.deepcopy": _copied,
+        "cxrlt_cli.training.batch_size.deepcopy": _copied,
         "torch._subclasses.fake_tensor.FakeTensorMode.avoid_device_init": True,
     }
     scalars = {torch.ops.aten._local_scalar_dense.default: _scalar}

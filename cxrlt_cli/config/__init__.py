@@ -36,7 +36,7 @@ from cxrlt_cli.config.fields import (
     option,
     to_yaml,
 )
-from cxrlt_cli.config.film_options import ComputeOptions, Device, FilmOptions, Precision
+from cxrlt_cli.config.film_options import STEP, ComputeOptions, Device, FilmOptions, Precision
 from cxrlt_cli.config.fit_options import FitOptions
 from cxrlt_cli.config.import_options import DataImportOptions
 from cxrlt_cli.config.presets import PRESETS, filled_in
@@ -46,6 +46,7 @@ from cxrlt_cli.config.train_options import FinetuneOptions, TrainOptions
 
 __all__ = [
     "PRESETS",
+    "STEP",
     "CalibrateOptions",
     "ComputeOptions",
     "DataCacheOptions",

@@ -10,6 +10,7 @@ from cxrlt_cli.config.fields import WHERE_HELP, Names, Options, Where, option
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Fit = Literal["stretch", "pad"]
+STEP = 64  # films of a batch, or with --batch-size auto of the batches that make a step
 
 IMAGE_SIZE_HELP = "Pixels of a side of the film as the model sees it, or of height and width, such as 784x644."
 CORRECTIONS_HELP = (
@@ -75,7 +76,12 @@ class ComputeOptions(FilmOptions):
     workers: int | Literal["auto"] = option(
         "auto", "Processes that read films, for each process that computes.", panel="Compute", rare=True
     )
-    batch_size: int = option(64, "Films per batch, of each process.", panel="Compute", ge=1)
+    batch: int | Literal["auto"] = option(
+        STEP,
+        f"Films per batch, of each process; train: auto is the largest that fits the GPU, with {STEP} films per step.",
+        panel="Compute",
+        alias="batch_size",
+    )
     processes: int | Literal["auto"] = option(
         1, "Processes that compute, one a GPU (DDP); auto: one for each GPU.", panel="Processes"
     )
@@ -94,6 +100,16 @@ class ComputeOptions(FilmOptions):
             raise ValueError("--workers must be auto, 0 or more")
         if self.processes != "auto" and self.processes < 1:
             raise ValueError("--processes must be auto, 1 or more")
+        if self.batch != "auto" and self.batch < 1:
+            raise ValueError("--batch-size must be auto, 1 or more")
+        if self.batch == "auto" and "accumulate" not in type(self).model_fields:
+            raise ValueError("--batch-size auto is of train and finetune: pass a number, such as 64")
         if self.run_id is not None and self.nodes == 1:
             raise ValueError("--run-id is the name that several machines share: pass --nodes and --rendezvous too")
         return self
+
+    @property
+    def batch_size(self) -> int:
+        """Films per batch, once it is chosen."""
+        assert self.batch != "auto", "training.batch_size chooses it, and only training takes it"
+        return self.batch

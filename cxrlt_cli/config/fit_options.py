@@ -222,6 +222,8 @@ class FitOptions(ComputeOptions):
         given = {name for name in changed(self) & of_backbone if getattr(self, name)}  # 0 and false are as good as none
         if self.frozen and given:
             raise ValueError(f"--frozen trains the head alone: leave {flags(self, given)} out")
+        if self.frozen and self.batch == "auto":
+            raise ValueError("--batch-size auto is for a backbone that is trained: leave it out with --frozen")
         return self
 
     @model_validator(mode="after")

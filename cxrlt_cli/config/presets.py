@@ -42,7 +42,7 @@ PRESETS: dict[Preset, dict[str, Any]] = {
         "epochs": 4,
         "lr_head": 2e-3,
         "lr_backbone": 2e-3,
-        "batch_size": 32,
+        "batch": 32,
     },
 }
 

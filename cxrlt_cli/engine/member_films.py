@@ -45,7 +45,7 @@ class Blend:
     def key(self, films: FilmList, process: Process) -> dict[str, object]:
         """All that decides what is written."""
         free = {"members", "csv", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes",
-                "nodes", "device", "rendezvous", "run_id", "batch_size", "cache", "fitted"}  # fmt: skip
+                "nodes", "device", "rendezvous", "run_id", "batch", "cache", "fitted"}  # fmt: skip
         options, members = self.options, self.members
         chosen = json.loads(options.model_dump_json(exclude=free))
         if options.fitted is not None:

@@ -20,6 +20,7 @@ from cxrlt_cli.engine.reporter import Reporter, WarningsAlone, counted
 from cxrlt_cli.engine.topology import num_processes
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.training.batch_size import choose_batch
 from cxrlt_cli.training.loop import Fitted, command_of, fit
 from cxrlt_cli.training.members import Member, members_of, side_by_side
 from cxrlt_cli.training.method import Method
@@ -80,6 +81,8 @@ def _fit_each(
     folder: RunFolder,
     record: Record,
 ) -> Scores | None:
+    if options.batch == "auto":
+        options, members = _with_batch(process, reporter, members, waiting[-1], options)
     together = options.fold is None and members[0].name != ""
     apart = side_by_side(members, options, process.num_processes, os.environ)
     fitted: list[Fitted] = []
@@ -122,6 +125,24 @@ def _fit_each(
         if not together or not process.is_main:
             return fitted[0].scores
         return judge(members, fitted, division, options, folder, reporter)
+
+
+def _with_batch(
+    process: Process, reporter: Reporter, members: Sequence[Member], first: tuple[Started, Method], options: FitOptions
+) -> tuple[FitOptions, list[Member]]:
+    """The command's options and its members, with the batch chosen for the first, or as each was started."""
+    started, method = first
+    known = [one.folder.as_started(one.options) if options.resume else one.options for one in members]
+    chosen = known[0]
+    if chosen.batch == "auto":
+        chosen = choose_batch(chosen, process, started.model, method, members[0].training, reporter)
+
+    def given(options: FitOptions, own: FitOptions = chosen) -> FitOptions:
+        taken = chosen if own.batch == "auto" else own
+        return options.model_copy(update={"batch": taken.batch, "accumulate": taken.accumulate})
+
+    mine = [replace(one, options=given(one.options, own)) for one, own in zip(members, known, strict=True)]
+    return given(options), mine
 
 
 def _begun(process: Process, record: Record, folder: RunFolder, members: Sequence[Member]) -> None:

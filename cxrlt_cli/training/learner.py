@@ -12,6 +12,7 @@ from timm.utils import ModelEmaV3  # type: ignore[attr-defined]
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from cxrlt_cli.config import FitOptions
 from cxrlt_cli.data.image import report_faults
 from cxrlt_cli.data.loading import Batch, on_device
 from cxrlt_cli.engine.process import Process
@@ -66,6 +67,30 @@ class Learner:
         self._ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
         self._average: ModelEmaV3 | None = None
         self._num_averaged = 0
+
+    @classmethod
+    def of(
+        cls,
+        options: FitOptions,
+        model: Classifier,
+        criterion: Criterion,
+        phase: Phase,
+        *,
+        num_steps: int,
+        process: Process,
+    ) -> "Learner":
+        """With the settings of these options; each of ``num_steps`` steps has ``--accumulate`` batches."""
+        return cls(
+            model,
+            criterion,
+            phase,
+            num_steps=num_steps,
+            weight_decay=options.weight_decay,
+            layer_decay=options.layer_decay,
+            clip_grad=options.clip_grad,
+            accumulate=options.accumulate,
+            process=process,
+        )
 
     @property
     def num_averaged(self) -> int:

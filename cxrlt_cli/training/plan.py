@@ -49,8 +49,9 @@ def plan_of(run: Run, phases: tuple[Phase, ...]) -> dict[str, str]:
 
 
 def _batch(run: Run) -> str:
-    size, number = run.options.batch_size, run.process.num_processes
-    return f"{size} films" if number == 1 else f"{size * number} films ({size} on each of {number} processes)"
+    size, number, accumulate = run.options.batch_size, run.process.num_processes, run.options.accumulate
+    told = f"{size} films" if number == 1 else f"{size * number} films ({size} on each of {number} processes)"
+    return told if accumulate == 1 else f"{told}, {accumulate} of them per step,"
 
 
 def _labels(training: str | None, validation: str | None) -> dict[str, str]:

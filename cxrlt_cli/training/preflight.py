@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from cxrlt_cli.config import FitOptions, changed, flags
+from cxrlt_cli.config import STEP, FitOptions, changed, flags
 from cxrlt_cli.data.image import Preprocessing
 from cxrlt_cli.engine.films import LabelledFilms, check_films
 from cxrlt_cli.engine.reporter import Reporter
@@ -87,7 +87,7 @@ def check_batches(model: Classifier, num_films: int, options: FitOptions, num_pr
     ``num_processes``: that compute together, whose batch norms are synchronized. Random generators are left as they
     were.
     """
-    if num_processes > 1 or min(options.batch_size, num_films) > 1:
+    if num_processes > 1 or min(STEP if options.batch == "auto" else options.batch, num_films) > 1:
         return
 
     def learn(model: Classifier) -> None:

@@ -58,17 +58,7 @@ class Run:
     def learner(self, phase: Phase, num_steps: int) -> Learner:
         if self.options.compile and phase.trains == "all":
             compile_backbone(self.model)
-        return Learner(
-            self.model,
-            self.criterion,
-            phase,
-            num_steps=num_steps,
-            weight_decay=self.options.weight_decay,
-            layer_decay=self.options.layer_decay,
-            clip_grad=self.options.clip_grad,
-            accumulate=self.options.accumulate,
-            process=self.process,
-        )
+        return Learner.of(self.options, self.model, self.criterion, phase, num_steps=num_steps, process=self.process)
 
     def learn(
         self, learner: Learner, num_batches: int, planned: int, at: Position, resume: ResumeFile, title: str

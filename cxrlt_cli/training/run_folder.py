@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 
 from cxrlt_cli import __version__
-from cxrlt_cli.config import FitOptions, Precision, to_yaml
+from cxrlt_cli.config import FitOptions, Precision, flags, to_yaml
 from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.disk_space import ID, require_room
 from cxrlt_cli.engine.locks import held
@@ -67,14 +67,15 @@ class RunFolder:
         return cls(out, options.id_column)
 
     def as_started(self, options: FitOptions) -> FitOptions:
-        """Options that leave precision and compiling open, with what was chosen when the run was started."""
+        """Options that leave precision, compiling or the batch open, with what was chosen when the run was started."""
         path = self.path / "run.yaml"
-        choices: dict[str, tuple[object, ...]] = {"precision": get_args(Precision), "compile": (True, False, None)}
-        open_ones = [
-            name for name, left in (("precision", "auto"), ("compile", None)) if getattr(options, name) == left
-        ]
+        left = {"precision": "auto", "compile": None, "batch": "auto"}
+        open_ones = [name for name, value in left.items() if getattr(options, name) == value]
         if not open_ones:
             return options
+        if options.batch == "auto":
+            open_ones.append("accumulate")
+        keys = {name: type(options).model_fields[name].alias or name for name in open_ones}
         try:
             chosen = read_yaml(path)
         except FileNotFoundError:
@@ -82,14 +83,13 @@ class RunFolder:
         except (OSError, ValueError):
             chosen = None
         if not isinstance(chosen, dict) or any(
-            name in chosen and chosen[name] not in choices[name] for name in open_ones
+            key in chosen and not _is_choice(name, chosen[key]) for name, key in keys.items()
         ):
-            flags = " and ".join(f"--{name}" for name in choices)
             raise OptionError(
                 f"--resume: {path} is damaged, which says how the run was started.",
-                f"Delete it, and pass {flags} as they were, if that is known.",
+                f"Delete it, and pass {flags(options, open_ones)} as they were, if that is known.",
             )
-        return options.model_copy(update={name: chosen[name] for name in open_ones if name in chosen})
+        return options.model_copy(update={name: chosen[key] for name, key in keys.items() if key in chosen})
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -137,6 +137,12 @@ class RunFolder:
         predictions.write(self.path / "val_predictions.csv", self.id_column)
         metrics = {**scores.to_json(), "best": best}
         write_text(self.path / "metrics.json", json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+
+
+def _is_choice(name: str, value: object) -> bool:
+    """Whether a run can have been started with this value of an option that was left open."""
+    choices: dict[str, tuple[object, ...]] = {"precision": get_args(Precision), "compile": (True, False, None)}
+    return value in choices[name] if name in choices else isinstance(value, int) and value > 0
 
 
 def _holds_run(out: Path, layout: str) -> bool:

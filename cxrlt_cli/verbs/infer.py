@@ -166,7 +166,7 @@ def _stated_views(films: FilmList, csv: Path | None, options: InferOptions) -> S
 def _key(options: InferOptions, films: FilmList, kept: FeatureFiles, process: Process) -> dict[str, object]:
     """All that decides what is written."""
     free = {"csv", "films", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes", "nodes",
-            "device", "rendezvous", "run_id", "checkpoint", "batch_size", "cache", "among", "fitted"}  # fmt: skip
+            "device", "rendezvous", "run_id", "checkpoint", "batch", "cache", "among", "fitted"}  # fmt: skip
     chosen = json.loads(options.model_dump_json(exclude=free))
     if options.fitted is not None:
         chosen["fitted"] = sha256(options.fitted)

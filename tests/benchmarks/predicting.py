@@ -47,7 +47,7 @@ def ours(folder: Path) -> Callable[[], int]:
     torch.manual_seed(0)
     architecture, recipe = Architecture(BACKBONE, "linear"), Preprocessing(SIDE)
     models = [Classifier(architecture, FINDINGS, recipe).eval() for _ in range(2)]
-    options = InferOptions(checkpoint=Path("x"), batch_size=BATCH)
+    options = InferOptions.model_validate({"checkpoint": Path("x"), "batch_size": BATCH})
     process = replace(Process.of(options), num_workers=0)
     process = choose_for_predicting(options, process, models[0], 10**6, Silent())
     dataset = FilmDataset(FilmFiles(reading.films(folder), preprocessings(models), 10**8))

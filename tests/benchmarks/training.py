@@ -52,7 +52,8 @@ def ours(_: Path, compiled: bool = False) -> Callable[[], int]:
     keep_freed_memory()
     torch.manual_seed(0)
     model = Classifier(Architecture(BACKBONE, "linear"), FINDINGS, Preprocessing(SIDE), drop_path=0.2)
-    options = TrainOptions(batch_size=BATCH, compile=False, epochs=1, weights="none").resolved()
+    given = {"batch_size": BATCH, "compile": False, "epochs": 1, "weights": "none"}
+    options = TrainOptions.model_validate(given).resolved()
     cpu = Process(torch.device("cpu"), torch.float32, 0)
     process = choose_for_training(options, cpu, model, options.batch_size, Silent())[1]
     learner = learner_of(model, process)

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import yaml
 
-from cxrlt_cli.cli.options import build
+from cxrlt_cli.cli.options import build, read_config
 from cxrlt_cli.config import PRESETS, FinetuneOptions, TrainOptions, to_yaml
 from cxrlt_cli.config.presets import PRESET_HELP, Preset
 from cxrlt_cli.losses import settings_of
@@ -103,13 +104,15 @@ def test_phases_are_checked_with_those_of_the_preset() -> None:
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_what_is_written_down_asks_for_the_same_again(preset: str, tmp_path: Path) -> None:
     options = train(preset=preset)
-    assert build(TrainOptions, {}, to_yaml(options)).resolved().model_dump() == {
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(to_yaml(options)))
+    assert build(TrainOptions, {}, read_config(TrainOptions, tmp_path / "run.yaml")).resolved().model_dump() == {
         **options.model_dump(), "csv": Path("labels.csv").resolve()
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", get_args(FinetuneOptions.model_fields["preset"].annotation))
-def test_what_finetune_writes_down_asks_for_the_same_again(preset: str) -> None:
+def test_what_finetune_writes_down_asks_for_the_same_again(preset: str, tmp_path: Path) -> None:
     options = finetune(preset=preset, epochs=3)
-    again = build(FinetuneOptions, {}, to_yaml(options)).resolved()
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(to_yaml(options)))
+    again = build(FinetuneOptions, {}, read_config(FinetuneOptions, tmp_path / "run.yaml")).resolved()
     assert again.model_dump(exclude={"csv", "checkpoint"}) == options.model_dump(exclude={"csv", "checkpoint"})

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cxrlt_cli.config import EnsembleOptions
-from cxrlt_cli.engine.blending import MemberOutputs, Members
+from cxrlt_cli.engine.blending import MemberOutputs, Members, said
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
 from tests.helpers import Recorder
@@ -57,9 +57,9 @@ def test_options_on_films_are_refused_where_none_is_read(files: list[Path]) -> N
 def test_views_are_merged_before_members_are() -> None:
     """Two views of logits ln 3 and -ln 3 are 0.75 and 0.25; ranks are of members alone, whose views have their mean."""
     logit = float(np.log(3))
-    logits = {0: torch.tensor([[[logit], [logit]], [[-logit], [logit]]])}
+    models = {0: said(torch.tensor([[[logit], [logit]], [[-logit], [logit]]]))}
     file = Predictions(IDS, ("x", "y"), np.array([[0.5, 0.0], [0.25, 1.0]]))
-    outputs = MemberOutputs(logits, {1: file}, IDS, (("x",), ("x", "y")), ("x", "y"))
+    outputs = MemberOutputs(models, {1: file}, IDS, (("x",), ("x", "y")), ("x", "y"))
     for mode in ("mean", "rank"):
         first, second = outputs.merged(mode)
         np.testing.assert_allclose(first.probabilities, [[0.5], [0.75]], rtol=1e-6)

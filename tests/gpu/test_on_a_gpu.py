@@ -143,6 +143,15 @@ def test_too_large_a_batch_is_told_with_what_helps(labels: Path, tmp_path: Path)
     del held
 
 
+def test_the_largest_batch_that_fits_is_found_and_trains(labels: Path, tmp_path: Path) -> None:
+    recorder = Recorder()
+    held = torch.empty(torch.cuda.mem_get_info()[0] * 3 // 4, dtype=torch.uint8, device=GPU)
+    recipe: dict[str, Any] = {"device": "cuda", "image_size": 512, "batch_size": "auto", "max_steps": 1, "epochs": 1}
+    train(run_options(labels, tmp_path / "run", **recipe), recorder)
+    assert any("such batches make a step of 64" in note for note in recorder.notes)
+    del held
+
+
 def test_a_dry_run_tells_how_much_memory_a_run_takes(labels: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"device": "cuda", "image_size": 128, "batch_size": 16, "backbone": "convnextv2_atto"}
     recorder = Recorder()
@@ -175,7 +184,8 @@ def test_a_copy_of_a_trial_is_gone_after_it() -> None:
     model = deepcopy(model_of("csra")).to(GPU)
     gc.collect()
     before = torch.cuda.memory_allocated()
-    options = TrainOptions(batch_size=8, epochs=1, weights="none", compile=False).resolved()
+    given = {"batch_size": 8, "epochs": 1, "weights": "none", "compile": False}
+    options = TrainOptions.model_validate(given).resolved()
     choose_for_training(options, Process(GPU, torch.bfloat16, 0), model, 8, Silent())
     gc.collect()
     assert torch.cuda.memory_allocated() <= before

@@ -234,11 +234,10 @@ def test_a_dry_run_writes_nothing(labels: Path, tmp_path: Path) -> None:
 
 def test_a_checkpoint_can_be_frozen_too(run: Path, labels: Path, tmp_path: Path) -> None:
     before = Checkpoint.read(run / "best.safetensors")
-    finetune(
-        FinetuneOptions(checkpoint=run, csv=labels, out=tmp_path / "run", frozen=True, retrain_head=True, epochs=1,
-                        device="cpu", workers=0, batch_size=8, track="none", val_fraction=0.3),
-        Recorder(),
-    )  # fmt: skip
+    given = {"checkpoint": run, "csv": labels, "out": tmp_path / "run", "frozen": True, "retrain_head": True,
+             "epochs": 1, "device": "cpu", "workers": 0, "batch_size": 8, "track": "none",
+             "val_fraction": 0.3}  # fmt: skip
+    finetune(FinetuneOptions.model_validate(given), Recorder())
     after = Checkpoint.read(tmp_path / "run" / "best.safetensors")
     for name, tensor in before.tensors.items():
         assert torch.equal(tensor, after.tensors[name]) == name.startswith("backbone.")
@@ -263,9 +262,10 @@ def test_a_checkpoint_whose_head_wants_more_than_is_kept_is_not_scored(run: Path
     scored = {}
     for head in ("csra", "linear"):
         recorder = Recorder()
-        given = FinetuneOptions(checkpoint=run, csv=labels, out=tmp_path / head, frozen=True, retrain_head=True,
-                                head=head, epochs=1, device="cpu", workers=0, batch_size=8, track="none")  # fmt: skip
-        finetune(given, recorder)
+        given = {"checkpoint": run, "csv": labels, "out": tmp_path / head, "frozen": True, "retrain_head": True,
+                 "head": head, "epochs": 1, "device": "cpu", "workers": 0, "batch_size": 8,
+                 "track": "none"}  # fmt: skip
+        finetune(FinetuneOptions.model_validate(given), recorder)
         scored[head] = any("Validation AP of the checkpoint" in note for note in recorder.notes)
     assert scored == {"csra": True, "linear": False}
 

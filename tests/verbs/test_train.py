@@ -404,7 +404,7 @@ def test_films_that_are_no_squares_are_learned_and_predicted_alike(labels: Path,
     infer(InferOptions.model_validate({"checkpoint": tmp_path / "run", "out": tmp_path / "q.csv", **local}), Recorder())
     again = Predictions.read(tmp_path / "q.csv").select(validation.findings).rows(list(validation.ids))
     np.testing.assert_allclose(again.probabilities, validation.probabilities, atol=1e-6)
-    options = FinetuneOptions(checkpoint=tmp_path / "run", csv=labels, out=tmp_path / "more", epochs=1, device="cpu",
-                              workers=0, batch_size=8, track="none", val_fraction=0.3, image_size=(64, 96))  # fmt: skip
-    finetune(options, Recorder())
+    given = {"checkpoint": tmp_path / "run", "csv": labels, "out": tmp_path / "more", "epochs": 1, "device": "cpu",
+             "workers": 0, "batch_size": 8, "track": "none", "val_fraction": 0.3, "image_size": "64x96"}  # fmt: skip
+    finetune(FinetuneOptions.model_validate(given), Recorder())
     assert Checkpoint.read(tmp_path / "more" / "best.safetensors").preprocessing == Preprocessing((64, 96), fit="pad")
