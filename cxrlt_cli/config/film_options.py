@@ -76,12 +76,7 @@ class ComputeOptions(FilmOptions):
     workers: int | Literal["auto"] = option(
         "auto", "Processes that read films, for each process that computes.", panel="Compute", rare=True
     )
-    batch: int | Literal["auto"] = option(
-        STEP,
-        f"Films per batch, of each process; train: auto is the largest that fits the GPU, with {STEP} films per step.",
-        panel="Compute",
-        alias="batch_size",
-    )
+    batch: int = option(STEP, "Films per batch, of each process.", panel="Compute", alias="batch_size", ge=1)
     processes: int | Literal["auto"] = option(
         1, "Processes that compute, one a GPU (DDP); auto: one for each GPU.", panel="Processes"
     )
@@ -100,16 +95,10 @@ class ComputeOptions(FilmOptions):
             raise ValueError("--workers must be auto, 0 or more")
         if self.processes != "auto" and self.processes < 1:
             raise ValueError("--processes must be auto, 1 or more")
-        if self.batch != "auto" and self.batch < 1:
-            raise ValueError("--batch-size must be auto, 1 or more")
-        if self.batch == "auto" and "accumulate" not in type(self).model_fields:
-            raise ValueError("--batch-size auto is of train and finetune: pass a number, such as 64")
         if self.run_id is not None and self.nodes == 1:
             raise ValueError("--run-id is the name that several machines share: pass --nodes and --rendezvous too")
         return self
 
     @property
     def batch_size(self) -> int:
-        """Films per batch, once it is chosen."""
-        assert self.batch != "auto", "training.batch_size chooses it, and only training takes it"
         return self.batch

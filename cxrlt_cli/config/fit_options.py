@@ -1,7 +1,7 @@
 """Options of a training, whatever it starts from."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -15,7 +15,7 @@ from cxrlt_cli.config.choices import (
     choices_help,
 )
 from cxrlt_cli.config.fields import OptionsT, Settings, changed, flags, option
-from cxrlt_cli.config.film_options import CORRECTIONS_HELP, ComputeOptions
+from cxrlt_cli.config.film_options import CORRECTIONS_HELP, STEP, ComputeOptions
 from cxrlt_cli.config.presets import Preset, values_of
 from cxrlt_cli.config.study_options import VIEW_COLUMN_HELP
 
@@ -166,6 +166,12 @@ class FitOptions(ComputeOptions):
         0, "Also average the weights of this many last epochs; 0 and 1: no average.", panel="Schedule", ge=0, rare=True
     )
     clip_grad: float = option(1.0, "Gradient clipping: largest norm; 0: none.", panel="Schedule", ge=0, rare=True)
+    batch: int | Literal["auto"] = option(  # type: ignore[assignment]
+        STEP,
+        f"Films per batch, of each process; auto: as many as fit the GPU, with {STEP} per step (--accumulate).",
+        panel="Compute",
+        alias="batch_size",
+    )
     accumulate: int = option(1, "Gradient accumulation: batches per optimizer step.", panel="Schedule", ge=1, rare=True)
     compile: bool | None = option(
         None,
@@ -174,6 +180,18 @@ class FitOptions(ComputeOptions):
         panel="Compute",
         rare=True,
     )
+
+    @property
+    def batch_size(self) -> int:
+        """Films per batch, once they are chosen."""
+        assert self.batch != "auto", "training.batch_size chooses it first"
+        return self.batch
+
+    @model_validator(mode="after")
+    def _check_batch(self) -> Self:
+        if self.batch != "auto" and self.batch < 1:
+            raise ValueError("--batch-size must be auto, 1 or more")
+        return self
 
     @model_validator(mode="after")
     def _check_validation(self) -> Self:

@@ -157,7 +157,7 @@ def test_a_run_goes_on_with_the_batch_that_it_found(
 
 
 def test_it_is_refused_where_it_means_nothing() -> None:
-    with pytest.raises(ValidationError, match="of train and finetune: pass a number"):
+    with pytest.raises(ValidationError, match="a valid integer"):
         InferOptions.model_validate({"checkpoint": Path("x"), "batch_size": "auto"})
     with pytest.raises(ValidationError, match="leave it out with --frozen"):
         auto(frozen=True)
