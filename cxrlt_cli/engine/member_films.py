@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.data.loading import Batch, FilmDataset
 from cxrlt_cli.engine.blending import MemberOutputs, Members, finished, said
+from cxrlt_cli.engine.by_view import ByView
 from cxrlt_cli.engine.deciding import Watch
 from cxrlt_cli.engine.feature_files import digest_of
 from cxrlt_cli.engine.films import FilmList
@@ -42,10 +42,10 @@ class Blend:
     normal: str | None  # it, where there is gating
     watch: Watch | None
 
-    def key(self, films: FilmList, process: Process) -> dict[str, object]:
+    def key(self, films: FilmList, process: Process, by_view: ByView | None = None) -> dict[str, object]:
         """All that decides what is written."""
-        free = {"members", "csv", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed", "processes",
-                "nodes", "device", "rendezvous", "run_id", "batch", "cache", "fitted"}  # fmt: skip
+        free = {"members", "by_view", "csv", "image_dir", "exclude", "out", "workers", "quiet", "debug", "seed",
+                "processes", "nodes", "device", "rendezvous", "run_id", "batch", "cache", "fitted"}  # fmt: skip
         options, members = self.options, self.members
         chosen = json.loads(options.model_dump_json(exclude=free))
         if options.fitted is not None:
@@ -54,7 +54,8 @@ class Blend:
             _digest(members.files[index]) if index in members.files else digest_of(path)
             for index, path in enumerate(members.paths)
         ]
-        return {"members": digests, "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}
+        key = {"members": digests, "films": films.to_json(), "options": chosen, "dtype": str(process.dtype)}
+        return key if by_view is None else {**key, "by_view": by_view.to_json()}
 
 
 def _digest(file: Predictions) -> str:
@@ -114,8 +115,8 @@ class Looking:
 class Blending:
     """What is made of the parts of a stretch; CSVs among the members are looked up film by film."""
 
-    def __init__(self, blend: Blend, source: Path, stated: StatedViews | None) -> None:
-        self._blend, self._source, self._stated = blend, source, stated
+    def __init__(self, blend: Blend, stated: StatedViews | None) -> None:
+        self._blend, self._stated = blend, stated
         files = blend.members.files
         self._row_of = {index: {film: row for row, film in enumerate(file.ids)} for index, file in files.items()}
 
@@ -138,8 +139,6 @@ class Blending:
 
     def _of_file(self, place: int, ids: Texts) -> Predictions:
         rows, file = self._row_of[place], self._blend.members.files[place]
-        if any(film not in rows for film in ids):  # which --by-view may learn on the way
-            self._blend.members.require_films(place, ids, self._source)
         return Predictions(ids, file.findings, file.probabilities[[rows[film] for film in ids]])
 
 

@@ -63,14 +63,19 @@ def views_of_films(ids: Texts, csv: Path | None, options: EnsembleOptions) -> Te
 
 def shares(ids: Texts, views: Texts, routes: Sequence[Route]) -> list[Texts]:
     """The films of each route. Raises DataError with the films of a view that no member is for."""
-    place = {route.view: number for number, route in enumerate(routes)}
-    route_of = {view: place.get(view, place.get(kind_of(view), -1)) for view in dict.fromkeys(views)}
-    found = np.array([route_of[view] for view in views])
-    if (bare := found < 0).any():
+    known = {view: route_of(view, routes) for view in dict.fromkeys(views)}
+    bare = np.array([known[view] is None for view in views], bool)
+    if bare.any():
         names = [view or "(empty)" for view in dict.fromkeys(views[bare])]
         raise DataError(
             f"--by-view: no member is for the view {listed(names)}, of {int(bare.sum()):,} films such as "
             f"{listed(list(ids[bare]), 2)}.",
             "Name a member for it, such as other=runs/a; or leave such films out with --where.",
         )
-    return [ids[found == number] for number in range(len(routes))]
+    return [ids[[known[view] is route for view in views]] for route in routes]
+
+
+def route_of(view: str, routes: Sequence[Route]) -> Route | None:
+    """That of a view by name, or else by its kind."""
+    by_name = {route.view: route for route in routes}
+    return by_name.get(view) or by_name.get(kind_of(view))

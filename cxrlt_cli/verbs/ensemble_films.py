@@ -1,6 +1,7 @@
 """``ensemble`` of checkpoints, a stretch of films at a time: only what is said of one stretch is in memory.
 
-What needs all films at once goes another way, by ``ensemble_held``: ``--fit``, ``--merge rank`` and ``--per-study``.
+What needs all films at once goes another way, by ``ensemble_held``: ``--fit``, ``--merge rank``, and ``--per-study``
+without ``--by-view``. With it, each film is blended as its view wants, and the films of a study are merged at the end.
 """
 
 from functools import partial
@@ -57,7 +58,7 @@ def _predict(
     stated: StatedViews | None,
 ) -> None:
     options, members = blend.options, blend.members
-    looking, blending = Looking(blend, films, process, reporter), Blending(blend, films.source, stated)
+    looking, blending = Looking(blend, films, process, reporter), Blending(blend, stated)
     everyone = range(len(members.paths))
 
     def predicted(ids: Texts, advance: Advance) -> list[Part]:
@@ -78,9 +79,7 @@ def _predict(
     if studies is not None:
         finish = partial(finish_studies, studies=studies, options=options)
         files = [Output(options.out, f"{what} of {counted(len(studies), 'study', 'studies')}", finish)]
-    sizes, key = stretches(options.batch_size, looking.process), blend.key(films, looking.process)
+    sizes, key = stretches(options.batch_size, looking.process), blend.key(films, looking.process, by_view)
     write_predictions(files, key, films, sizes, predicted, rows, looking.process, reporter)
-    if process.is_main and by_view is not None:
-        by_view.tell(members, reporter)
     if process.is_main and blend.watch is not None:
         blend.watch.tell(reporter)

@@ -16,6 +16,7 @@ from cxrlt_cli.verbs.ensemble import ensemble
 from tests.helpers import FINDINGS, Recorder, write_csv
 
 LOCAL = {"workers": 0, "device": "cpu", "batch_size": 5}
+VIEWS = ("frontal", "lateral")
 
 
 @pytest.fixture
@@ -79,6 +80,19 @@ def test_another_blend_begins_anew(
     Predictions(other.ids, other.findings, other.probabilities / 2).write(members[1])
     stopped_after(0, monkeypatch, members, labels, out)
     assert not (tmp_path / ".p.csv.partial").exists(), "a member that says something else"
+
+
+def test_members_of_other_views_begin_anew(
+    run: Path, labels: Path, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "stretches", lambda *_: repeat(10))
+    best, last = run / "best.safetensors", run / "last.safetensors"
+    given: dict[str, Any] = {"image_dir": labels.parent / "images", "by_view": (f"other={last}",)}
+    routes, swapped = ([Path(f"{one}={best}"), Path(f"{two}={last}")] for one, two in (VIEWS, VIEWS[::-1]))
+    stopped_after(1, monkeypatch, routes, studies, tmp_path / "p.csv", **given)
+    assert (tmp_path / ".p.csv.partial").exists()
+    stopped_after(0, monkeypatch, swapped, studies, tmp_path / "p.csv", **given)
+    assert not (tmp_path / ".p.csv.partial").exists()
 
 
 def test_only_a_stretch_of_films_is_held(
