@@ -31,7 +31,10 @@ from cxrlt_cli.tables.label_table import LabelTable, Texts
 from cxrlt_cli.tables.rows import is_table
 from cxrlt_cli.tta import merge
 
-Said = Callable[[str, Sequence[int]], Doubles]  # a merge of views and columns, to what a model says ``[N, columns]``
+# A merge of views, and the columns of each model, to what each of them says, ``[N, columns]``.
+Said = Callable[[str, Sequence[Sequence[int]]], Sequence[Doubles]]
+
+BLENDED_BYTES = 2**24  # of what all members say of the findings that are blended at a time
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,10 @@ class Members:
 class MemberOutputs:
     """What the members said of the same films and findings."""
 
-    models: Mapping[int, Said]
-    files: dict[int, Predictions]
+    models: Said  # all members but the files
+    files: Mapping[int, Predictions]  # by the place of the member
     ids: Texts
-    findings: tuple[tuple[str, ...], ...]
+    findings: tuple[tuple[str, ...], ...]  # of each member
     needed: tuple[str, ...]  # the findings that are written or gate the others
     studies: Studies | None = None  # None: films are predicted one by one
     per_study: PerStudy = "mean"
@@ -165,25 +168,33 @@ class MemberOutputs:
         findings; by default, all that are needed.
         """
         wanted = self.needed if names is None else names
-        films = [self._of(index, mode, wanted) for index in range(len(self.findings))]
+        films = self._films(mode, [tuple(name for name in wanted if name in mine) for mine in self.findings])
         if self.studies is None:
             return films
         return [self.studies.predictions(one, self.per_study, view_weights) for one in films]
 
-    def _of(self, index: int, mode: str, names: Sequence[str]) -> Predictions:
-        """What one member says of those of the findings that it knows."""
-        known = tuple(name for name in names if name in self.findings[index])
-        if index in self.files:
-            return self.files[index].select(known)
-        columns = [self.findings[index].index(name) for name in known]
-        return Predictions(self.ids, known, self.models[index]("mean" if mode == "rank" else mode, columns))
+    def _films(self, mode: str, names: Sequence[tuple[str, ...]]) -> list[Predictions]:
+        """What each member says of the films; ``names``: the findings to take of it."""
+        models = [index for index in range(self.num_members) if index not in self.files]
+        columns = [[self.findings[index].index(name) for name in names[index]] for index in models]
+        values = dict(zip(models, self.models("mean" if mode == "rank" else mode, columns), strict=True))
+        return [
+            Predictions(self.ids, mine, values[index]) if index in values else self.files[index].select(mine)
+            for index, mine in enumerate(names)
+        ]
+
+    @property
+    def num_members(self) -> int:
+        return len(self.findings)
 
     def blended(self, normal: str | None, options: EnsembleOptions) -> Predictions:
         """One prediction of all members, gated by ``normal`` where that is asked for.
 
-        Findings are blended a few at a time, so that all members together hold about as much as the blend.
+        Findings are blended a few at a time: what all members say of them takes ``BLENDED_BYTES``, or as much as the
+        blend where that is more.
         """
-        few = max(1, len(self.needed) // len(self.findings))
+        one = self.num_members * len(self.ids) * np.dtype(float).itemsize
+        few = max(1, len(self.needed) // self.num_members, BLENDED_BYTES // one)
         parts = []
         for start in range(0, len(self.needed), few):
             names = self.needed[start : start + few]
@@ -194,9 +205,11 @@ class MemberOutputs:
         return blended if normal is None else normal_gating(blended, options.alpha, normal)
 
 
-def said(logits: Tensor) -> Said:
-    """Of logits ``[V, N, C]`` in memory."""
-    return lambda mode, columns: np.asarray(merge(logits[:, :, list(columns)], mode).numpy())
+def said(logits: Sequence[Tensor]) -> Said:
+    """Of the logits ``[V, N, C]`` of each model, in memory."""
+    return lambda mode, columns: [
+        merge(one[:, :, list(mine)], mode).numpy() for one, mine in zip(logits, columns, strict=True)
+    ]
 
 
 def watching(deciding: Deciding, findings: Sequence[str], options: EnsembleOptions, reporter: Reporter) -> Watch:

@@ -35,21 +35,23 @@ class LogitFile:
         cells = [one.transpose(0, 1).flatten(1).numpy().astype(KIND) for one in logits]
         return np.concatenate(cells, axis=1).tobytes()
 
-    def probabilities(self, model: int, mode: str, columns: Sequence[int]) -> Doubles:
-        """Some ``columns`` of one model with its views merged, ``[N, columns]``."""
+    def probabilities(self, mode: str, columns: Sequence[Sequence[int]]) -> list[Doubles]:
+        """Some ``columns`` of each model with its views merged, ``[N, columns]``; the file is read once for all."""
         number, start = self.path.stat().st_size // self.film_bytes, 0
-        out = np.empty((number, len(columns)))
-        for logits in self._stretches(model):
-            stop = start + logits.shape[1]
-            out[start:stop] = merge(torch.from_numpy(logits[:, :, list(columns)]), mode).numpy()
+        out = [np.empty((number, len(mine))) for mine in columns]
+        for stretch in self._stretches():
+            stop = start + stretch[0].shape[1]
+            for logits, mine, merged in zip(stretch, columns, out, strict=True):
+                merged[start:stop] = merge(torch.from_numpy(logits[:, :, list(mine)]), mode).numpy()
             start = stop
         return out
 
-    def _stretches(self, model: int) -> Iterator["np.ndarray[tuple[int, ...], np.dtype[np.float32]]"]:
-        """The logits ``[V, n, C]`` of one model, some films at a time."""
+    def _stretches(self) -> Iterator[list["np.ndarray[tuple[int, ...], np.dtype[np.float32]]"]]:
+        """The logits ``[V, n, C]`` of each model, some films at a time."""
         ends = self.num_views * np.cumsum((0, *self.num_findings))
         width, few = int(ends[-1]), max(1, STRETCH_BYTES // self.film_bytes)
         with self.path.open("rb") as file:
             while (cells := np.fromfile(file, KIND, few * width)).size:
-                mine = cells.reshape(-1, width)[:, ends[model] : ends[model + 1]]
-                yield mine.reshape(len(mine), self.num_views, -1).swapaxes(0, 1)
+                films = cells.reshape(-1, width)
+                of_models = np.split(films, ends[1:-1], axis=1)
+                yield [mine.reshape(len(films), self.num_views, -1).swapaxes(0, 1) for mine in of_models]

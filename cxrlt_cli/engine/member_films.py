@@ -131,8 +131,7 @@ class Blending:
 
     def _outputs(self, part: Part) -> MemberOutputs:
         members = self._blend.members
-        modelled = [number for number, place in enumerate(part.places) if place in members.models]
-        models = {number: said(one.logits) for number, one in zip(modelled, part.outputs, strict=True)}
+        models = said([one.logits for one in part.outputs])
         filed = [(number, place) for number, place in enumerate(part.places) if place in members.files]
         files = {number: self._of_file(place, part.ids) for number, place in filed}
         return MemberOutputs(models, files, part.ids, tuple(map(members.known, part.places)), self._blend.needed)

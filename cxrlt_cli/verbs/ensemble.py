@@ -11,7 +11,7 @@ import numpy as np
 
 from cxrlt_cli.config import EnsembleOptions, changed, flags
 from cxrlt_cli.data.listing import ending_of
-from cxrlt_cli.engine.blending import MemberOutputs, Members, finished, watching
+from cxrlt_cli.engine.blending import MemberOutputs, Members, finished, said, watching
 from cxrlt_cli.engine.by_view import ByView
 from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.deciding import Deciding
@@ -191,7 +191,7 @@ def _outputs(blend: Blend, members: Members, ids: Texts) -> MemberOutputs:
         else:
             members.require_films(index, ids, members.csv)
         files[index] = file.rows(list(ids))
-    return MemberOutputs({}, files, ids, tuple(map(members.known, range(len(names)))), blend.needed)
+    return MemberOutputs(said([]), files, ids, tuple(map(members.known, range(len(names)))), blend.needed)
 
 
 def _check(options: EnsembleOptions) -> None:

@@ -63,11 +63,10 @@ class Held:
     def _outputs(self, kept: LogitFile) -> MemberOutputs:
         members = self.blend.members
         (ids,) = self.films.stretches([self.films.number])
-        models = {place: partial(kept.probabilities, number) for number, place in enumerate(members.models)}
         files = {place: file.rows(list(ids)) for place, file in members.files.items()}
         known = tuple(map(members.known, range(len(members.paths))))
         way = self.blend.options.per_study or "mean"
-        return MemberOutputs(models, files, ids, known, self.blend.needed, self.studies, way)
+        return MemberOutputs(kept.probabilities, files, ids, known, self.blend.needed, self.studies, way)
 
     @property
     def what(self) -> str:

@@ -102,12 +102,8 @@ def merging_ranks(folder: Path, size: int) -> Work:
         for start in range(0, size, 2**14):
             few = min(2**14, size - start)
             file.write(rng.standard_normal((few, kept.film_bytes // 4), np.float32).tobytes())
-    models = {
-        number: lambda mode, columns, number=number: kept.probabilities(number, mode, columns)
-        for number in range(MEMBERS)
-    }
     ids = names(size)
-    outputs = MemberOutputs(models, {}, ids, (FINDINGS,) * MEMBERS, FINDINGS)
+    outputs = MemberOutputs(kept.probabilities, {}, ids, (FINDINGS,) * MEMBERS, FINDINGS)
     given = {"members": [folder / "a"], "out": folder / "blend.csv", "merge": "rank"}
     options = EnsembleOptions.model_validate(given)
     return lambda: outputs.blended(None, options).write(options.out)

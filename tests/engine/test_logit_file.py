@@ -1,6 +1,7 @@
 """Logits that were written a stretch at a time are merged as those in memory are, to the bit."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,24 @@ def test_a_file_says_what_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             file.write(kept.rows([one[:, part] for one in logits]))
     assert kept.path.stat().st_size == 7 * kept.film_bytes == 7 * 6 * 5 * 4
     monkeypatch.setattr(logit_file, "STRETCH_BYTES", 2 * kept.film_bytes)
-    for model, columns in ((0, [2, 0]), (1, [0, 1]), (1, [])):
-        expected = merge(logits[model][:, :, columns], mode).numpy()
-        np.testing.assert_array_equal(kept.probabilities(model, mode, columns), expected)
+    for columns in ([[2, 0], [0, 1]], [[1], []]):
+        merged = kept.probabilities(mode, columns)
+        for one, mine, values in zip(logits, columns, merged, strict=True):
+            np.testing.assert_array_equal(values, merge(one[:, :, mine], mode).numpy())
+
+
+def test_a_film_is_read_once_for_all_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = LogitFile(tmp_path / "logits", 1, (1,) * 20)
+    kept.path.write_bytes(kept.rows([torch.zeros(1, 9, 1)] * 20))
+    monkeypatch.setattr(logit_file, "STRETCH_BYTES", 3 * kept.film_bytes)
+    read: list[int] = []
+    from_file = np.fromfile
+
+    def watched(*given: Any) -> Any:
+        cells = from_file(*given)
+        read.append(cells.nbytes)
+        return cells
+
+    monkeypatch.setattr(np, "fromfile", watched)
+    kept.probabilities("mean", [[0]] * 20)
+    assert read == [3 * kept.film_bytes] * 3 + [0]
