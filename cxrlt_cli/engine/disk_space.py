@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from cxrlt_cli.engine.locks import partial_paths
 from cxrlt_cli.engine.reporter import size
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.files import is_stream, real
@@ -30,7 +31,17 @@ def free_bytes(path: Path) -> int | None:
     return None
 
 
+def require_room_for_rows(flag: str, path: Path, num_bytes: int, what: str) -> None:
+    """For what grows beside ``path``; rows that a stop left there are part of it, or make room. Raises OptionError."""
+    if is_stream(path):
+        return
+    rows, _ = partial_paths(path)
+    there = rows.stat().st_size if rows.is_file() else 0
+    require_room(flag, path, num_bytes - there, what)
+
+
 def require_room_for_table(flag: str, path: Path | None, num_films: int, num_columns: int) -> None:
-    """For a CSV of probabilities; raises OptionError."""
-    if path is not None and not is_stream(path):
-        require_room(flag, path, num_films * (ID + num_columns * CELL), f"predictions of {num_films:,} films")
+    """For a CSV of probabilities that grows; raises OptionError."""
+    if path is not None:
+        num_bytes = num_films * (ID + num_columns * CELL)
+        require_room_for_rows(flag, path, num_bytes, f"predictions of {num_films:,} films")

@@ -114,8 +114,8 @@ def _of_films(blend: Blend, routes: Sequence[Route], fit: Fit | None, reporter: 
         by_view = ByView.of(members, routes, films, options, reporter) if routes else None
         predict_stretches(blend, films, facts, by_view, studies, reporter)
     else:
-        choosing = None if fit is None else partial(fitted, fit=fit, findings=blend.findings, options=options)
-        predict_held(blend, films, facts, studies, choosing, reporter)
+        chooser = None if fit is None else partial(fitted, fit=fit, findings=blend.findings, options=options)
+        predict_held(blend, films, facts, studies, chooser, reporter)
 
 
 def _of_files(blend: Blend, routes: Sequence[Route], fit: Fit | None, reporter: Reporter) -> None:

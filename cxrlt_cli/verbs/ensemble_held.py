@@ -1,4 +1,5 @@
-"""``ensemble`` of checkpoints where the blend needs all films at once: ``--fit``, ``--merge rank``, ``--per-study``.
+"""``ensemble`` of checkpoints where the blend needs all films at once: ``--fit``, ``--merge rank``, or ``--per-study``
+without ``--by-view``.
 
 What the members say grows on the disk beside ``--out``, and goes on growing after a stop; it is blended when all films
 are predicted, a few findings at a time.
@@ -10,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from cxrlt_cli.engine.blending import MemberOutputs, finished
-from cxrlt_cli.engine.disk_space import require_room
+from cxrlt_cli.engine.disk_space import require_room_for_rows
 from cxrlt_cli.engine.film_facts import FilmFacts
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.launch import launch
@@ -21,13 +22,12 @@ from cxrlt_cli.engine.predict import stretches
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.engine.reporter import Advance, Reporter, counted, told_of_written
 from cxrlt_cli.engine.stated_views import StatedViews
-from cxrlt_cli.files import is_stream
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.studies import Studies
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tta import VIEWS
 
-Fit = Callable[[MemberOutputs, Reporter], Predictions]  # what --fit makes of them; picklable
+Chooser = Callable[[MemberOutputs, Reporter], Predictions]  # how --fit blends what members said; picklable
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Held:
     facts: FilmFacts
     stated: StatedViews | None
     studies: Studies | None
-    fit: Fit | None
+    chooser: Chooser | None  # None: as the options say
 
     def logits(self, path: Path) -> LogitFile:
         """As they stand in this file."""
@@ -50,7 +50,7 @@ class Held:
         """Blend the logits of ``rows``, which are gone then, for ``path`` and ``--decisions``."""
         blend, options = self.blend, self.blend.options
         outputs = self._outputs(self.logits(rows))
-        blended = outputs.blended(blend.normal, options) if self.fit is None else self.fit(outputs, reporter)
+        blended = outputs.blended(blend.normal, options) if self.chooser is None else self.chooser(outputs, reporter)
         blended, decided = finished(blended.select(blend.findings), blend.watch, self.stated, options)
         id_column = options.id_column if self.studies is None else options.study_column
         if options.decisions is not None and decided is not None:
@@ -75,13 +75,18 @@ class Held:
 
 
 def predict_held(
-    blend: Blend, films: FilmList, facts: FilmFacts, studies: Studies | None, fit: Fit | None, reporter: Reporter
+    blend: Blend,
+    films: FilmList,
+    facts: FilmFacts,
+    studies: Studies | None,
+    chooser: Chooser | None,
+    reporter: Reporter,
 ) -> None:
     """Write the blend of every film, or of every study. After a stop, the same command goes on where it was."""
-    held = Held(blend, films, facts, stated_views(blend, films), studies, fit)
-    if not blend.options.dry_run and not is_stream(blend.options.out):
+    held = Held(blend, films, facts, stated_views(blend, films), studies, chooser)
+    if not blend.options.dry_run:
         num_bytes = films.number * held.logits(blend.options.out).film_bytes
-        require_room("--out", blend.options.out, num_bytes, f"logits of {films.number:,} films")
+        require_room_for_rows("--out", blend.options.out, num_bytes, f"logits of {films.number:,} films")
     prepare(blend, films, reporter)
     launch(_predict, blend.options, reporter, held)
 

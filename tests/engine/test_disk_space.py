@@ -5,7 +5,7 @@ from torch import nn
 
 from cxrlt_cli.config import DataCacheOptions, InferOptions, TrainOptions
 from cxrlt_cli.engine import disk_space
-from cxrlt_cli.engine.disk_space import free_bytes
+from cxrlt_cli.engine.disk_space import free_bytes, require_room_for_rows
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.training.run_folder import require_room_for_run
 from cxrlt_cli.verbs.data_cache import build_cache
@@ -59,3 +59,13 @@ def test_a_full_disk_is_told_before_anything_is_learned_or_decoded(
         infer(InferOptions.model_validate(options), recorder)
     assert list(tmp_path.iterdir()) == []
     assert recorder.epochs == []
+
+
+def test_rows_that_a_stop_left_have_their_room_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave(monkeypatch, 60)
+    with pytest.raises(OptionError, match=r"logits take about .*, and the disk has"):
+        require_room_for_rows("--out", tmp_path / "p.csv", 100, "logits")
+    (tmp_path / ".p.csv.partial").write_bytes(bytes(40))
+    require_room_for_rows("--out", tmp_path / "p.csv", 100, "logits")
+    with pytest.raises(OptionError, match="the disk has"):
+        require_room_for_rows("--out", tmp_path / "p.csv", 101, "logits")
