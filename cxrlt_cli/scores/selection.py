@@ -79,7 +79,7 @@ class Choice:
     gain: float
     gain_ci: Interval | None
     calibration: Calibration | None  # of the blend for use, fitted on all films; None of ranks
-    ece: Mapping[str, float]  # mean calibration error of probabilities as they are, and calibrated; judged as ``ap``
+    ece: Mapping[str, float]  # mean calibration error of ``blended`` as it is, and calibrated, by the same folds
 
 
 def choose(
@@ -126,7 +126,8 @@ def choose(
     calibrated = {} if calibration is None else _calibrated(final, targets, parts[0], parts[0])
     for one, recipe in enumerate(recipes[1:]):
         own = recipe.blend(merged, normal).select(findings)
-        values[folds == one] = on_scale(own.probabilities, final.probabilities)[folds == one]
+        own = replace(own, probabilities=on_scale(own.probabilities, final.probabilities))
+        values[folds == one] = own.probabilities[folds == one]
         for method, held_out in _calibrated(own, targets, parts[one + 1], folds == one).items() if calibrated else ():
             calibrated[method][folds == one] = held_out
     plain = blend(merged("mean", None), None, "mean").select(findings).probabilities

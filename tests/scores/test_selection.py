@@ -85,12 +85,12 @@ def test_nested_is_what_a_loop_over_the_folds_gives() -> None:
         settings: dict[str, Any] = {"findings": FINDINGS, "num_resamples": 2, "seed": 0, "num_threads": 1, "fold": None}
         recipe = choose(always(rest), TARGETS[~held_out], PATIENTS[~held_out], normal=None, **settings).recipe
         whole = blend(members, recipe.weights, recipe.merge)
-        own = whole.probabilities
-        fitted = Calibration.fit(replace(whole, ids=IDS[~held_out], probabilities=own[~held_out]), TARGETS[~held_out])
+        ranks = rankdata(whole.probabilities, axis=0).astype(int) - 1
+        whole = replace(whole, probabilities=np.take_along_axis(np.sort(final, axis=0), ranks, axis=0))
+        rest = [replace(whole, ids=IDS[~held_out], probabilities=whole.probabilities[~held_out])]
+        fitted = Calibration.fit(rest[0], TARGETS[~held_out])
         calibrated[held_out] = fitted.calibrate(whole, "platt").probabilities[held_out]
-        for c in range(3):
-            ranks = rankdata(own[:, c]).astype(int) - 1
-            expected[held_out, c] = np.sort(final[:, c])[ranks][held_out]
+        expected[held_out] = whole.probabilities[held_out]
     np.testing.assert_array_equal(nested.blended.probabilities, expected)
     assert nested.ap == pytest.approx(macro(nested.blended))
     errors = [expected_calibration_error(TARGETS[:, c], calibrated[:, c]) for c in range(3)]
@@ -98,6 +98,20 @@ def test_nested_is_what_a_loop_over_the_folds_gives() -> None:
     assert nested.ece["platt"] < nested.ece["none"]
     assert nested.calibration is not None
     assert nested.gain == pytest.approx(nested.ap - macro(blend(members)))
+
+
+def test_the_calibration_error_as_it_is_is_that_of_what_is_written() -> None:
+    """One fold is blended by ranks, which are no probabilities."""
+    usual, good, bad = (member(share, 1) for share in (0.3, 0.4, 0.0))
+    fold = PATIENTS % 3
+    by_rank = replace(good, probabilities=np.where(fold[:, None] == 0, bad.probabilities, good.probabilities))
+    merged: Merged = lambda mode, _: [by_rank if mode == "rank" else usual]  # noqa: E731
+    settings: dict[str, Any] = {"normal": None, "num_resamples": 2, "seed": 0, "num_threads": 1}
+    choice = choose(merged, TARGETS, PATIENTS, findings=FINDINGS, fold=fold, **settings)
+    assert choice.recipe.merge == "mean"
+    written = choice.blended.probabilities
+    errors = [expected_calibration_error(TARGETS[:, c], written[:, c]) for c in range(3)]
+    assert choice.ece["none"] == pytest.approx(np.mean(np.array(errors)))
 
 
 def test_nested_is_no_better_than_chance_on_noise() -> None:
