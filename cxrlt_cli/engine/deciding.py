@@ -104,6 +104,8 @@ class Deciding:
         columns += ["pos. from", "PPV (95 %)"] if local.wanted.ppv is not None else []
         films = f"{counted(local.num_films, 'film')} of {counted(local.num_patients, 'patient')}"
         reporter.table(f"Thresholds for {local.wanted.told()}, fitted on {films}", columns, rows)
+        if local.trained_on:
+            reporter.result(f"Not valid for other films: {local.told_trained_on}.\n")
         if empty := [name for name in local.without_threshold() if name in findings]:
             reporter.warn(f"Left empty in --decisions, for want of a threshold: {listed(empty, 40)}.")
         for decision, lacking in local.with_one_of_two().items():

@@ -91,6 +91,7 @@ class LocalFit:
     calibration: Calibration
     reference: Reference
     ece: Mapping[str, float | None]  # mean calibration error here: of the model's own Platt, and of this one by folds
+    trained_on: int | None = None  # of the films, or of their patients, that the model learned from; None: not known
 
     def decide(self, predictions: Predictions, rule: Rule | None) -> Decisions:
         """By the thresholds that were asked for, or by ``rule``.
@@ -110,6 +111,16 @@ class LocalFit:
                 decided[scores >= high] = 1
             columns.append(decided)
         return Decisions(predictions.ids, predictions.findings, np.stack(columns, axis=1))
+
+    @property
+    def told_trained_on(self) -> str:
+        """Why nothing of this is valid for other films; empty where the model is not known to have seen these."""
+        if not self.trained_on:
+            return ""
+        return (
+            f"the model was trained on {self.trained_on:,} of the {self.num_films:,} films that were fitted on, or on "
+            "others of their patients"
+        )
 
     @property
     def decides_by_f1(self) -> bool:
@@ -149,6 +160,7 @@ class LocalFit:
             "unlabelled": self.unlabelled,
             "num_films": self.num_films,
             "num_patients": self.num_patients,
+            "trained_on": self.trained_on,
             "findings": {name: asdict(fit) for name, fit in self.findings.items()},
             "calibration": self.calibration.to_json(),
             "reference": self.reference.to_json(),
@@ -177,7 +189,10 @@ class LocalFit:
             findings={name: _finding(values) for name, values in content["findings"].items()},
             calibration=Calibration.from_json(content["calibration"]),
             reference=Reference(**content["reference"]),
+            trained_on=content.get("trained_on"),
         )
+        if not isinstance(fit.trained_on, int | None):
+            raise TypeError("trained_on is no number of films")
         for name, one in fit.findings.items():
             numbers = (one.negative_below, one.positive_from, *fit.calibration.platt[name])
             if not all(number is None or isinstance(number, int | float) for number in numbers):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,14 +88,13 @@ def _fitted(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
 
     model = Model.read(options, reporter)
     table = None if options.unlabelled else _labels(options, model.findings, reporter)
-    if table is not None:
-        model.warn_if_seen(table, options, reporter)
+    seen = None if table is None else model.num_seen(table, options, reporter)
     found = predicted(model, options, reporter)
     if found is None:
         return None
     predictions, traits = found
     if table is not None:
-        return _fit(predictions, traits, table, model.calibration, model.digest, options, reporter)
+        return _fit(predictions, traits, table, model.calibration, model.digest, options, reporter, seen)
     patients = _patients_of(predictions.ids, options, reporter)
     predictions = predictions.select(_chosen(options, model.findings))
     fit = fit_unlabelled(predictions, patients, model.calibration, model=model.digest, tta=options.tta, traits=traits)
@@ -110,6 +110,7 @@ def _fit(
     model: str | None,
     options: CalibrateOptions,
     reporter: Reporter,
+    trained_on: int | None = None,
 ) -> LocalFit:
     place = {film: row for row, film in enumerate(predictions.ids)}
     traits = traits.rows([place[film] for film in table.ids])
@@ -118,6 +119,7 @@ def _fit(
     fold = table.folds(min(NUM_FOLDS, table.num_patients), options.seed)
     films = table.targets, table.patients, fold
     fit = fit_labelled(predictions, *films, wanted, prior, model=model, tta=options.tta, traits=traits)
+    fit = replace(fit, trained_on=trained_on)
     before = "threshold 0.5" if model is None else f"by {shipped_rule(wanted)}, as the training fitted it"
     tell_labelled(fit, before, options, reporter)
     return _written(fit, options, reporter)

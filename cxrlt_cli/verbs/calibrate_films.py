@@ -55,24 +55,26 @@ class Model:
     def findings(self) -> tuple[str, ...]:
         return self.checkpoint.findings
 
-    def warn_if_seen(self, table: LabelTable, options: CalibrateOptions, reporter: Reporter) -> None:
-        """Where it learned from films that are fitted on; said too where that cannot be told."""
+    def num_seen(self, table: LabelTable, options: CalibrateOptions, reporter: Reporter) -> int | None:
+        """Of how many of these films, or of their patients, it learned; with a warning. None where nobody knows."""
         learned = learned_by(options.model, self.checkpoint)
         if learned is None:
             reporter.note(
                 f"It is not known whether {options.model} was trained on these films: its training CSV is not there. "
                 "If it was, what is fitted here is not valid for other films."
             )
-        elif number := learned.number(table):
+            return None
+        if number := learned.number(table):
             reporter.warn(
                 f"{options.model} was trained on {number:,} of the {len(table):,} films of {options.csv}, or on others "
                 "of their patients: thresholds and guarantees fitted on them are not valid for other films."
             )
-        elif number := learned.number_by_patient(table):
+        elif alike := learned.number_by_patient(table):
             reporter.note(
-                f"{number:,} of the {len(table):,} films of {options.csv} are of patients with numbers that "
+                f"{alike:,} of the {len(table):,} films of {options.csv} are of patients with numbers that "
                 f"{options.model} learned from. If they are the same patients, leave them out."
             )
+        return number
 
 
 def predicted(model: Model, options: CalibrateOptions, reporter: Reporter) -> tuple[Predictions, Traits] | None:

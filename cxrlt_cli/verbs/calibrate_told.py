@@ -73,11 +73,12 @@ def _tell_rule_out(fit: LocalFit, before: str, reporter: Reporter) -> None:
 def _tell_promise(fit: LocalFit, reporter: Reporter) -> None:
     wanted = fit.wanted
     assert wanted.miss_at_most is not None, "it was promised"
+    valid = f" It is not valid for other films: {fit.told_trained_on}." if fit.trained_on else ""
     unit = "for all findings at once (Bonferroni)" if wanted.joint else "for each finding separately (for all: --joint)"
     reporter.result(
         f"Guarantee, {unit}: of future patients with the finding, at most {100 * wanted.miss_at_most:g} % have a "
         f"positive film below the threshold; kept by {100 * wanted.sure:g} % of such calibrations (Learn then Test, "
-        "exact binomial), if future patients are drawn as these were.\n"
+        f"exact binomial), if future patients are drawn as these were.{valid}\n"
     )
     if lacking := [name for name, one in fit.findings.items() if one.negative_below is None]:
         needed = next(one.needed for one in fit.findings.values())

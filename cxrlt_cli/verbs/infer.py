@@ -79,6 +79,8 @@ def _infer(options: InferOptions, reporter: Reporter) -> None:
     kept = FeatureFiles.of(options, model.num_features)
     local = fit_of_checkpoint(options, options.checkpoint, kept.key["model"])
     post = Postprocess.of(options, checkpoint, local, None if local is None else _stated_views(films, csv, options))
+    if local is not None and local.trained_on:
+        reporter.warn(f"--fitted {options.fitted} is not valid for other films: {local.told_trained_on}.")
     if local is not None and options.calibration == "none" and options.decisions is None:
         reporter.note("--fitted alone changes no probability: add --calibration or --decisions.")
     if local is not None and options.shard is not None:

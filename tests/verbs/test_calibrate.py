@@ -372,8 +372,28 @@ def test_a_dry_run_writes_nothing(run: Path, local: Path, tmp_path: Path) -> Non
 
 def test_films_that_it_learned_from_are_warned_of(run: Path, labels: Path, tmp_path: Path) -> None:
     recorder = Recorder()
-    calibrate(options(run / "best.safetensors", labels, tmp_path / "f.json"), recorder)
+    kept = tmp_path / "f.json"
+    fit = calibrate(options(run / "best.safetensors", labels, kept, miss_at_most=0.5, sure=0.6), recorder)
     assert any("was trained on 34 of the 48 films" in warning for warning in recorder.warnings)
+    assert fit is not None
+    assert json.loads(kept.read_text())["trained_on"] == 34
+    guarantee = next(text for text in recorder.results if text.startswith("Guarantee"))
+    assert "It is not valid for other films: the model was trained on 34 of the 48 films" in guarantee
+    told = Recorder()
+    inferred(run, labels, tmp_path / "p.csv", told, fitted=kept, decisions=tmp_path / "d.csv")
+    assert any("f.json is not valid for other films: the model was trained on 34" in text for text in told.warnings)
+    assert any(text.startswith("Not valid for other films") for text in told.results)
+
+
+def test_films_of_others_leave_no_warning_and_files_of_before_are_read(run: Path, local: Path, tmp_path: Path) -> None:
+    kept, recorder = tmp_path / "f.json", Recorder()
+    calibrate(options(run / "best.safetensors", local, kept, miss_at_most=0.5, sure=0.6), recorder)
+    content = json.loads(kept.read_text())
+    assert content.pop("trained_on") == 0
+    assert not any("not valid" in text for text in recorder.results)
+    assert LocalFit.from_json(content).trained_on is None
+    with pytest.raises(TypeError, match="trained_on"):
+        LocalFit.from_json({**content, "trained_on": "34"})
 
 
 def test_predictions_need_no_torch(tmp_path: Path) -> None:
