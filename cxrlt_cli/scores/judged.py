@@ -24,6 +24,7 @@ class Judged:
     truth: LabelTable
     scores: Scores
     resampled: Resampled | None = None
+    warning: str = ""  # where films may have been predicted by a model that was trained on them
 
     def share_below(self, c: int) -> Doubles:
         """Of the films labelled for a finding, the share with a lower probability than each film, ``[N]``."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,8 +140,8 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
         return _evaluate_decisions(first, truth, options, reporter)
     trial = None if options.perturb is None else _trial(files[0], truth, options, reporter)
     judged, seeds = _judged(files, truth, runs, options, reporter)
-    if model is not None and (warning := model.warning(judged[0].truth)):
-        reporter.warn(warning)
+    if model is not None:
+        judged[0] = _with_warnings(judged[0], model, options, reporter)
     shown = _compared(judged, read[-1], truth, options, reporter)
     if len(judged) > 2 or runs.has_seeds:
         shown.content["runs"], table = compared_runs(judged, seeds, runs, names)
@@ -315,6 +315,16 @@ def _write_json(path: Path, content: dict[str, Any], truth: _Truth, reporter: Re
         content["labels"] = truth.policies
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
     reporter.note(f"Wrote {path}.")
+
+
+def _with_warnings(judged: Judged, model: "PageModel", options: EvaluateOptions, reporter: Reporter) -> Judged:
+    """With what is to be known of films that the model was trained on, which is warned of."""
+    from cxrlt_cli.engine.held_out import warning_of_source
+
+    of_source = warning_of_source(judged.predictions, model.path, options.id_column)
+    for warning in filter(None, (of_source, model.warning(judged.truth))):
+        reporter.warn(warning)
+    return replace(judged, warning=of_source)
 
 
 def _read_model(path: Path, options: EvaluateOptions, reporter: Reporter) -> "PageModel":

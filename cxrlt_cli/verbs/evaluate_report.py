@@ -17,7 +17,6 @@ from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.readings import NUM_FOLDS, Point, operating_points
 from cxrlt_cli.scores.robustness import Robustness
-from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.verbs.evaluate_report_films import pictures_of, with_places
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def write_report(
         judged.predictions,
         judged.truth.targets,
         frequencies_of="training films" if options.train_csv else "films that are scored",
-        notes=[*_policies(judged.truth, csv, model, options), *_notes(judged.scores, options)],
+        notes=[*_policies(judged, csv, model, options), *_notes(judged.scores, options)],
         tables=tables,
         readings=[points_table(points), sizes_table(judged.scores)],
         mistakes=mistakes,
@@ -106,9 +105,12 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     return facts
 
 
-def _policies(truth: LabelTable, csv: Path, model: "PageModel | None", options: EvaluateOptions) -> list[str]:
+def _policies(judged: Judged, csv: Path, model: "PageModel | None", options: EvaluateOptions) -> list[str]:
     """How labels were made, the truth's and those that the model learned, and whose heat maps they are; where known."""
-    told = [f"Labels of {csv.name}: {truth.policy}."] if truth.policy else []
+    truth = judged.truth
+    told = [judged.warning] if judged.warning else []
+    if truth.policy:
+        told.append(f"Labels of {csv.name}: {truth.policy}.")
     if model is not None and model.policy:
         told.append(f"Labels that {options.checkpoint} was trained on: {model.policy}.")
     if model is not None and (whose := model.told(truth)):

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 NUM_RESAMPLES = 200  # at most: each is fitted anew
 NUM_SHOWN = 200  # labels on the page
 LONGEST = 512  # pixels of the longer side of a film on the page
+OUT_OF_FOLD = "oof_predictions.csv"  # as train --folds writes it
 COLUMNS = ("finding", "label", "probability", "share_below", "wrong", "rank", "suspect")
 NOTE = (
-    "Estimates, for predictions of films that the model did not learn from: too many where signs are hard to see, for "
-    "a sign that is missed looks the same as a label 1 that is wrong, and too few where many labels are wrong."
+    "Estimates, for predictions of films that the model did not learn from. The estimate is too high for findings that "
+    "the model often misses, because a missed sign looks like a wrong label 1, and too low where many labels are wrong."
 )
 
 
@@ -103,6 +104,11 @@ def write_suspects(
     reporter.result(f"{table.note}\n")
     write_table(_text(suspects, csv, options), options.suspects, options.id_column)
     reporter.result(f"Wrote {options.suspects}: {_counted(suspects)}.")
+    if model is None and judged.path.name != OUT_OF_FOLD:
+        reporter.note(
+            f"The estimate assumes that no film of {judged.path} was predicted by a model that was trained on it "
+            "(out-of-fold predictions, as of train --folds), which is not checked without --checkpoint RUN."
+        )
     page = page_path(options)
     if page is not None:
         _write_page(page, suspects, table, judged, csv, model, options, reporter)
@@ -142,8 +148,9 @@ def _counted(suspects: Sequence[_Suspect]) -> str:
     number = sum(one.suspect for one in suspects)
     told = counted(number, "suspect label")
     if rest := len(suspects) - number:
-        more = counted(rest, "row is", "rows are")
-        told += f" (suspect 1), as many as are probably wrong; {more} less suspect (0), up to the end of the interval"
+        more = counted(rest, "further row (suspect 0) is", "further rows (suspect 0) are")
+        why = "in case the upper limit of the interval is true"
+        told += f" (suspect 1), as many as are probably wrong; {more} listed {why}"
     return told
 
 
@@ -202,7 +209,7 @@ def _write_page(
     uris = {film: data_uri(shrunk(levels, LONGEST)) for film, levels in films.items()}
     facts = [("suspect labels", f"{len(chosen):,}"), ("on this page", f"{len(shown):,}")]
     title = f"Suspect labels: {judged.path.name} on {csv.name}"
-    note = "" if model is None else model.told(judged.truth)
+    note = "" if model is None else " ".join(filter(None, (judged.warning, model.told(judged.truth))))
     write_text(page, suspects_page(title, facts, shown, uris, table, options.id_column, note))
     rest = "" if len(shown) == len(chosen) else f", the first {len(shown)} of {len(chosen):,}"
     reporter.result(f"Wrote {page}{rest}: look at the films in a browser, and save --corrections.")

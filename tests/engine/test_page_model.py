@@ -77,5 +77,6 @@ def test_pages_say_whose_maps_they_show(folds: Path, labels: Path, tmp_path: Pat
     evaluate(EvaluateOptions.model_validate({**given, "checkpoint": folds / "fold-1"}), recorder)
     assert "was trained on" in recorder.warnings[-1]
     assert all("was trained on" in page.read_text() for page in pages)
+    assert not any("out of fold" in text for text in recorder.warnings)
     with pytest.raises(OptionError, match="--among is of one checkpoint"):
         evaluate(EvaluateOptions.model_validate({**given, "checkpoint": folds, "among": labels}), recorder)

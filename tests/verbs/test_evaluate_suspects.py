@@ -82,7 +82,7 @@ def test_labels_that_are_wrong_come_first(files: Path) -> None:
     assert content["expected"] == pytest.approx(sum(one["expected"] for one in content["findings"].values()))
     number = sum(row["suspect"] == "1" for row in rows)
     assert f"{number} suspect labels (suspect 1)" in recorder.results[-1]
-    assert f"{len(rows) - number} rows are less suspect (0)" in recorder.results[-1]
+    assert f"{len(rows) - number} further rows (suspect 0) are listed" in recorder.results[-1]
     assert number == round(content["expected"])
     _, *told = recorder.texts[-1]
     whole = np.array([[int(cell.split(" ")[0]) for cell in row[2:]] for row in told])
