@@ -79,8 +79,24 @@ def labelled_folds(options: FitOptions, csv: Path, reporter: Reporter) -> tuple[
             f"Findings of fewer patients than there are folds ({options.folds}), by how many have them: "
             f"{listed(few, 40)}. Some folds have no film to judge them by; all of their films count together."
         )
+    _tell_untaught(table, fold, reporter)
     _tell_labels(table, options, reporter)
     return table, fold
+
+
+def _tell_untaught(table: LabelTable, fold: NDArray[np.int64], reporter: Reporter) -> None:
+    """Findings whose positive films are all in one fold: the member that judges these has learned from none."""
+    lacking: dict[int, list[str]] = {}
+    for name, column in zip(table.space.findings, table.targets.T, strict=True):
+        having = set(fold[column == 1].tolist())
+        if len(having) == 1:
+            lacking.setdefault(having.pop() + 1, []).append(name)
+    if lacking:
+        told = "; ".join(f"fold {one} is trained without {listed(names, 40)}" for one, names in sorted(lacking.items()))
+        reporter.warn(
+            f"All films with a finding are in one fold: {told}. Such a member alone scores them, and its scores for "
+            "these findings mean nothing."
+        )
 
 
 def _tables(

@@ -207,3 +207,15 @@ def test_a_study_is_not_parted_where_no_column_says_whose_it_is(tmp_path: Path) 
     _, fold = labelled_folds(TrainOptions(csv=csv, patient_column="ImageID", folds=4), csv, Recorder())
     of_study = {(study[str(row[0])], int(one)) for row, one in zip(rows, fold, strict=True)}
     assert len(of_study) == 20
+
+
+def test_a_finding_in_one_fold_alone_is_told_as_not_learned_there(tmp_path: Path) -> None:
+    rows = [(f"{film}.png", film // 2, film % 3 == 0, film in (8, 9), film in (8, 9)) for film in range(24)]
+    cells = [(film, patient, *map(int, labels)) for film, patient, *labels in rows]
+    csv = write_csv(tmp_path / "l.csv", ["ImageID", "PatientID", "common", "Hernia", "Fibrosis"], cells)
+    recorder = Recorder()
+    table, fold = labelled_folds(TrainOptions(csv=csv, folds=3), csv, recorder)
+    one = int(fold[list(table.ids).index("8.png")]) + 1
+    told = [text for text in recorder.warnings if "mean nothing" in text]
+    assert len(told) == 1
+    assert f"in one fold: fold {one} is trained without Hernia, Fibrosis. Such" in told[0]
