@@ -2,13 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from cxrlt_cli.cli.wording import in_our_words
+from cxrlt_cli.cli.wording import NO_NUMBER, as_share, in_our_words
 
 REPEATED, ALL = "cxrlt.repeated", "cxrlt.all"
 HELP_ALL = "--help-all"
@@ -40,19 +41,29 @@ class Command(TyperCommand):
         try:
             rest = super().parse_args(ctx, args)
         except Exception as error:  # Typer's, which say what is wrong in ``message``
-            if isinstance(getattr(error, "message", None), str):
+            said = getattr(error, "message", None)
+            if isinstance(said, str):
                 from cxrlt_cli.engine.cluster import speaks
 
                 if not speaks(os.environ):
                     sys.exit(getattr(error, "exit_code", USAGE))
                 flags = [flag for parameter in self.params for flag in parameter.opts]
-                error.message = in_our_words(error.message, flags)  # type: ignore[attr-defined]
+                message = in_our_words(said, flags)
+                if message == NO_NUMBER:
+                    message += as_share(_value_of(typed, getattr(getattr(error, "param", None), "opts", [])))
+                error.message = message  # type: ignore[attr-defined]
             raise
         if not ctx.resilient_parsing:  # completion looks at unfinished lines
             _, _, order = self.make_parser(ctx).parse_args(typed)
             single = [param for param in order if param.param_type_name == "option" and not param.multiple]
             ctx.meta[REPEATED] = list(dict.fromkeys(param for param in single if single.count(param) > 1))
         return rest
+
+
+def _value_of(typed: Sequence[str], flags: Sequence[str]) -> str:
+    """What was typed after a flag, the last time; empty where it was not."""
+    words = [part for word in typed for part in word.split("=", 1)]
+    return next((value for word, value in reversed(list(pairwise(words))) if word in flags), "")
 
 
 class Group(TyperGroup):

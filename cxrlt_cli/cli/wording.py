@@ -7,6 +7,8 @@ from typing import Any
 from cxrlt_cli.files import TABLE_ENDINGS
 from cxrlt_cli.names import meant, shown
 
+NO_NUMBER = "it must be a number."
+
 # What pydantic wants by the beginnings of its kinds of error, as it follows "it must be".
 WANTED = {
     "int": "a whole number",
@@ -45,10 +47,19 @@ def told(where: str, problems: Sequence[Mapping[str, Any]]) -> str:
 def _percent(problems: Sequence[Mapping[str, Any]]) -> str:
     """`` 10 % is 0.1.`` where a share, which is 1 at most, was given as a percentage; else empty."""
     for problem in problems:
+        if problem["type"].startswith("float"):
+            return as_share(str(problem["input"]))
         limit = problem.get("ctx", {}).get("le", problem.get("ctx", {}).get("lt"))
-        if problem["type"].startswith("less_than") and limit == 1 and 1 < (given := float(problem["input"])) <= 100:
-            return f" {given:g} % is {given / 100:g}."
+        if problem["type"].startswith("less_than") and limit == 1 and float(problem["input"]) > 1:
+            return as_share(f"{problem['input']} %")
     return ""
+
+
+def as_share(text: str) -> str:
+    """`` 10 % is 0.1.`` of a text with a percent sign; else empty."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*%\s*", text)
+    percent = float(match[1]) if match else 0.0
+    return f" {percent:g} % is {percent / 100:g}." if 0 < percent <= 100 else ""
 
 
 def _wanted(problem: Mapping[str, Any]) -> str | None:
@@ -71,7 +82,7 @@ def _listed(choices: Sequence[str]) -> str:
 
 
 def _value(value: object) -> str:
-    text = str(value)
+    text = f"{value:.12g}" if isinstance(value, float) else str(value)  # 10 was read as 10.0
     return text if len(text) <= 80 else shown(text)
 
 

@@ -66,6 +66,10 @@ def test_every_wrong_value_that_is_typed_is_told_in_our_words(command: str) -> N
     (["train", "--val-fraction", "20"], "it must be below 1. 20 % is 0.2."),
     (["calibrate", "x", "--sensitivity", "95"], "it must be at most 1. 95 % is 0.95."),
     (["evaluate", "p.csv", "--threshold", "70"], "70 % is 0.7."),
+    (["evaluate", "p.csv", "--threshold", "50%"], "50 % is 0.5."),
+    (["calibrate", "x", "--miss-at-most", "10%"], "it must be a number. 10 % is 0.1."),
+    (["calibrate", "x", "--sure=99.5 %"], "it must be a number. 99.5 % is 0.995."),
+    (["calibrate", "x", "--miss-at-most", "10"], "--miss-at-most = 10: it must be below 1. 10 % is 0.1."),
     (["trian"], "train"), (["ood", "--anchor", "norml"], "Meant: normal?"),
 ])  # fmt: skip
 def test_the_nearest_is_named(arguments: list[str], said: str) -> None:
