@@ -14,8 +14,7 @@ from cxrlt_cli.engine.predict import Outputs
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.files import is_stream
-from cxrlt_cli.nets.manifest import sha256
-from cxrlt_cli.nets.tensors import BEST
+from cxrlt_cli.nets.manifest import BEST, sha256
 from cxrlt_cli.scores.nearest import COLUMNS, NUM_NEAREST, Known
 from cxrlt_cli.tables.embeddings import FILMS, Embeddings, checkpoint_of, finish_records, to_records
 from cxrlt_cli.tables.label_table import Texts

@@ -15,7 +15,7 @@ from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.several import members_in, require_ended
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets.checkpoints import Checkpoint
-from cxrlt_cli.nets.tensors import BEST
+from cxrlt_cli.nets.manifest import BEST
 from cxrlt_cli.tables.label_table import LabelTable, read_ids
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cxrlt_cli.config import EnsembleOptions
 from cxrlt_cli.errors import CheckpointError
-from cxrlt_cli.nets.tensors import BEST
+from cxrlt_cli.nets.manifest import BEST
 
 _FOLDER = re.compile(r"(?:fold|seed)-(\d+)")
 
@@ -58,10 +58,8 @@ def require_ended(path: Path, members: Sequence[Path]) -> None:
         )
 
 
-def require_single(path: Path) -> None:
-    """Raise CheckpointError where a path is a run of several members and one is asked for."""
+def require_single(path: Path, way_out: str | None = None) -> None:
+    """Raise CheckpointError where a path is a run of several members and one is asked for; ``way_out``: with all."""
     if members := members_in(path):
-        raise CheckpointError(
-            f"{path} holds {len(members)} members.",
-            f"All of them predict together with cxrlt ensemble {path}. For one, name it: {members[0]}.",
-        )
+        way_out = way_out or f"All of them predict together with cxrlt ensemble {path}."
+        raise CheckpointError(f"{path} holds {len(members)} members.", f"{way_out} For one, name it: {members[0]}.")

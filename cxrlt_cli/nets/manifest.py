@@ -14,6 +14,7 @@ from cxrlt_cli.files import write_text
 from cxrlt_cli.names import fault_of_id, shown
 
 MANIFEST = "manifest.json"
+BEST = "best.safetensors"  # of the weights of a run, in its folder
 HINT = "Fetch the model again, or delete the file if the folder is your own."
 
 

@@ -23,11 +23,10 @@ from torch import Tensor
 from cxrlt_cli.documents import parse_json
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.names import meant_path
-from cxrlt_cli.nets.manifest import check, check_file
+from cxrlt_cli.nets.manifest import BEST, check, check_file
 
 END = '"}'  # of a header, behind its digest
 _SEALED = re.compile(r'(?P<before>.*"digest": ")(?P<digest>[0-9a-f]{32})"\}', re.DOTALL)
-BEST = "best.safetensors"  # of the weights of a run, in its folder
 HINT = "Ask its author for a safetensors file."
 
 

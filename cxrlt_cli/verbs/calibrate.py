@@ -12,6 +12,7 @@ from cxrlt_cli.engine.chosen_rows import chosen_rows
 from cxrlt_cli.engine.locks import lock_outputs
 from cxrlt_cli.engine.next_step import tell_next
 from cxrlt_cli.engine.reporter import Reporter, Silent, counted, tell_exclusions
+from cxrlt_cli.engine.several import require_single
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import require_file, require_no_labels, write_text
@@ -35,6 +36,7 @@ def calibrate(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
     Raises DataError and OptionError where labels, patients or films are missing.
     """
     of_predictions = is_table(options.model)
+    require_single(options.model, _with_all(options))
     _check(options, of_predictions)
     require_no_labels([options.model], options.csv)
     require_file(options.out, "--out", (options.model, options.csv, *options.exclude))
@@ -44,6 +46,16 @@ def calibrate(options: CalibrateOptions, reporter: Reporter) -> LocalFit | None:
     from cxrlt_cli.engine.launch import prepared_once  # PyTorch: predictions need none
 
     return prepared_once(_of_checkpoint)(options, reporter)
+
+
+def _with_all(options: CalibrateOptions) -> str:
+    """How all members of a run are calibrated together."""
+    run, csv = options.model, options.csv or "LOCAL.csv"
+    return (
+        f"All of them together: cxrlt ensemble {run} --csv {csv} --out all.csv, then cxrlt calibrate all.csv "
+        f"--csv {csv}, and cxrlt ensemble {run} --fitted with its JSON. On the films of their training: "
+        f"cxrlt ensemble {run} --fit --csv LABELS.csv, which goes by what they predicted out of fold."
+    )
 
 
 def _check(options: CalibrateOptions, of_predictions: bool) -> None:

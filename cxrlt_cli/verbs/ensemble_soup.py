@@ -25,8 +25,8 @@ from cxrlt_cli.files import require_file
 from cxrlt_cli.nets.batch_norm import norms_of, recompute
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.classifier import from_checkpoint
+from cxrlt_cli.nets.manifest import BEST
 from cxrlt_cli.nets.soup import Chosen, average, greedy, require_alike
-from cxrlt_cli.nets.tensors import BEST
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.metrics import score
 from cxrlt_cli.scores.predictions import Predictions

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from cxrlt_cli.config import EnsembleOptions
+from cxrlt_cli.config import CalibrateOptions, EnsembleOptions
 from cxrlt_cli.engine.several import members_in, out_of_fold, require_single, with_members
 from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.verbs.calibrate import calibrate
+from tests.helpers import Recorder
 
 
 def run_of(folder: Path, *members: str, ended: bool = True) -> Path:
@@ -59,3 +61,7 @@ def test_a_run_that_has_not_ended_is_no_member_and_several_are_not_one(tmp_path:
         with_members(options(run))
     with pytest.raises(CheckpointError, match="holds 2 members"):
         require_single(run)
+    with pytest.raises(CheckpointError, match="holds 2 members") as caught:
+        calibrate(CalibrateOptions.model_validate({"model": run, "csv": tmp_path / "local.csv"}), Recorder())
+    assert f"cxrlt ensemble {run} --csv {tmp_path / 'local.csv'} --out all.csv" in caught.value.hint
+    assert caught.value.hint.endswith(f"For one, name it: {run / 'fold-1'}.")
