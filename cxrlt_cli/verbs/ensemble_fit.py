@@ -22,8 +22,7 @@ from cxrlt_cli.errors import DataError, OptionError, listed
 from cxrlt_cli.files import write_text
 from cxrlt_cli.machine import num_cores
 from cxrlt_cli.names import meant
-from cxrlt_cli.nets.manifest import sha256
-from cxrlt_cli.nets.tensors import BEST
+from cxrlt_cli.nets.manifest import BEST, sha256
 from cxrlt_cli.scores.bootstrap import Interval
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions
@@ -236,20 +235,28 @@ def _told(choice: Choice, truth: LabelTable, has_patients: bool, per_study: str 
     views = f"{per_study} of a study{f', {shares}' if per_study == 'mean' else ''}; " if per_study else ""
     weights = ", ".join(f"{weight:.2f}" for weight in recipe.weights)
     unit = "patient" if has_patients else f"{'film' if per_study is None else 'study'}, as there are no patients"
-    gain = f"{choice.gain:+.3f}{_held(choice.gain_ci, '+')} against the mean of all alike"
+    gain = f"{choice.gain:+.3f}{_held(choice.gain_ci, '+')} against the plain mean"
+    judged = f"acro AP {choice.ap:.3f}{_held(choice.ap_ci, '')}, {gain}"
     if choice.num_folds:
-        how, end = f", nested in {choice.num_folds} folds by {unit}: each film blended as was chosen on the others", "."
+        judged = f"Cross-validated m{judged}: {_told_gain(choice)} ({choice.num_folds} folds by {unit})."
     else:
-        how, end = "", "; on the films it was chosen on, so it is too good: too few patients to choose without some."
+        judged = f"M{judged}; on the films it was chosen on, so it is too good: too few patients to cross-validate."
     lines = [
-        f"Chosen on all {number}: weights {weights}; {recipe.merge}; {views}{_told_gating(recipe.gating)}.",
-        f"Macro AP {choice.ap:.3f}{_held(choice.ap_ci, '')}, {gain}{how}{end}",
+        judged,
+        f"The choice on all {number}: weights {weights}; {recipe.merge}; {views}{_told_gating(recipe.gating)}.",
     ]
     if choice.ece:
         each = (f"{ece:.3f} {'as it is' if name == 'none' else f'with {name}'}" for name, ece in choice.ece.items())
-        where = "nested too" if choice.num_folds else "on the films it was fitted on"
+        where = "cross-validated too" if choice.num_folds else "on the films it was fitted on"
         lines.append(f"Calibration error (ECE), mean of the findings: {', '.join(each)}; {where}.")
     return lines
+
+
+def _told_gain(choice: Choice) -> str:
+    if choice.gain <= 0:
+        return "choosing did not help"
+    surely = choice.gain_ci is not None and choice.gain_ci[0] > 0
+    return "choosing helped" if surely else "choosing may have helped"
 
 
 def _told_gating(gating: Gating | None) -> str:

@@ -176,8 +176,9 @@ def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> 
     content = yaml.safe_load((tmp_path / "out.yaml").read_text())
     assert content["weights"][1] < 0.1
     assert sum(content["weights"]) == pytest.approx(1)
-    assert recorder.results[0].startswith("Chosen on all 48 films: weights ")
-    assert "nested in 5 folds by patient" in recorder.results[1]
+    assert recorder.results[1].startswith("The choice on all 48 films: weights ")
+    assert "against the plain mean: choosing " in recorder.results[0]
+    assert recorder.results[0].endswith("(5 folds by patient).")
     assert content.pop("members") == [str(member) for member in members]
     again = ensemble(options(members, tmp_path / "again.csv", **content), Recorder())
     assert again is not None
@@ -190,7 +191,7 @@ def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> 
     given = {"predictions": [tmp_path / "out.csv"], "csv": labels, "json": tmp_path / "scores.json", "bootstrap": 0}
     evaluate(EvaluateOptions.model_validate(given), Recorder())
     ap = json.loads((tmp_path / "scores.json").read_text())["macro"]["ap"]
-    assert f"Macro AP {ap:.3f}" in recorder.results[1], "evaluate says the same"
+    assert f"Cross-validated macro AP {ap:.3f}" in recorder.results[0], "evaluate says the same"
     for flag, value in {"merge": "max", "postprocess": "normal_gating"}.items():
         with pytest.raises(OptionError, match=f"leave --{flag} out"):
             ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, **{flag: value}), Recorder())
@@ -205,7 +206,7 @@ def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> 
     ours = ensemble(options(members, tmp_path / "one.csv", csv=fewer, fit=True), recorder)
     assert ours is not None
     assert ours.ids.tolist() == [table.ids[0]]
-    assert "too good: too few patients" in recorder.results[1]
+    assert "too good: too few patients" in recorder.results[0]
 
 
 def test_what_fit_keeps_calibrates_and_decides(labels: Path, tmp_path: Path) -> None:
@@ -217,7 +218,7 @@ def test_what_fit_keeps_calibrates_and_decides(labels: Path, tmp_path: Path) -> 
     recorder = Recorder()
     ensemble(options(members, tmp_path / "fit.csv", csv=labels, fit=True), recorder)
     assert recorder.results[2].startswith("Calibration error (ECE), mean of the findings: 0.")
-    assert "nested too" in recorder.results[2]
+    assert "cross-validated too" in recorder.results[2]
     content = yaml.safe_load((tmp_path / "fit.yaml").read_text())
     assert content["fitted"] == str(tmp_path / "fit.json")
     del content["members"]
