@@ -16,7 +16,7 @@ from cxrlt_cli.engine.several import members_in, require_ended
 from cxrlt_cli.errors import CheckpointError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.nets.manifest import BEST
-from cxrlt_cli.tables.label_table import LabelTable, read_ids
+from cxrlt_cli.tables.label_table import LabelTable, read_header, read_ids
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,11 @@ class PageModel:
     held_out: Mapping[str, Path]
 
     @classmethod
-    def read(cls, path: Path, id_column: str, reporter: Reporter) -> "PageModel":
-        """Raises CheckpointError where a checkpoint is missing or damaged, or a run has not ended."""
+    def read(cls, path: Path, reporter: Reporter) -> "PageModel":
+        """Films held out are read by the id column that the run was trained with: the first of its predictions.
+
+        Raises CheckpointError where a checkpoint is missing or damaged, or a run has not ended.
+        """
         members = members_in(path)
         if not members:
             return cls(path, (path,), read_checkpoint(path, reporter), {})
@@ -40,7 +43,8 @@ class PageModel:
                 raise CheckpointError(f"{member} has no {BEST}.", "Name one checkpoint, or a run with all its members.")
         held_out: dict[str, Path] = {}
         for member in members:
-            for film in read_ids(member / "val_predictions.csv", id_column):
+            predictions = member / "val_predictions.csv"
+            for film in read_ids(predictions, read_header(predictions)[0]):
                 held_out.setdefault(film, member)
         return cls(path, tuple(members), read_checkpoint(members[0], reporter), held_out)
 

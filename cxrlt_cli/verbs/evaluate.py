@@ -332,7 +332,7 @@ def _read_model(path: Path, options: EvaluateOptions, reporter: Reporter) -> "Pa
     from cxrlt_cli.engine.feature_files import require_same_checkpoint
     from cxrlt_cli.engine.page_model import PageModel
 
-    model = PageModel.read(path, options.id_column, reporter)
+    model = PageModel.read(path, reporter)
     if options.among is not None:
         if len(model.members) > 1:
             raise OptionError(

@@ -28,7 +28,7 @@ def folds(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_film_has_the_maps_of_the_member_that_held_it_out(folds: Path) -> None:
     held_out = [str(Predictions.read(folds / f"fold-{number}" / "val_predictions.csv").ids[0]) for number in (1, 2)]
     film = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
-    model = PageModel.read(folds, "ImageID", Recorder())
+    model = PageModel.read(folds, Recorder())
     seen = model.seen({held_out[1]: film, held_out[0]: film, "new.png": film}, Recorder())
     assert list(seen) == [held_out[1], held_out[0], "new.png"]
     for name, number in ((held_out[0], 1), (held_out[1], 2), ("new.png", 1)):
@@ -40,29 +40,29 @@ def test_each_film_has_the_maps_of_the_member_that_held_it_out(folds: Path) -> N
 
 def test_a_member_is_not_told_to_look_at_its_own_training_films(folds: Path, labels: Path) -> None:
     table = read_labels(labels)
-    run = PageModel.read(folds, "ImageID", Recorder())
+    run = PageModel.read(folds, Recorder())
     assert run.warning(table) == ""
     assert run.told(table) == f"Heat maps: of each film by the member of {folds} that was not trained on it."
     one = folds / "fold-1"
     trained_on = len(table) - len(Predictions.read(one / "val_predictions.csv").ids)
     for path in (one, one / "best.safetensors"):
-        told = PageModel.read(path, "ImageID", Recorder()).told(table)
+        told = PageModel.read(path, Recorder()).told(table)
         assert told.startswith(f"{path} was trained on {trained_on} of these {len(table)} films")
         assert told.endswith(f"With --checkpoint {folds}, each film has the member that was not trained on it.")
     own = table.rows(np.isin(table.ids, Predictions.read(one / "val_predictions.csv").ids))
-    assert PageModel.read(one, "ImageID", Recorder()).told(own) == ""
+    assert PageModel.read(one, Recorder()).told(own) == ""
 
 
 def test_a_run_that_lacks_a_member_or_has_not_ended_is_refused(folds: Path) -> None:
     best = folds / "fold-2" / "best.safetensors"
     hidden = best.rename(best.with_name("hidden"))
     with pytest.raises(CheckpointError, match=r"fold-2 has no best\.safetensors"):
-        PageModel.read(folds, "ImageID", Recorder())
+        PageModel.read(folds, Recorder())
     hidden.rename(best)
     metrics = folds / "metrics.json"
     hidden = metrics.rename(folds / "hidden")
     with pytest.raises(CheckpointError, match="has not ended"):
-        PageModel.read(folds, "ImageID", Recorder())
+        PageModel.read(folds, Recorder())
     hidden.rename(metrics)
 
 
@@ -80,3 +80,13 @@ def test_pages_say_whose_maps_they_show(folds: Path, labels: Path, tmp_path: Pat
     assert not any("out of fold" in text for text in recorder.warnings)
     with pytest.raises(OptionError, match="--among is of one checkpoint"):
         evaluate(EvaluateOptions.model_validate({**given, "checkpoint": folds, "among": labels}), recorder)
+
+
+def test_a_run_is_read_by_the_id_column_that_it_was_trained_with(folds: Path, labels: Path, tmp_path: Path) -> None:
+    renamed = {name: tmp_path / f"{name}.csv" for name in ("labels", "predictions")}
+    for source, path in ((labels, renamed["labels"]), (folds / "oof_predictions.csv", renamed["predictions"])):
+        path.write_text(source.read_text().replace("ImageID", "film", 1))
+    given = {"predictions": [renamed["predictions"]], "csv": renamed["labels"], "id_column": "film", "bootstrap": 0}
+    page = tmp_path / "page.html"
+    evaluate(EvaluateOptions.model_validate({**given, "checkpoint": folds, "report": page}), Recorder())
+    assert "by the member of" in page.read_text()
