@@ -4,6 +4,7 @@ out. What a member makes of films that it was trained on says little of a probab
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from cxrlt_cli.data.image import Preprocessing
@@ -79,22 +80,33 @@ class PageModel:
     def warning(self, truth: LabelTable) -> str:
         """How many of these films the model of their heat maps was trained on, and the way out; empty for none."""
         others = [row for row, film in enumerate(truth.ids) if film not in self.held_out]
-        learned = learned_by(self.members[0], self.first) if others else None
         number = 0
-        if learned is not None:
-            number = sum(learned.seen([truth.ids[row] for row in others], [truth.patients[row] for row in others]))
+        if others and self._learned is not None:
+            number = sum(
+                self._learned.seen([truth.ids[row] for row in others], [truth.patients[row] for row in others])
+            )
         if not number:
             return ""
         return (
             f"{self.members[0]} was trained on {number:,} of these {len(truth):,} films, or on others of their "
-            f"patients: its heat maps of them may show what it memorised.{self._way_out(learned)}"
+            f"patients: its heat maps of them may show what it memorised.{self._way_out()}"
         )
 
     def _member_of(self, film: str) -> Path:
         return self.held_out.get(film, self.members[0])
 
-    def _way_out(self, learned: Learned | None) -> str:
+    @cached_property
+    def _learned(self) -> Learned | None:
+        """What the first member learned from; its training CSV is read once."""
+        return learned_by(self.members[0], self.first)
+
+    def _way_out(self) -> str:
         folder = self.path if self.path.is_dir() else self.path.parent
-        if learned is None or not learned.in_folds or len(self.members) > 1 or not members_in(folder.parent):
+        if (
+            self._learned is None
+            or not self._learned.in_folds
+            or len(self.members) > 1
+            or not members_in(folder.parent)
+        ):
             return ""
         return f" With --checkpoint {folder.parent}, each film has the member that was not trained on it."
