@@ -48,10 +48,9 @@ def predict(
     logits: list[list[Tensor]] = [[] for _ in models]
     pooled: list[list[Tensor]] = [[] for _ in models]
     faults: list[FilmError] = []
-    num_films, highest = 0, -1
+    highest = -1
     with torch.inference_mode():
         for batch in on_device(batches, process.device):
-            num_films += len(batch.indices) + len(batch.faults)
             highest = max(highest, *batch.indices.tolist(), -1)
             faults.extend(batch.faults)
             for preprocessing, films in zip(distinct, batch.films, strict=False):  # no films where none could be read
@@ -66,10 +65,10 @@ def predict(
                         if features:
                             own.append(given[0][1].float().mean(dim=(2, 3)))
             advance((len(batch.indices) + len(batch.faults)) * process.num_processes)
-    shares = process.collected((faults, num_films, highest))
-    if every := [fault for share, _, _ in shares for fault in share]:
-        raise report_faults(every, sum(number for _, number, _ in shares))
-    total = 1 + max(place for _, _, place in shares)
+    shares = process.collected((faults, highest))
+    if every := {fault.path: fault for share, _ in shares for fault in share}:  # the last film may come twice
+        raise report_faults(list(every.values()))  # of how many is known for this stretch alone
+    total = 1 + max(place for _, place in shares)
     return [
         Outputs(
             process.gathered(_finite(torch.cat(mine, dim=1)), total, dim=1),

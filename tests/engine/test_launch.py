@@ -246,7 +246,7 @@ def test_a_machine_that_lost_another_says_so(run: Path, labels: Path, tmp_path: 
     nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
     told = sorted(node.communicate(timeout=120)[1].rpartition("Error: ")[2] for node in nodes)
     assert [node.returncode for node in nodes] == [5, 5], told
-    assert told[0].startswith("Process 0 of 2: 1 of 24 films cannot be read")
+    assert told[0].startswith("Process 0 of 2: 1 film cannot be read")
     assert told[1].startswith("Process 1 of 2 lost process 0 of another machine, at 127.0.0.1: it ended")
     assert "The output of its own command has the reason." in " ".join(told[1].split())
 

@@ -88,7 +88,7 @@ def test_films_that_cannot_be_read_are_all_told_and_nothing_is_written(run: Path
         data = bytearray((images / name).read_bytes())
         data[len(data) // 2] ^= 0xFF
         (images / name).write_bytes(data)
-    with pytest.raises(DataError, match="2 of 25 films cannot be read") as caught:
+    with pytest.raises(DataError, match=r"^2 films cannot be read") as caught:
         infer(options(run, labels, tmp_path / "p.csv"), Recorder())
     assert "film004.png" in str(caught.value)
     assert "film021.png" in str(caught.value)
