@@ -111,6 +111,8 @@ WHERE_IN_COLUMNS = (
 )
 WHERE_HELP = f"{WHERE_IN_COLUMNS} What DICOM headers say needs no column."
 
+TEXT_OUTPUTS = ("decisions", "json_path", "errors", "suspects", "fix")  # options beside --out that a file is written to
+
 SEED_HELP = "Random seed: the same one gives the same result."
 
 Films = Annotated[tuple[Path, ...], AfterValidator(_films)]
@@ -160,11 +162,16 @@ class Options(BaseModel):
         for name in type(self).model_fields:
             value = getattr(self, name)
             if Path("-") in (value if isinstance(value, tuple) else (value,)):
-                raise ValueError(
-                    f"{flag(type(self), name)} -: a dash does not stand for standard output here. Name a file; "
-                    "/dev/stdout is one"
-                )
+                raise ValueError(f"{flag(type(self), name)} -: {_no_dash(type(self), name)}")
         return self
+
+
+def _no_dash(model: type[Options], name: str) -> str:
+    """What a lone dash is answered with, which in other programs is standard input or output."""
+    default = model.model_fields[name].default
+    if name in TEXT_OUTPUTS or (name == "out" and isinstance(default, Path) and default.suffix in (".csv", ".json")):
+        return "a dash does not stand for standard output here. Name a file; /dev/stdout is one"
+    return "a dash is no path here. Name a file or folder"
 
 
 def about(model: type[Options], name: str) -> dict[str, Any]:

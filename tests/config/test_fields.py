@@ -81,12 +81,22 @@ def test_other_sizes_are_refused(given: object) -> None:
 
 
 @pytest.mark.parametrize(("model", "given", "named"), [
-    (TrainOptions, {"out": "-"}, "--out -"),
     (config.EvaluateOptions, {"predictions": ["p.csv"], "json": "-"}, "--json -"),
-    (config.EvaluateOptions, {"predictions": ["p.csv", "-"]}, "PREDICTIONS -"),
     (config.InferOptions, {"checkpoint": "x", "shard": "1/3", "out": "-"}, "--out -"),
+    (config.InferOptions, {"checkpoint": "x", "decisions": "-"}, "--decisions -"),
 ])  # fmt: skip
-def test_a_dash_is_no_file(model: type[config.Options], given: dict[str, object], named: str) -> None:
+def test_a_dash_is_no_output(model: type[config.Options], given: dict[str, object], named: str) -> None:
     """Where other programs write to standard output, a file of that name would appear."""
-    with pytest.raises(ValidationError, match=f"{named}: a dash does not stand for standard output"):
+    with pytest.raises(ValidationError, match=f"{named}: a dash .* standard output here. Name a file; /dev/stdout"):
         model.model_validate(given)
+
+
+@pytest.mark.parametrize(("model", "given", "named"), [
+    (config.EvaluateOptions, {"predictions": ["p.csv", "-"]}, "PREDICTIONS -"),
+    (config.EvaluateOptions, {"predictions": ["p.csv"], "csv": "-"}, "--csv -"),
+    (TrainOptions, {"out": "-"}, "--out -"),
+])  # fmt: skip
+def test_a_dash_is_no_input_and_no_folder(model: type[config.Options], given: dict[str, object], named: str) -> None:
+    with pytest.raises(ValidationError, match=f"{named}: a dash is no path here. Name a file or folder") as told:
+        model.model_validate(given)
+    assert "std" not in str(told.value)
