@@ -11,7 +11,7 @@ import typer
 
 from cxrlt_cli import __version__
 from cxrlt_cli import config as c
-from cxrlt_cli.cli.options import as_command, resolve
+from cxrlt_cli.cli.options import as_command, resolve_told
 from cxrlt_cli.cli.typed import Command, Group, remarks
 from cxrlt_cli.errors import explain
 from cxrlt_cli.files import open_standard_streams
@@ -58,10 +58,10 @@ def command(
 
             out, err = consoles()
             debug = ctx.params["debug"]
-            first, options = speaks(os.environ), None
+            first = speaks(os.environ)
             try:
                 os.getcwd()  # noqa: PTH109 - some libraries end the process where the folder that it began in is gone
-                options = resolve(model, ctx)
+                options = resolve_told(model, ctx, first)
                 debug = options.debug
                 share_cores()
                 keep_freed_memory()
@@ -78,8 +78,6 @@ def command(
                 known = explain(error)
                 if known is None:
                     raise
-                if not (first or options or ctx.params.get("config")):  # a file may be at fault on one machine alone
-                    raise typer.Exit(known.exit_code) from None
                 if debug:
                     import traceback  # late: help and completion need none
 

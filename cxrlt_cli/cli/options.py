@@ -89,6 +89,19 @@ def resolve(model: type[OptionsT], ctx: typer.Context) -> OptionsT:
     return build(model, typed, read_config(model, config) if config else {}, config)
 
 
+def resolve_told(model: type[OptionsT], ctx: typer.Context, first: bool) -> OptionsT:
+    """``resolve`` in processes that were started together, of which the ``first`` tells what all find at fault.
+
+    The others raise Exit with the code of the error. A --config may be at fault on one machine alone: all tell it.
+    """
+    try:
+        return resolve(model, ctx)
+    except OptionError as error:
+        if first or ctx.params["config"]:
+            raise
+        raise typer.Exit(error.exit_code) from None
+
+
 def build(
     model: type[OptionsT], typed: Mapping[str, Any], configured: Mapping[str, Any], config: Path | None = None
 ) -> OptionsT:

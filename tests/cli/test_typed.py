@@ -69,3 +69,14 @@ def test_of_processes_that_were_started_together_the_first_tells_what_is_wrong_w
     assert first.exit_code == second.exit_code == 2
     assert said in first.output
     assert bool(second.output) == ("--config" in arguments)
+
+
+def test_what_is_at_fault_on_one_machine_alone_is_told_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone() -> str:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("cxrlt_cli.cli.app.os.getcwd", gone)
+    several = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "RANK": "1"}
+    done = CliRunner().invoke(app, ["env"], env=several)
+    assert done.exit_code != 0
+    assert "Error:" in done.output
