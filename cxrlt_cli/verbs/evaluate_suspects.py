@@ -2,6 +2,7 @@
 
 import csv as csv_module
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -129,7 +130,7 @@ def _suspects(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], fo
     for c, finding in enumerate(truth.space.findings):
         values, below = judged.predictions.probabilities[:, c], judged.share_below(c)
         expected, bounds = int(numbers[c]), found.intervals[c]
-        most = expected if bounds is None else max(expected, int(np.ceil(bounds[1])))
+        most = expected if bounds is None else max(expected, math.ceil(bounds[1]))
         for rank, row in enumerate(found.ranked(c)[:most], 1):
             yield _Suspect(
                 str(truth.ids[row]),
@@ -184,7 +185,8 @@ def _table(judged: Judged, targets: np.ndarray[Any, np.dtype[np.float64]], found
 
 
 def _told(value: int, bounds: Interval | None) -> str:
-    return f"{value:,}" + (f" ({bounds[0]:,.0f} to {bounds[1]:,.0f})" if bounds else "")
+    """In whole labels; an interval is widened to those, so that ``value``, rounded either way, lies in it."""
+    return f"{value:,}" + (f" ({math.floor(bounds[0]):,} to {math.ceil(bounds[1]):,})" if bounds else "")
 
 
 def _write_page(

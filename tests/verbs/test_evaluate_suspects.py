@@ -14,6 +14,7 @@ from cxrlt_cli.errors import DataError, OptionError
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import LabelTable, read_labels
 from cxrlt_cli.verbs.evaluate import evaluate
+from cxrlt_cli.verbs.evaluate_suspects import _told
 from tests.helpers import FINDINGS, Recorder, write_csv
 
 NUM_FILMS = 300
@@ -92,6 +93,15 @@ def test_labels_that_are_wrong_come_first(files: Path) -> None:
     values = dict(zip(*_column(files, "effusion"), strict=True))
     assert all(row["probability"] == values[row["ImageID"]] for row in rows if row["finding"] == "effusion")
     assert recorder.texts[-1][0] == ("finding", "labels", "wrong, 95 %", "of labels 1", "of labels 0")
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "said"),
+    [(0, (0.55, 0.9), "0 (0 to 1)"), (1, (0.2, 0.55), "1 (0 to 1)"), (3, (2.0, 4.0), "3 (2 to 4)"), (3, None, "3")],
+)
+def test_a_number_lies_in_the_interval_beside_it(value: int, bounds: tuple[float, float] | None, said: str) -> None:
+    """Numbers are rounded so that they add up: of 0.6 there may be 0."""
+    assert _told(value, bounds) == said
 
 
 def test_the_share_below_is_of_labelled_films(files: Path) -> None:
