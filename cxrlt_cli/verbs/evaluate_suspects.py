@@ -24,6 +24,7 @@ from cxrlt_cli.scores.bootstrap import Interval
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.suspects import Suspicion, suspicion
 from cxrlt_cli.tables.corrections import Corrections
+from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.tables.outputs import require_table, write_table
 from cxrlt_cli.tables.study_columns import known_cells
 
@@ -204,7 +205,10 @@ def _write_page(
         reporter.note(f"{page} is not written: no label is suspect.")
         return
     films, seen = _films([one.film for one in chosen[:NUM_SHOWN]], csv, judged, model, options, reporter)
-    shown = [_shown(one, _heat(seen, one), judged) for one in chosen[:NUM_SHOWN] if one.film in films]
+    place = {str(film): row for row, film in enumerate(judged.truth.ids)}
+    shown = [
+        _shown(one, _heat(seen, one), judged.truth, place[one.film]) for one in chosen[:NUM_SHOWN] if one.film in films
+    ]
     if not shown:
         reporter.warn(f"{page} is not written: none of its films was found. Pass their folder with --image-dir.")
         return
@@ -246,9 +250,8 @@ def _films(
     return films, seen
 
 
-def _shown(one: _Suspect, heat: str, judged: Judged) -> Shown:
-    truth = judged.truth
-    labels = truth.targets[list(truth.ids).index(one.film)]
+def _shown(one: _Suspect, heat: str, truth: LabelTable, row: int) -> Shown:
+    labels = truth.targets[row]
     others = {
         name: label for name, label in zip(truth.space.findings, labels.tolist(), strict=True) if name != one.finding
     }
