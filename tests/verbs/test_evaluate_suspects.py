@@ -136,6 +136,11 @@ def test_suspects_are_no_corrections(files: Path) -> None:
 
 
 def test_with_a_report_there_is_a_page_of_the_films(files: Path, labels: Path, run: Path) -> None:
+    table = truth_of(files)
+    turned = [row for label in (0, 1) for row in np.flatnonzero(table.targets[:48, 0] == label)[:8]]
+    table.targets[turned, 0] = 1 - table.targets[turned, 0]  # wrong labels of Normal, too
+    cells = zip(table.ids, table.patients, *table.targets.T, strict=True)
+    write_csv(files / "labels.csv", ["ImageID", "PatientID", *FINDINGS], [[*row] for row in cells])
     given = {"report": files / "page.html", "image_dir": labels.parent / "images"}
     rows, recorder = suspected(files, **given, checkpoint=run / "best.safetensors")
     at_hand = set(read_labels(labels).ids)
@@ -145,10 +150,11 @@ def test_with_a_report_there_is_a_page_of_the_films(files: Path, labels: Path, r
     content = json.loads(found.group(1))
     suspects = [row for row in rows if row["suspect"] == "1" and row["ImageID"] in at_hand]
     assert suspects
-    normal = [told for told, row in zip(content["shown"], content["rows"], strict=True) if row[1] == "Normal"]
-    assert {(question, labelled) for _, question, labelled, _ in normal} <= {
-        ("Is this film normal?", "Labelled normal."), ("Is this film normal?", "Labelled not normal.")
-    }  # fmt: skip
+    pairs = list(zip(content["shown"], suspects, strict=True))
+    normal = [(told[1:3], row["label"]) for told, row in pairs if row["finding"] == "Normal"]
+    assert {label for _, label in normal} == {"0", "1"}
+    labelled = {"1": "Labelled normal.", "0": "Labelled not normal."}
+    assert all(told == ["Is this film normal?", labelled[label]] for told, label in normal), normal
     assert all(told[3].startswith("Other labels of this film. Present: ") for told in content["shown"])
     assert [(row[0], row[1]) for row in content["rows"]] == [(row["ImageID"], row["finding"]) for row in suspects]
     assert any(row[6].startswith("data:image/png") for row in content["rows"]), "heat maps"
