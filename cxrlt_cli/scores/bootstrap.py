@@ -121,7 +121,7 @@ def resample(
     scores = resample_rankings(
         rankings, numbers.max() + 1, num_resamples, seed=seed, num_threads=num_threads, advance=advance
     )
-    having, fewest = patients_with(targets == 1, numbers), fewest_patients(targets, numbers)
+    having, fewest = deciding_patients(targets, numbers)
     number = int(numbers.max()) + 1
     return [Resampled(ap, auroc, number, having, fewest, empty) for ap, auroc in zip(*scores, strict=True)]
 
@@ -169,6 +169,11 @@ def patients_with(films: NDArray[np.bool_], numbers: NDArray[np.int64]) -> NDArr
 def fewest_patients(targets: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many patients have a finding, or have it not: the fewer of both, ``[N, C] -> [C]``."""
     return np.minimum(patients_with(targets == 1, numbers), patients_with(targets == 0, numbers))
+
+
+def deciding_patients(targets: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many patients decide how sure AP is (who have the finding), and AUROC (the fewer), ``[N, C] -> [2, C]``."""
+    return np.stack([patients_with(targets == 1, numbers), fewest_patients(targets, numbers)])
 
 
 def drawn_patients(num_patients: int, num_resamples: int, seed: int) -> Iterator[NDArray[np.int32]]:

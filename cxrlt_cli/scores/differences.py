@@ -28,10 +28,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Resampled scores ``[R, K]`` of one side, and how many patients the smaller class of each finding has, ``[K]``."""
+    """Resampled scores ``[R, K]`` of one side, and how many patients are ``deciding [K]``, as ``Student.of`` has it."""
 
     scores: Doubles
-    fewest: NDArray[np.int64]
+    deciding: NDArray[np.int64]
 
 
 def difference(value: float, first: Sampled, second: Sampled) -> Difference:
@@ -44,7 +44,7 @@ def difference(value: float, first: Sampled, second: Sampled) -> Difference:
     if len(drawn) < 2 or drawn.std() < NO_SPREAD:
         return Difference(value, signed_interval(drawn, value))
     both = np.concatenate([first.scores, second.scores], axis=1)
-    student = Student.of(both, np.concatenate([first.fewest, second.fewest]))
+    student = Student.of(both, np.concatenate([first.deciding, second.deciding]))
     error = error_of(drawn, value)
     assert error is not None, "there are resamples"
     return Difference(value, signed_interval(drawn, value, student), student.p(value / error))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import Interval, Ranking, fewest_patients, numbered, resample_rankings
+from cxrlt_cli.scores.bootstrap import Interval, Ranking, deciding_patients, numbered, resample_rankings
 from cxrlt_cli.scores.differences import MIN_EACH, Difference, Sampled, difference, with_holm
 from cxrlt_cli.scores.intervals import Scale, Student, interval
 from cxrlt_cli.scores.metrics import prevalence
@@ -130,8 +130,8 @@ def compare_groups(
     and, apart from these, over all differences of single findings.
     """
     numbers = numbered(patients)
-    fewest = np.array([fewest_patients(targets[group.rows], numbers[group.rows]) for group in groups])  # [G, C]
-    common = np.flatnonzero((fewest >= MIN_EACH).all(axis=0)).tolist() if groups else []
+    deciding = np.array([deciding_patients(targets[group.rows], numbers[group.rows]) for group in groups])  # [G, 2, C]
+    common = np.flatnonzero((deciding[:, 1] >= MIN_EACH).all(axis=0)).tolist() if groups else []
     shares = prevalence(targets)
     rankings = [
         [
@@ -149,7 +149,7 @@ def compare_groups(
         resampled = resample_rankings(
             rankings, len(ones), num_resamples, seed=seed, num_threads=num_threads, advance=advance
         )
-        standings = _standings(values[:, :, 0], resampled, fewest[:, common], against)
+        standings = _standings(values[:, :, 0], resampled, deciding[:, :, common], against)
     return GroupComparison(
         tuple(columns),
         tuple(findings[c] for c in common),
@@ -170,9 +170,12 @@ def compare_groups(
 
 
 def _standings(
-    values: Doubles, resampled: Doubles, fewest: NDArray[np.int64], against: Sequence[int]
+    values: Doubles, resampled: Doubles, deciding: NDArray[np.int64], against: Sequence[int]
 ) -> list[list[Standing]]:
-    """Each group's means and findings, less another group's, of scores ``[2, G, C]`` and ``[2, G, R, C]``."""
+    """Each group's means and findings, less another group's, of scores ``[2, G, C]`` and ``[2, G, R, C]``.
+
+    ``deciding [G, 2, C]``: patients.
+    """
     findings = [slice(column, column + 1) for column in range(values.shape[2])]
     kinds = [slice(None), *findings]  # the columns that a mean is over
     found: dict[tuple[int, int, int], Difference] = {}
@@ -189,7 +192,7 @@ def _standings(
             columns, other = kinds[kind], against[row]
             value = float(values[score, row, columns].mean() - values[score, other, columns].mean())
             mine, theirs = (
-                Sampled(resampled[score, group][:, columns], fewest[group, columns]) for group in (row, other)
+                Sampled(resampled[score, group][:, columns], deciding[group, score, columns]) for group in (row, other)
             )
             differences.append(difference(value, mine, theirs))
         found.update(zip(places, with_holm(differences), strict=True))
@@ -200,7 +203,7 @@ def _standings(
                 float(values[1, row, columns].mean()),
                 found.get((0, row, kind)),
                 found.get((1, row, kind)),
-                *_intervals(values[:, row, columns], resampled[:, row][:, :, columns], fewest[row, columns]),
+                *_intervals(values[:, row, columns], resampled[:, row][:, :, columns], deciding[row][:, columns]),
             )
             for kind, columns in enumerate(kinds)
         ]
@@ -208,10 +211,10 @@ def _standings(
     ]
 
 
-def _intervals(values: Doubles, resampled: Doubles, fewest: NDArray[np.int64]) -> tuple[Interval | None, ...]:
-    """Of mean AP and mean AUROC, of K findings' ``values [2, K]`` and their resamples ``[2, R, K]``."""
+def _intervals(values: Doubles, resampled: Doubles, deciding: NDArray[np.int64]) -> tuple[Interval | None, ...]:
+    """Of mean AP and mean AUROC, of ``values [2, K]``, their resamples ``[2, R, K]`` and ``deciding [2, K]``."""
     scales: tuple[Scale, Scale] = ("arcsine", "logit")
     return tuple(
-        interval(drawn.mean(axis=1), float(own.mean()), Student.of(drawn, fewest), scale)
-        for own, drawn, scale in zip(values, resampled, scales, strict=True)
+        interval(drawn.mean(axis=1), float(own.mean()), Student.of(drawn, number), scale)
+        for own, drawn, number, scale in zip(values, resampled, deciding, scales, strict=True)
     )

@@ -30,13 +30,15 @@ class Student:
     stretch: float = 1.0
 
     @classmethod
-    def of(cls, resampled: Doubles, fewest: NDArray[Any]) -> "Student":
-        """Of a mean, or a difference of means, over scores ``[R, K]``; ``fewest [K]``: patients of the smaller class.
+    def of(cls, resampled: Doubles, deciding: NDArray[Any]) -> "Student":
+        """Of a mean, or a difference of means, over scores ``[R, K]`` that ``deciding [K]`` patients decide.
+
+        These are, of AP, the patients who have the finding, and of AUROC those of the smaller class.
 
         Resamples of few patients spread too little, by (n - 1) / n in the variance (Hesterberg, The American
         Statistician 2015); the degrees of freedom are those of Welch and Satterthwaite, ``n - 1`` for each finding.
         """
-        number = np.maximum(np.asarray(fewest, np.float64), 2.0)
+        number = np.maximum(np.asarray(deciding, np.float64), 2.0)
         known = ~np.isnan(resampled)
         count = np.maximum(known.sum(axis=0), 1)
         mean = np.where(known, resampled, 0.0).sum(axis=0) / count

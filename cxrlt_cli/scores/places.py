@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import Ranking, fewest_patients, numbered, resample_rankings
+from cxrlt_cli.scores.bootstrap import Ranking, deciding_patients, numbered, resample_rankings
 from cxrlt_cli.scores.differences import MIN_EACH, Difference, Sampled, difference, with_holm
 from cxrlt_cli.scores.metrics import prevalence
 
@@ -76,8 +76,8 @@ def compare_places(
     on both sides. Holm's correction is over ``rest`` and AUROC of all findings, and over these two of the means.
     """
     both = (first, second)
-    fewest = np.array([fewest_patients(place.targets, numbered(place.patients)) for place in both])  # [2, C]
-    common = np.flatnonzero((fewest >= MIN_EACH).all(axis=0)).tolist()
+    deciding = np.array([deciding_patients(place.targets, numbered(place.patients)) for place in both])  # [2, 2, C]
+    common = np.flatnonzero((deciding[:, 1] >= MIN_EACH).all(axis=0)).tolist()
     if not common:
         return PlaceComparison(None, ())
     shares = prevalence(second.targets)
@@ -100,8 +100,8 @@ def compare_places(
             name,
             [one[:, columns].mean(axis=1).tolist() for one in values],
             [
-                [Sampled(scores[:, columns], own[columns]) for scores in one]
-                for one, own in zip(drawn, fewest[:, common], strict=True)
+                [Sampled(scores[:, columns], own[columns]) for scores, own in zip(one, numbers, strict=True)]
+                for one, numbers in zip(drawn, deciding[:, (0, 0, 1)][:, :, common], strict=True)
             ],
         )
         for name, columns in kinds.items()

@@ -5,8 +5,9 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxrlt_cli.scores.bootstrap import Ranking, resample
+from cxrlt_cli.scores.bootstrap import Ranking, numbered, resample, resample_rankings
 from cxrlt_cli.scores.groups import Group, GroupComparison, compare_groups, large_enough
+from cxrlt_cli.scores.intervals import Student, interval
 from cxrlt_cli.scores.metrics import score
 
 NAMES = ("a", "b", "c")
@@ -70,6 +71,23 @@ def test_the_interval_of_a_group_is_that_of_its_scores() -> None:
     assert one.macro.auroc_ci == pytest.approx(known.auroc_ci)
     assert one.macro.ap_ci == pytest.approx(known.ap_ci, abs=0.01)  # a resample has another prevalence
     assert one.findings[1].auroc_ci == pytest.approx(known.findings[1].auroc_ci)
+
+
+def test_a_finding_that_most_have_is_as_sure_in_a_group_as_in_all_films() -> None:
+    """AP by the patients who have the finding, AUROC by the fewer, who have it not: here 20 of 200."""
+    rng = np.random.default_rng(6)
+    targets = np.repeat((np.arange(200) >= 20).astype(float)[:, None], 3, axis=1)
+    probabilities = 1 / (1 + np.exp(-rng.standard_normal(targets.shape) - targets))
+    patients = np.arange(200)
+    (one,) = compare_groups(["g"], [Group("all", patients)], [], NAMES, targets, probabilities, patients, 400).groups
+    (drawn,) = resample(targets, [probabilities], patients, 400)
+    assert one.macro is not None
+    assert one.macro.auroc_ci == pytest.approx(
+        interval(drawn.auroc.mean(axis=1), one.macro.auroc, Student.of(drawn.auroc, np.full(3, 20)), "logit")
+    )
+    weighed = [Ranking(targets[:, c], probabilities[:, c], numbered(patients), 0.9) for c in range(3)]
+    ap = resample_rankings([weighed], 200, 400)[0, 0]
+    assert one.macro.ap_ci == pytest.approx(interval(ap.mean(axis=1), one.macro.ap, Student.of(ap, np.full(3, 180))))
 
 
 def test_prevalence_does_not_pass_for_skill() -> None:
