@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import sys
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires
 
 import torch
@@ -18,7 +19,6 @@ from cxrlt_cli.machine import num_cores
 from cxrlt_cli.private_apis import cpu_computes_bf16
 
 REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^\]]*\])?\s*([^;\s]*)\s*(?:;(.*))?$")
-ABSENT = ("–", "")  # version and licence of a package that is not installed
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
@@ -34,42 +34,56 @@ VARIABLES = (
 )
 
 
+@dataclass(frozen=True)
+class Package:
+    """One that cxrlt asks for: the versions that do, and the one that is here with its licence; None: not known."""
+
+    name: str
+    requires: str | None  # a version specifier
+    extra: bool  # for an option of the installation alone
+    version: str | None
+    licence: str | None
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """Of the table."""
+        asked = f"{self.requires or ''}{' (extra)' if self.extra else ''}".strip()
+        licence = "" if self.version is None else self.licence or "not stated"
+        return self.name, asked, self.version or "–", licence
+
+
 def show_environment(options: EnvOptions, reporter: Reporter) -> None:
     """Two tables: this machine, and the packages that cxrlt asks for with their licences; both to ``--json``."""
     if options.json_path is not None:
         require_file(options.json_path, "--json")
-    machine, rows = _machine(), packages()
+    machine, found = _machine(), packages()
     reporter.table("Machine", ("what", "here"), machine)
-    reporter.table("Packages", ("name", "asked for", "version", "licence"), rows)
+    reporter.table("Packages", ("name", "asked for", "version", "licence"), [one.cells() for one in found])
     if options.json_path is not None:
-        keys = ("name", "requires", "version", "licence")
-        here = [dict(zip(keys, (None if cell in ABSENT else cell for cell in row), strict=True)) for row in rows]
-        content = {"machine": dict(machine), "packages": here}
+        content = {"machine": dict(machine), "packages": [asdict(one) for one in found]}
         write_text(options.json_path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
         reporter.result(f"Wrote {options.json_path}.")
 
 
-def packages() -> list[tuple[str, str, str, str]]:
-    """Name, the versions that do, the one that is here and its licence, of each package that cxrlt asks for."""
-    rows = []
+def packages() -> list[Package]:
+    """Each package that cxrlt asks for, but those for its development."""
+    found_here = []
     for text in requires("cxrlt") or ():
         found = REQUIREMENT.match(text)
         assert found is not None, text
         name, asked, marker = (part or "" for part in found.groups())
         if name == "cxrlt" or "dev" in marker:
             continue
-        extra = " (extra)" if "extra" in marker else ""
+        asked_for = (name, asked or None, "extra" in marker)
         try:
             about = metadata(name)
         except PackageNotFoundError:
-            rows.append((name, f"{asked}{extra}", *ABSENT))
+            found_here.append(Package(*asked_for, None, None))
             continue
         said = about.get_all("License-Expression") or []
         said += [each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License")]
         said += [each.partition("\n")[0][:40] for each in about.get_all("License") or ()]
-        licence = said[0] if said else "not said"
-        rows.append((name, f"{asked}{extra}", about["Version"], licence))
-    return rows
+        found_here.append(Package(*asked_for, about["Version"], said[0] if said else None))
+    return found_here
 
 
 def _machine() -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from cxrlt_cli import __version__
 from cxrlt_cli.config import EnvOptions
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.verbs import environment
-from cxrlt_cli.verbs.environment import packages, show_environment
+from cxrlt_cli.verbs.environment import Package, packages, show_environment
 from tests.helpers import Recorder
 
 
@@ -25,22 +25,29 @@ def test_what_a_bug_report_needs_is_shown(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_json_has_what_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "requires", lambda _: ["torch>=2.9", "no-such-package>=1"])
+    monkeypatch.setattr(environment, "requires", lambda _: ["torch>=2.9", "no-such-package>=1", "pytest; extra == 'x'"])
     recorder = Recorder()
     show_environment(EnvOptions.model_validate({"json": tmp_path / "env.json"}), recorder)
     written = json.loads((tmp_path / "env.json").read_text())
     assert written["machine"] == {row[0]: row[1] for row in recorder.texts[0][1:]}
-    torch, none = written["packages"]
-    assert torch == {**torch, "name": "torch", "requires": ">=2.9", "version": version("torch")}
-    assert none == {"name": "no-such-package", "requires": ">=1", "version": None, "licence": None}
+    torch, none, unbound = written["packages"]
+    assert torch == {**torch, "name": "torch", "requires": ">=2.9", "extra": False, "version": version("torch")}
+    assert none == {"name": "no-such-package", "requires": ">=1", "extra": False, "version": None, "licence": None}
+    assert (unbound["requires"], unbound["extra"], unbound["version"]) == (None, True, version("pytest"))
+    assert [row[1:3] for row in recorder.texts[1][2:]] == [(">=1", "–"), ("(extra)", version("pytest"))]
     assert recorder.results == [f"Wrote {tmp_path / 'env.json'}."]
     with pytest.raises(OptionError, match=r"--json .* is a folder"):
         show_environment(EnvOptions.model_validate({"json": tmp_path}), Recorder())
 
 
 def test_every_package_that_is_asked_for_is_there_with_its_version_and_licence() -> None:
-    rows = {name: (asked, here, licence) for name, asked, here, licence in packages()}
-    assert rows["torch"][1] == version("torch")
-    assert rows["timm"][2]
+    rows = {one.name: one for one in packages()}
+    assert rows["torch"].version == version("torch")
+    assert rows["timm"].licence
     assert "pytest" not in rows
-    assert rows["onnx"][0].endswith("(extra)")
+    assert rows["onnx"].extra
+    assert rows["onnx"].cells()[1].endswith(" (extra)")
+
+
+def test_what_no_package_states_is_words_in_the_table_alone() -> None:
+    assert Package("a", None, False, "1.0", None).cells() == ("a", "", "1.0", "not stated")
