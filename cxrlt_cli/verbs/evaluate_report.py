@@ -18,6 +18,7 @@ from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.readings import NUM_FOLDS, Point, operating_points
 from cxrlt_cli.scores.robustness import Robustness
 from cxrlt_cli.verbs.evaluate_report_films import pictures_of, with_places
+from cxrlt_cli.verbs.evaluate_told import told_threshold
 
 if TYPE_CHECKING:
     from cxrlt_cli.engine.page_model import PageModel
@@ -123,8 +124,6 @@ def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
     if scores.skipped:
         verb = "count as AP 0" if scores.empty == "zero" else "are left out of the means"
         notes.append(f"Without a positive film: {', '.join(scores.skipped)}; these {verb}.")
-    if options.threshold == "best":
-        notes.append("F1 is at the best threshold for these same films, so it is too high.")
-    elif options.threshold != 0.5:
-        notes.append(f"F1 is at a threshold of {options.threshold:g}.")
+    if threshold := told_threshold(options):
+        notes.append(threshold)
     return notes

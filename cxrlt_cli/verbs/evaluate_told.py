@@ -13,9 +13,16 @@ def show(table: Table, reporter: Reporter) -> None:
         reporter.result(f"{table.note}\n")
 
 
-def tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter: Reporter) -> None:
+def told_threshold(options: EvaluateOptions) -> str:
+    """Where F1 cuts, for the terminal and the page; empty for the default."""
     if options.threshold == "best":
-        reporter.note("--threshold best: F1 is at the best threshold for these same films, so it is too high.")
+        return "--threshold best: F1 is at the best threshold for these same films, so it is too high."
+    return "" if options.threshold == 0.5 else f"--threshold {options.threshold:g}: F1 is at this threshold."
+
+
+def tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter: Reporter) -> None:
+    if threshold := told_threshold(options):
+        reporter.note(threshold)
     if scores.skipped:
         verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
         reporter.note(f"Without a positive film: {listed(scores.skipped, 40)}; they {verb}.")

@@ -57,6 +57,13 @@ def test_films_and_findings_are_aligned_by_name(files: Path) -> None:
     assert [point["wanted"] for point in points[:3]] == [0.8, 0.9, 0.95]
 
 
+@pytest.mark.parametrize(("threshold", "said"), [(0.3, "--threshold 0.3: F1 is"), ("best", "--threshold best: F1 is")])
+def test_a_threshold_is_told_in_the_terminal_and_on_the_page(files: Path, threshold: float | str, said: str) -> None:
+    _, recorder = run(files, threshold=threshold, report=files / "page.html", bootstrap=0)
+    assert any(note.startswith(said) for note in recorder.notes)
+    assert said in (files / "page.html").read_text()
+
+
 def test_what_only_one_side_has_is_left_out_and_said(files: Path) -> None:
     kept = Predictions.read(files / "p.csv").rows(IDS[:40])
     extra = Predictions(np.append(kept.ids, "new.png"), kept.findings, np.vstack([kept.probabilities, [0.5] * 3]))
