@@ -44,7 +44,7 @@ from cxrlt_cli.verbs.evaluate_truth import (
 )
 
 if TYPE_CHECKING:
-    from cxrlt_cli.engine.page_model import PageModel
+    from cxrlt_cli.engine.heat_map_model import HeatMapModel
     from cxrlt_cli.verbs.evaluate_perturb import Trial
 
 
@@ -317,7 +317,7 @@ def _write_json(path: Path, content: dict[str, Any], truth: _Truth, reporter: Re
     reporter.note(f"Wrote {path}.")
 
 
-def _with_warnings(judged: Judged, model: "PageModel", options: EvaluateOptions, reporter: Reporter) -> Judged:
+def _with_warnings(judged: Judged, model: "HeatMapModel", options: EvaluateOptions, reporter: Reporter) -> Judged:
     """With what is to be known of films that the model was trained on, which is warned of."""
     from cxrlt_cli.engine.held_out import warning_of_source
 
@@ -327,12 +327,12 @@ def _with_warnings(judged: Judged, model: "PageModel", options: EvaluateOptions,
     return replace(judged, warning=of_source)
 
 
-def _read_model(path: Path, options: EvaluateOptions, reporter: Reporter) -> "PageModel":
+def _read_model(path: Path, options: EvaluateOptions, reporter: Reporter) -> "HeatMapModel":
     """What heat maps are of; raises DataError where the embeddings of ``--among`` are of another checkpoint."""
     from cxrlt_cli.engine.feature_files import require_same_checkpoint
-    from cxrlt_cli.engine.page_model import PageModel
+    from cxrlt_cli.engine.heat_map_model import HeatMapModel
 
-    model = PageModel.read(path, reporter)
+    model = HeatMapModel.read(path, reporter)
     if options.among is not None:
         if len(model.members) > 1:
             raise OptionError(

@@ -21,7 +21,7 @@ from cxrlt_cli.verbs.evaluate_report_films import pictures_of, with_places
 from cxrlt_cli.verbs.evaluate_told import told_threshold
 
 if TYPE_CHECKING:
-    from cxrlt_cli.engine.page_model import PageModel
+    from cxrlt_cli.engine.heat_map_model import HeatMapModel
 
 
 def write_report(
@@ -31,7 +31,7 @@ def write_report(
     perturbed: Robustness | None,
     points: Sequence[Point],
     csv: Path,
-    model: "PageModel | None",
+    model: "HeatMapModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> None:
@@ -106,7 +106,7 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     return facts
 
 
-def _policies(judged: Judged, csv: Path, model: "PageModel | None", options: EvaluateOptions) -> list[str]:
+def _policies(judged: Judged, csv: Path, model: "HeatMapModel | None", options: EvaluateOptions) -> list[str]:
     """How labels were made, the truth's and those that the model learned, and whose heat maps they are; where known."""
     truth = judged.truth
     told = [judged.warning] if judged.warning else []

@@ -23,7 +23,7 @@ from cxrlt_cli.tables.label_table import LabelTable
 from cxrlt_cli.tables.study_columns import Place, read_known_places
 
 if TYPE_CHECKING:
-    from cxrlt_cli.engine.page_model import PageModel
+    from cxrlt_cli.engine.heat_map_model import HeatMapModel
 
 NUM_SHOWN = 3  # training films beside each film
 SMALL = 160  # pixels of theirs
@@ -47,7 +47,7 @@ def pictures_of(
     mistakes: Sequence[Mistake],
     csv: Path,
     truth: LabelTable,
-    model: "PageModel | None",
+    model: "HeatMapModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> list[Picture]:
@@ -76,7 +76,7 @@ def _drawn(
     mistakes: Sequence[Mistake],
     films: Mapping[str, Film],
     csv: Path,
-    model: "PageModel | None",
+    model: "HeatMapModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> list[Picture]:

@@ -29,7 +29,7 @@ from cxrlt_cli.tables.outputs import require_table, write_table
 from cxrlt_cli.tables.study_columns import known_cells
 
 if TYPE_CHECKING:
-    from cxrlt_cli.engine.page_model import PageModel
+    from cxrlt_cli.engine.heat_map_model import HeatMapModel
 
 NUM_RESAMPLES = 200  # at most: each is fitted anew
 NUM_SHOWN = 200  # labels on the page
@@ -84,7 +84,7 @@ def write_suspects(
     judged: Judged,
     corrections: Corrections,
     csv: Path,
-    model: "PageModel | None",
+    model: "HeatMapModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def _write_page(
     table: Table,
     judged: Judged,
     csv: Path,
-    model: "PageModel | None",
+    model: "HeatMapModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> None:
@@ -225,7 +225,7 @@ def _films(
     names: Sequence[str],
     csv: Path,
     judged: Judged,
-    model: "PageModel | None",
+    model: "HeatMapModel | None",
     options: EvaluateOptions,
     reporter: Reporter,
 ) -> tuple[Mapping[str, Film], Mapping[str, Seen]]:

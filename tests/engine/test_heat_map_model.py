@@ -7,7 +7,7 @@ import pytest
 
 from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.film_looks import seen_by
-from cxrlt_cli.engine.page_model import PageModel
+from cxrlt_cli.engine.heat_map_model import HeatMapModel
 from cxrlt_cli.errors import CheckpointError, OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
 from cxrlt_cli.scores.predictions import Predictions
@@ -28,7 +28,7 @@ def folds(labels: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_film_has_the_maps_of_the_member_that_held_it_out(folds: Path) -> None:
     held_out = [str(Predictions.read(folds / f"fold-{number}" / "val_predictions.csv").ids[0]) for number in (1, 2)]
     film = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
-    model = PageModel.read(folds, Recorder())
+    model = HeatMapModel.read(folds, Recorder())
     seen = model.seen({held_out[1]: film, held_out[0]: film, "new.png": film}, Recorder())
     assert list(seen) == [held_out[1], held_out[0], "new.png"]
     for name, number in ((held_out[0], 1), (held_out[1], 2), ("new.png", 1)):
@@ -40,29 +40,29 @@ def test_each_film_has_the_maps_of_the_member_that_held_it_out(folds: Path) -> N
 
 def test_a_member_is_not_told_to_look_at_its_own_training_films(folds: Path, labels: Path) -> None:
     table = read_labels(labels)
-    run = PageModel.read(folds, Recorder())
+    run = HeatMapModel.read(folds, Recorder())
     assert run.warning(table) == ""
     assert run.told(table) == f"Heat maps: of each film by the member of {folds} that was not trained on it."
     one = folds / "fold-1"
     trained_on = len(table) - len(Predictions.read(one / "val_predictions.csv").ids)
     for path in (one, one / "best.safetensors"):
-        told = PageModel.read(path, Recorder()).told(table)
+        told = HeatMapModel.read(path, Recorder()).told(table)
         assert told.startswith(f"{path} was trained on {trained_on} of these {len(table)} films")
         assert told.endswith(f"With --checkpoint {folds}, each film has the member that was not trained on it.")
     own = table.rows(np.isin(table.ids, Predictions.read(one / "val_predictions.csv").ids))
-    assert PageModel.read(one, Recorder()).told(own) == ""
+    assert HeatMapModel.read(one, Recorder()).told(own) == ""
 
 
 def test_a_run_that_lacks_a_member_or_has_not_ended_is_refused(folds: Path) -> None:
     best = folds / "fold-2" / "best.safetensors"
     hidden = best.rename(best.with_name("hidden"))
     with pytest.raises(CheckpointError, match=r"fold-2 has no best\.safetensors"):
-        PageModel.read(folds, Recorder())
+        HeatMapModel.read(folds, Recorder())
     hidden.rename(best)
     metrics = folds / "metrics.json"
     hidden = metrics.rename(folds / "hidden")
     with pytest.raises(CheckpointError, match="has not ended"):
-        PageModel.read(folds, Recorder())
+        HeatMapModel.read(folds, Recorder())
     hidden.rename(metrics)
 
 

@@ -21,7 +21,7 @@ from cxrlt_cli.tables.label_table import LabelTable, read_header, read_ids
 
 
 @dataclass(frozen=True)
-class PageModel:
+class HeatMapModel:
     """``members``: one checkpoint, or those of a run; ``held_out``: by film, the first member not trained on it."""
 
     path: Path
@@ -30,7 +30,7 @@ class PageModel:
     held_out: Mapping[str, Path]
 
     @classmethod
-    def read(cls, path: Path, reporter: Reporter) -> "PageModel":
+    def read(cls, path: Path, reporter: Reporter) -> "HeatMapModel":
         """Films held out are read by the id column that the run was trained with: the first of its predictions.
 
         Raises CheckpointError where a checkpoint is missing or damaged, or a run has not ended.
