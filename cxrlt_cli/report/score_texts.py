@@ -1,5 +1,7 @@
 """What stands beside scores, in a terminal and on a page: frequencies, chance, and what was not shown."""
 
+from typing import Literal
+
 from cxrlt_cli.errors import listed
 from cxrlt_cli.labels import band
 from cxrlt_cli.scores.differences import Difference
@@ -48,3 +50,10 @@ def told_apart(found: Difference) -> str:
     """``−0.012 (−0.050 to 0.031)``, which no spreadsheet takes for a formula."""
     span = f" ({found.ci[0]:.3f} to {found.ci[1]:.3f})" if found.ci else ""
     return f"{found.value:.3f}{span}".replace("-", "−")
+
+
+def told_threshold(threshold: float | Literal["best"]) -> str:
+    """Where F1 cuts, for the terminal and the page; empty for the default."""
+    if threshold == "best":
+        return "--threshold best: F1 is at the best threshold for these same films, so it is too high."
+    return "" if threshold == 0.5 else f"--threshold {threshold:g}: F1 is at this threshold."

@@ -11,14 +11,13 @@ from cxrlt_cli.report import document, page, section, worst
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.reading_tables import points_table, sizes_table
 from cxrlt_cli.report.robustness_page import robustness_section
-from cxrlt_cli.report.score_texts import is_shown, told_chance, told_without_interval
+from cxrlt_cli.report.score_texts import is_shown, told_chance, told_threshold, told_without_interval
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.judged import Judged
 from cxrlt_cli.scores.metrics import Scores
 from cxrlt_cli.scores.readings import NUM_FOLDS, Point, operating_points
 from cxrlt_cli.scores.robustness import Robustness
 from cxrlt_cli.verbs.evaluate_report_films import pictures_of, with_places
-from cxrlt_cli.verbs.evaluate_told import told_threshold
 
 if TYPE_CHECKING:
     from cxrlt_cli.engine.heat_map_model import HeatMapModel
@@ -124,6 +123,6 @@ def _notes(scores: Scores, options: EvaluateOptions) -> list[str]:
     if scores.skipped:
         verb = "count as AP 0" if scores.empty == "zero" else "are left out of the means"
         notes.append(f"Without a positive film: {', '.join(scores.skipped)}; these {verb}.")
-    if threshold := told_threshold(options):
+    if threshold := told_threshold(options.threshold):
         notes.append(threshold)
     return notes

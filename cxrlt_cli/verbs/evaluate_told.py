@@ -4,6 +4,7 @@ from cxrlt_cli.config import EvaluateOptions
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.errors import listed
 from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.score_texts import told_threshold
 from cxrlt_cli.scores.metrics import Scores
 
 
@@ -13,15 +14,8 @@ def show(table: Table, reporter: Reporter) -> None:
         reporter.result(f"{table.note}\n")
 
 
-def told_threshold(options: EvaluateOptions) -> str:
-    """Where F1 cuts, for the terminal and the page; empty for the default."""
-    if options.threshold == "best":
-        return "--threshold best: F1 is at the best threshold for these same films, so it is too high."
-    return "" if options.threshold == 0.5 else f"--threshold {options.threshold:g}: F1 is at this threshold."
-
-
 def tell_what_is_not_scored(scores: Scores, options: EvaluateOptions, reporter: Reporter) -> None:
-    if threshold := told_threshold(options):
+    if threshold := told_threshold(options.threshold):
         reporter.note(threshold)
     if scores.skipped:
         verb = "count as AP 0" if options.empty == "zero" else "are left out of the means"
