@@ -7,16 +7,17 @@ import numpy as np
 
 from cxrlt_cli.engine.several import members_in, out_of_fold
 from cxrlt_cli.scores.predictions import Predictions
+from cxrlt_cli.tables.label_table import read_header
 
 ROUNDED = 6e-4  # of probabilities written with three digits
 
 
-def warning_of_source(predictions: Predictions, run: Path, id_column: str) -> str:
+def warning_of_source(predictions: Predictions, run: Path) -> str:
     """How many films the run learned from have other probabilities than out of fold; empty for none, or no folds."""
     known: set[str] = set()
     same: set[str] = set()
     for table in _held_out(run):
-        own = Predictions.read(table, id_column)
+        own = Predictions.read(table, read_header(table)[0])  # the id column that the run was trained with
         known.update(own.ids)
         same |= _same(predictions, own)
     number = sum(film in known and film not in same for film in predictions.ids)

@@ -141,7 +141,7 @@ def _evaluate(runs: Runs, names: Sequence[Path], reporter: Reporter) -> Scores:
     trial = None if options.perturb is None else _trial(files[0], truth, options, reporter)
     judged, seeds = _judged(files, truth, runs, options, reporter)
     if model is not None:
-        judged[0] = _with_warnings(judged[0], model, options, reporter)
+        judged[0] = _with_warnings(judged[0], model, reporter)
     shown = _compared(judged, read[-1], truth, options, reporter)
     if len(judged) > 2 or runs.has_seeds:
         shown.content["runs"], table = compared_runs(judged, seeds, runs, names)
@@ -317,11 +317,11 @@ def _write_json(path: Path, content: dict[str, Any], truth: _Truth, reporter: Re
     reporter.note(f"Wrote {path}.")
 
 
-def _with_warnings(judged: Judged, model: "HeatMapModel", options: EvaluateOptions, reporter: Reporter) -> Judged:
+def _with_warnings(judged: Judged, model: "HeatMapModel", reporter: Reporter) -> Judged:
     """With what is to be known of films that the model was trained on, which is warned of."""
     from cxrlt_cli.engine.held_out import warning_of_source
 
-    of_source = warning_of_source(judged.predictions, model.path, options.id_column)
+    of_source = warning_of_source(judged.predictions, model.path)
     for warning in filter(None, (of_source, model.warning(judged.truth))):
         reporter.warn(warning)
     return replace(judged, warning=of_source)

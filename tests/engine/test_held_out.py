@@ -32,10 +32,10 @@ def test_films_with_other_probabilities_are_counted(folds: Path) -> None:
     oof = folds / "oof_predictions.csv"
     own = [oof, folds / "fold-1" / "val_predictions.csv", folds / "fold-2" / "val_predictions.csv"]
     for path in own:
-        assert warning_of_source(Predictions.read(path), folds, "ImageID") == ""
-    assert warning_of_source(changed(oof, slice(None), 1e-4), folds, "ImageID") == "", "rounded"
-    assert warning_of_source(changed(oof, slice(5), 0.1), folds, "ImageID").startswith("5 of these 48 films have other")
-    assert warning_of_source(Predictions.read(oof), folds / "fold-1", "ImageID") == "", "no run with folds"
+        assert warning_of_source(Predictions.read(path), folds) == ""
+    assert warning_of_source(changed(oof, slice(None), 1e-4), folds) == "", "rounded"
+    assert warning_of_source(changed(oof, slice(5), 0.1), folds).startswith("5 of these 48 films have other")
+    assert warning_of_source(Predictions.read(oof), folds / "fold-1") == "", "no run with folds"
 
 
 def test_the_page_and_the_terminal_say_so(folds: Path, labels: Path, tmp_path: Path) -> None:
