@@ -31,6 +31,7 @@ class EpochSummary:
     films_per_second: float
     seconds: float
     best: bool
+    ema_decay: float = 0.0  # at the last step; 0: no moving average
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

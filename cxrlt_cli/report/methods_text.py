@@ -181,7 +181,7 @@ def training_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
     stops += [f"when AP had not risen for {_epochs(option('patience'))}"] if options.get("patience") else []
     batch = f"in batches of {option('batch_size')} films"
     batch += f", {option('accumulate')} of them a step" if options.get("accumulate", 1) != 1 else ""
-    averaged = f"An exponential moving average of the weights (decay {option('ema_decay')}) was kept beside them"
+    averaged = f"An exponential moving average of the weights ({_decay(study, ledger)}) was kept beside them"
     averaged += ", and evaluated." if study.in_folds else "."
     best = f"Of all epochs, the one with the highest macro AP on the validation films was kept{_best(study, ledger)}."
     seeds = f"It was repeated with {option('seeds')} seeds, whose predictions were averaged."
@@ -197,6 +197,17 @@ def training_sentences(study: Study, ledger: Ledger) -> dict[str, str]:
 
 def _epochs(number: str) -> str:
     return f"{number} epoch{'' if number == '1' else 's'}"
+
+
+def _decay(study: Study, ledger: Ledger) -> str:
+    """The most that the decay may be, and what the warm-up of ``ModelEmaV3`` of timm had made of it at the end."""
+    most = f"decay rising with warm-up to at most {_option(study, ledger)('ema_decay')}"
+    decays = study.facts.get("ema_decays")
+    if not decays:
+        return most
+    values = list(dict.fromkeys(f"{decay:.4f}" for decay in (min(decays), max(decays))))
+    reached = ledger("methods/ema_decay", " to ".join(values), FACTS, key="ema_decays")
+    return f"{most}, {reached} at the last step"
 
 
 def _best(study: Study, ledger: Ledger) -> str:

@@ -142,6 +142,11 @@ class Learner:
         self._average.update(newest)
 
     @property
+    def ema_decay(self) -> float:
+        """Decay of the moving average of the weights at the last step, at most ``--ema-decay``; 0 without one."""
+        return 0.0 if self._ema is None else float(self._ema.get_decay(self._step))
+
+    @property
     def rates(self) -> dict[str, float]:
         """The learning rates of the last step, for ``head`` and, where it learns, the topmost layer of ``backbone``."""
         groups = self._optimizer.param_groups

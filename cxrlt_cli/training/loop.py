@@ -172,6 +172,7 @@ def _fit(
                     films_per_second=num_films / seconds,
                     seconds=time.perf_counter() - start,
                     best=improved and chooses,
+                    ema_decay=learner.ema_decay,
                 )
                 where = {"phase": phase.name, "epoch": epoch + 1, "weights": kind, "val_ap": means["ap"]}
                 if process.is_main:

@@ -190,6 +190,7 @@ def _facts(
         ],
         "model": _model(weights[0]) if weights else None,
         "best": _best(source),
+        "ema_decays": _ema_decays(source.folder),
         "policy": read_policy(source.csvs[0]),
         "findings": list(kept.findings),
         "has_patients": any(film != patient for film, patient in patients.items()),
@@ -242,6 +243,17 @@ def _best(source: _Source) -> dict[str, Any] | None:
     except (OSError, ValueError, LookupError, TypeError):
         return None
     return kept
+
+
+def _ema_decays(folder: Path | None) -> list[float]:
+    """The decay of the averaged weights at the last step of each member; empty where that is not recorded."""
+    decays = []
+    for path in sorted(folder.rglob("history.jsonl")) if folder else []:
+        try:
+            decays.append(float(json.loads(path.read_text(encoding="utf-8").splitlines()[-1])["ema_decay"]))
+        except (OSError, ValueError, LookupError, TypeError):
+            return []
+    return decays
 
 
 def _films_csv(source: _Source, tables: Sequence[LabelTable], findings: Sequence[str], id_column: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxrlt_cli.report.ledger import Ledger, plain
-from cxrlt_cli.report.methods_text import methods
+from cxrlt_cli.report.methods_text import methods, training_sentences
 from cxrlt_cli.report.paper_study import Study
 from cxrlt_cli.report.paper_tables import characteristics_table, disjointness_table, runs_table
 from cxrlt_cli.scores.bootstrap import resample
@@ -115,6 +115,17 @@ def test_the_methods_say_what_was_done_and_no_more(study: Study) -> None:
     assert "Distribution-Balanced loss" in text
     assert "A share of 0.3 was held out by patient" in text
     assert not re.search(r"None|\bnan\b|\{|\[", text)
+
+
+def test_the_decay_of_averaged_weights_is_the_one_that_warm_up_reached(study: Study) -> None:
+    """The run has so few steps that 0.9999 alone would mislead; of a run that did not record it, none is told."""
+    (reached,) = study.facts["ema_decays"]
+    assert 0 < reached < 0.99
+    told = f"decay rising with warm-up to at most 0.9999, {reached:.4f} at the last step)"
+    assert told in training_sentences(study, Ledger("first"))["averaged"]
+    for decays, end in (([0.9, 0.91, 0.9], ", 0.9000 to 0.9100 at the last step)"), (None, "0.9999)")):
+        other = replace(study, facts={**study.facts, "ema_decays": decays})
+        assert end in training_sentences(other, Ledger("first"))["averaged"]
 
 
 def test_a_number_is_printed_in_one_way() -> None:

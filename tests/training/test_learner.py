@@ -129,6 +129,16 @@ def test_averaged_weights_trail_behind_and_are_what_is_evaluated() -> None:
     assert set(learner(model, HEAD).variants) == {"raw"}
 
 
+def test_the_decay_is_warmed_up_and_told() -> None:
+    """1 - s^(-2/3) after step s: 1 - 1/4 after 8; at most the phase's, 0.9, though 1 - 32^(-2/3) > 0.9."""
+    student = learner(classifier(), ALL, num_steps=32)
+    learn(student, batches(*[[0, 1]] * 8))
+    assert student.ema_decay == pytest.approx(0.75)
+    learn(student, batches(*[[0, 1]] * 24))
+    assert student.ema_decay == 0.9
+    assert learner(classifier(), HEAD).ema_decay == 0
+
+
 def test_the_mean_of_epochs_is_the_plain_one() -> None:
     """Of weights and of batch-norm statistics."""
     model = classifier()
