@@ -25,6 +25,18 @@ class Seen:
     kind: str  # of the maps
     maps: Mapping[str, NDArray[np.float32]]  # [H, W] of each finding
     features: NDArray[np.float32]  # [D]
+    size: tuple[int, int]  # pixels of the network's input, height and width
+
+    @property
+    def grid(self) -> str:
+        """How coarse the maps are, in a sentence."""
+        shape = next(iter(self.maps.values())).shape
+        sides = [f"{side / cells:.3g}" for side, cells in zip(self.size, shape, strict=True)]
+        cell, whole = (" x ".join(dict.fromkeys(map(str, values))) for values in (sides, self.size))
+        return (
+            f"A heat map has {shape[0]} x {shape[1]} cells of {cell} px each, of a film of {whole} px: it does not "
+            "show where in a cell a small finding is."
+        )
 
 
 def readable(names: Sequence[str], found: Found, reporter: Reporter) -> dict[str, Film]:
@@ -54,5 +66,7 @@ def seen_by(checkpoint: "Checkpoint", path: Path, films: Mapping[str, NDArray[An
             features = model.feature_map(model.normalize(levels))
             maps = heat_maps(model, features)[0].numpy()
             pooled = features.mean(dim=(2, 3))[0].numpy()
-            seen[name] = Seen(kind_of(model), dict(zip(model.findings, maps, strict=True)), pooled)
+            seen[name] = Seen(
+                kind_of(model), dict(zip(model.findings, maps, strict=True)), pooled, model.preprocessing.shape
+            )
     return seen

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cxrlt_cli import __version__
 from cxrlt_cli.labels import BANDS
 from cxrlt_cli.report import charts
-from cxrlt_cli.report.film_cards import HeatMap, Mistake, Neighbour, Picture, film_cards, worst
+from cxrlt_cli.report.film_cards import HeatMap, Mistake, Neighbour, Picture, film_cards, told_grids, worst
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.score_texts import told_frequency
 from cxrlt_cli.report.texts import escape
@@ -56,7 +56,7 @@ def page(
         section("Curves", _cards(scores, predictions, targets), CURVES),
         *(section(escape(table.title), table.html(), escape(table.note)) for table in readings if table.rows),
         section("Findings that occur together", wide(together), TOGETHER),
-        section("Missed and false alarms", film_cards(mistakes, pictures), WORST),
+        section("Missed and false alarms", film_cards(mistakes, pictures), f"{WORST} {told_grids(pictures)}".rstrip()),
     ]
     return document(title, facts, sections)
 

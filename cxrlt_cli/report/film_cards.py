@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrlt_cli.report.score_texts import told_share_below
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores.predictions import Predictions
 
@@ -33,6 +34,7 @@ class HeatMap:
     film: str
     kind: str  # attention or Grad-CAM
     is_empty: bool = False  # no place speaks for the finding
+    grid: str = ""  # a sentence on its cells
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,14 @@ SEARCH = (
 )
 
 
+NO_HEAT = "Nothing on this film speaks for the finding, so there is no heat map."
+
+
+def told_grids(pictures: Sequence[Picture]) -> str:
+    """How coarse the heat maps are; "" without any."""
+    return " ".join(dict.fromkeys(one.heat_map.grid for one in pictures if one.heat_map and one.heat_map.grid))
+
+
 def _figure(mistake: Mistake, picture: Picture | None) -> str:
     what = "missed" if mistake.present else "false alarm"
     words = f"{mistake.film} {mistake.finding} {what} {mistake.whose}".lower()
@@ -108,9 +118,10 @@ def _figure(mistake: Mistake, picture: Picture | None) -> str:
 
 def _pictured(picture: Picture) -> str:
     images, text, heat = _image(picture.film, picture.mistake.film), _told(picture.mistake), picture.heat_map
-    if heat is not None:
+    if heat is not None and not heat.is_empty:
         images += _image(heat.film, heat.kind)
-        text += f"<br>Orange: {heat.kind}{'; it is empty here' if heat.is_empty else ''}."
+    if heat is not None:
+        text += f"<br>{NO_HEAT}" if heat.is_empty else f"<br>Orange: {heat.kind}."
     figure = f"<div class='{'pair' if heat else ''}'>{images}</div><figcaption>{text}</figcaption>"
     if picture.neighbours:
         shown = "".join(
@@ -128,6 +139,6 @@ def _image(source: str, name: str) -> str:
 
 def _told(mistake: Mistake) -> str:
     what = "missed" if mistake.present else "false alarm"
-    rank = f"{mistake.probability:.3f}, percentile {int(100 * mistake.rank)} of all films"
+    rank = f"{mistake.probability:.3f}, above that of {told_share_below(mistake.rank)} of the films labelled for it"
     whose = f"<br>{escape(mistake.whose)}" if mistake.whose else ""
     return f"<strong>{escape(mistake.finding)}</strong>, {what}: {rank}. {escape(mistake.film)}{whose}"

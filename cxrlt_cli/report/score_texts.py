@@ -1,5 +1,6 @@
 """What stands beside scores, in a terminal and on a page: frequencies, chance, and what was not shown."""
 
+import math
 from typing import Literal
 
 from cxrlt_cli.errors import listed
@@ -14,6 +15,11 @@ def told_frequency(share: float) -> str:
     """In per cent, with as many digits as show its band: ``0.97 %`` is below 1 %, as ``1.0 %`` would not be."""
     digits = next((digits for digits in range(1, 6) if band(round(share, digits + 2)) == band(share)), 6)
     return f"{100 * share:.{digits}f} %"
+
+
+def told_share_below(share: float) -> str:
+    """``99.5 %``, rounded down: a film that one other is above is not above all."""
+    return f"{math.floor(1000 * share + 1e-9) / 10:.1f} %"
 
 
 def told_chance(scores: Scores, mark: str = "") -> str:

@@ -21,12 +21,13 @@
     at("question").textContent = question;
     at("others").textContent = otherLabels;
     at("said").textContent = `${labelled} The model's probability is ${probability.toFixed(3)}, `
-      + `above that of ${(100 * shareBelow).toFixed(0)} % of the films labelled for it.`;
+      + `above that of ${(Math.floor(1000 * shareBelow + 1e-9) / 10).toFixed(1)} % of the films labelled for it.`;
     at("name").textContent = name;
     at("film").src = films[film];
     at("film").alt = name;
     at("heat").hidden = !(looks && heat);
     if (heat) at("heat").src = heat;
+    at("nowhere").hidden = heat !== "";
     at("look").disabled = !heat;
     at("look").setAttribute("aria-pressed", String(looks));
     for (const button of buttons) button.setAttribute("aria-pressed", String(answers[place] === button.dataset.answer));

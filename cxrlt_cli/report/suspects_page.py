@@ -9,6 +9,7 @@ from math import isnan
 
 from cxrlt_cli.names import visible
 from cxrlt_cli.report import document, section
+from cxrlt_cli.report.film_cards import NO_HEAT
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.texts import escape
 
@@ -20,14 +21,14 @@ HOW = (
 
 @dataclass(frozen=True)
 class Shown:
-    """A label to look at again. ``heat``: where the model looked, a picture to lay over the film; empty: none."""
+    """A label to look at again. ``heat``: where the model looked, laid over the film; empty: nowhere; None: unknown."""
 
     film: str
     finding: str
     label: int
     probability: float
     share_below: float  # of the films labelled for the finding, with a lower one
-    heat: str = ""
+    heat: str | None = None
     is_normal: bool = False  # the finding says that there is none
     others: Mapping[str, float] = field(default_factory=dict)  # labels of the film by finding: 1, 0, NaN
 
@@ -93,7 +94,7 @@ def suspects_page(
     return document(title, facts, sections)
 
 
-FRAME = """
+FRAME = f"""
 <div class='look'>
 <div class='film'><img id='film' alt='film'><img id='heat' alt='where the model looked' hidden></div>
 <div>
@@ -101,6 +102,7 @@ FRAME = """
 <p id='said'></p>
 <p id='others'></p>
 <p class='soft' id='name'></p>
+<p class='soft' id='nowhere' hidden>{NO_HEAT}</p>
 <p class='answers'><button type='button' data-answer='1'><u>y</u>es</button>
 <button type='button' data-answer='0'><u>n</u>o</button>
 <button type='button' data-answer=''><u>u</u>nsure</button></p>

@@ -97,7 +97,7 @@ def _drawn(
         heat_map = None
         if mistake.finding in mine.maps:
             values = mine.maps[mistake.finding]
-            heat_map = HeatMap(data_uri(overlaid(small, values)), mine.kind, not values.any())
+            heat_map = HeatMap(data_uri(overlaid(small, values)), mine.kind, not values.any(), mine.grid)
         pictures.append(Picture(mistake, data_uri(small), heat_map, neighbours.get(mistake.film, ())))
     return pictures
 

@@ -215,7 +215,8 @@ def _write_page(
     uris = {film: data_uri(shrunk(levels, LONGEST)) for film, levels in films.items()}
     facts = [("suspect labels", f"{len(chosen):,}"), ("on this page", f"{len(shown):,}")]
     title = f"Suspect labels: {judged.path.name} on {csv.name}"
-    note = "" if model is None else " ".join(filter(None, (judged.warning, model.told(judged.truth))))
+    grids = dict.fromkeys(one.grid for one in seen.values())
+    note = "" if model is None else " ".join(filter(None, (judged.warning, *grids, model.told(judged.truth))))
     write_text(page, suspects_page(title, facts, shown, uris, table, options.id_column, note))
     rest = "" if len(shown) == len(chosen) else f", the first {len(shown)} of {len(chosen):,}"
     reporter.result(f"Wrote {page}{rest}: look at the films in a browser, and save --corrections.")
@@ -250,7 +251,7 @@ def _films(
     return films, seen
 
 
-def _shown(one: _Suspect, heat: str, truth: LabelTable, row: int) -> Shown:
+def _shown(one: _Suspect, heat: str | None, truth: LabelTable, row: int) -> Shown:
     labels = truth.targets[row]
     others = {
         name: label for name, label in zip(truth.space.findings, labels.tolist(), strict=True) if name != one.finding
@@ -259,6 +260,8 @@ def _shown(one: _Suspect, heat: str, truth: LabelTable, row: int) -> Shown:
     return Shown(one.film, one.finding, one.label, one.probability, one.share_below, heat, is_normal, others)
 
 
-def _heat(seen: Mapping[str, Seen], one: _Suspect) -> str:
+def _heat(seen: Mapping[str, Seen], one: _Suspect) -> str | None:
     maps = seen[one.film].maps if one.film in seen else {}
-    return heat_uri(maps[one.finding]) if one.finding in maps and maps[one.finding].any() else ""
+    if one.finding not in maps:
+        return None
+    return heat_uri(maps[one.finding]) if maps[one.finding].any() else ""

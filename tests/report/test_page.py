@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture, charts, page, worst
+from cxrlt_cli.report.film_cards import NO_HEAT, film_cards
 from cxrlt_cli.report.plain_table import Table
+from cxrlt_cli.report.reading_tables import sizes_table
+from cxrlt_cli.report.score_texts import told_share_below
 from cxrlt_cli.scores.bootstrap import resample
 from cxrlt_cli.scores.metrics import Scores, score
 from cxrlt_cli.scores.predictions import Predictions
@@ -65,7 +69,7 @@ def test_names_and_ids_are_escaped() -> None:
     assert f"<h1>{escape(EVIL)} on truth</h1>" in html, "the name of a file"
     assert f"<b>{escape(EVIL)}</b>" in html, "a fact"
     assert f"<h3><span class='band medium'></span>{escape(EVIL)}</h3>" in html.replace("band head", "band medium")
-    assert re.search(rf"of all films\. {re.escape(escape(EVIL))}\d+\.png", html), "an id"
+    assert re.search(rf"of the films labelled for it\. {re.escape(escape(EVIL))}\d+\.png", html), "an id"
     reader = Reader()
     reader.feed(html)
     assert reader.open == []
@@ -107,6 +111,40 @@ def test_the_worst_films_are_the_clearest_mistakes() -> None:
         Mistake("d", "x", False, 0.2, 0.2),
     ], "y is ranked without a mistake"
     assert [one.film for one in worst(predictions, targets, 1)] == ["e", "a"]
+
+
+def test_a_film_below_one_other_is_not_above_all() -> None:
+    """Rounded down to a tenth, here as on the page of suspects."""
+    assert [told_share_below(share) for share in (0.9958, 0.99999, 0.29, 0.0)] == [
+        "99.5 %",
+        "99.9 %",
+        "29.0 %",
+        "0.0 %",
+    ]
+    assert "0.700, above that of 99.5 % of the films" in film_cards([Mistake("a", "x", False, 0.7, 0.9958)])
+
+
+def test_heat_maps_say_once_how_coarse_they_are_and_an_empty_one_is_not_shown() -> None:
+    scores, predictions, targets = judged()
+    mistakes = worst(predictions, targets)[:4]
+    heat = [HeatMap(DOT, "Grad-CAM", empty, "A heat map has 3 x 3 cells.") for empty in (False, True, False, False)]
+    pictures = [Picture(mistake, DOT, one) for mistake, one in zip(mistakes, heat, strict=True)]
+    html = page("x", [], scores, predictions, targets, pictures=pictures)
+    assert html.count("A heat map has 3 x 3 cells.") == html.count(NO_HEAT) == 1
+    assert html.count("alt='Grad-CAM'") == html.count("Orange: Grad-CAM.") == 3
+
+
+def test_sample_sizes_are_of_findings_that_are_ranked_better_than_by_chance() -> None:
+    """The formula of Hanley & McNeil gives numbers for an AUROC of 0.4, which mean nothing."""
+    scores, *_ = judged()
+    worse = replace(
+        scores, findings=[replace(one, auroc=0.4) if one.name == "Normal" else one for one in scores.findings]
+    )
+    for of, names in ((scores, ["Normal", EVIL]), (worse, [EVIL])):
+        table = sizes_table(of)
+        assert [row[0] for row in table.rows if row[0] in ("Normal", EVIL)] == names
+        assert ("above 0.5: Normal." in table.note) == (of is worse)
+        assert "bootstrap over patients" in table.note
 
 
 def test_a_curve_is_thinned_out_and_stays_in_its_frame() -> None:

@@ -17,7 +17,7 @@ SHOWN = [
     Shown("a.png", "Mass", 1, 0.01, 0.025, DOT),
     Shown('b, "2".png', "Mass", 0, 0.9, 0.99),
     Shown("a.png", EVIL, 0, 0.8, 0.9),
-    Shown("c.png", "No Finding", 0, 0.7, 0.9, is_normal=True, others={"Mass": 1.0, "Hernia": nan, "Edema": 0.0}),
+    Shown("c.png", "No Finding", 0, 0.7, 0.9, "", is_normal=True, others={"Mass": 1.0, "Hernia": nan, "Edema": 0.0}),
 ]
 
 
@@ -34,7 +34,7 @@ def test_each_film_stands_in_the_page_once_and_nothing_runs_out_of_a_name() -> N
     data = re.search(r"<script type='application/json' id='data'>(.*?)</script>", html)
     assert data is not None
     content = json.loads(data.group(1))
-    assert content["rows"][2] == ["a.png", EVIL, 0, 0.8, 0.9, 0, ""]
+    assert content["rows"][2] == ["a.png", EVIL, 0, 0.8, 0.9, 0, None]
     assert len(content["films"]) == 3
     assert not re.findall(r"https?://|@import|url\(", html)
 
@@ -57,11 +57,12 @@ PROBE = """<script>
   HTMLAnchorElement.prototype.click = function () { name = this.download; };
   const press = (key, more) => document.dispatchEvent(new KeyboardEvent("keydown", { key, ...more }));
   const text = (id) => document.getElementById(id).textContent;
+  const nowhere = () => !document.getElementById("nowhere").hidden;
   const heat = () => !document.getElementById("heat").hidden;
-  const seen = [text("question"), text("said"), text("others"), heat()];
+  const seen = [text("question"), text("said"), text("others"), heat(), nowhere()];
   press("h"); seen.push(heat()); press("h");
   press("n"); press("y"); press("y", { ctrlKey: true }); press("u");
-  seen.push(text("question"), text("said"), text("others"), text("progress"));
+  seen.push(text("question"), text("said"), text("others"), nowhere(), text("progress"));
   press("ArrowLeft"); press("ArrowLeft");
   seen.push(text("name"), document.querySelector("[aria-pressed=true]").dataset.answer);
   press("n"); press("y");
@@ -91,13 +92,15 @@ def test_a_browser_takes_answers_by_keyboard_and_saves_them(tmp_path: Path) -> N
     state = json.loads(unescape(title.group(1)))
     assert state["seen"] == [
         "Mass: is it there?",
-        "Labelled present. The model's probability is 0.010, above that of 3 % of the films labelled for it.",
+        "Labelled present. The model's probability is 0.010, above that of 2.5 % of the films labelled for it.",
         "",
+        False,
         False,
         True,
         "Is this film normal?",
-        "Labelled not normal. The model's probability is 0.700, above that of 90 % of the films labelled for it.",
+        "Labelled not normal. The model's probability is 0.700, above that of 90.0 % of the films labelled for it.",
         "Other labels of this film. Present: Mass. Not labelled: Hernia. Absent: 1.",
+        True,
         "4 of 4; 3 answered, 2 unlike their label.",
         'b, "2".png',
         "1",
