@@ -27,9 +27,10 @@ def verify(folder: Path, reporter: Reporter) -> None:
             f"{folder} was made by cxrlt {order.get('cxrlt')}, and this is {__version__}, whose texts may differ.",
             "Verify it with the version that made it.",
         )
-    faults = _changed_data(folder)
+    _require_unchanged(folder)
     with reporter.progress("Resampling patients", num_resamples(folder), "resamples") as advance:
-        made = _made(folder, faults, advance)
+        made = _made(folder, advance)
+    faults: list[Deviation] = []
     for name, text in made.items():
         path = folder / name
         if not path.is_file():
@@ -65,27 +66,36 @@ def _require_report(folder: Path) -> None:
         raise OptionError(f"--verify {folder} holds no {DATA}, from which its numbers were made.", way_out)
 
 
-def _made(folder: Path, faults: list[Deviation], advance: Callable[[int], None]) -> dict[str, str]:
+def _made(folder: Path, advance: Callable[[int], None]) -> dict[str, str]:
     try:
         return made_again(folder, advance)
     except (LookupError, TypeError, ValueError, AttributeError, AssertionError) as error:
-        changed = f" Changed since: {listed([one.file for one in faults])}." if faults else ""
-        raise DataError(f"{folder / DATA} is damaged ({error!r}).{changed}", "Make the report again.") from error
+        raise DataError(f"{folder / DATA} is damaged ({error!r}).", "Make the report again.") from error
 
 
-def _changed_data(folder: Path) -> list[Deviation]:
-    """Files of data that are others than the numbers were made of, by ``numbers.json``."""
+def _require_unchanged(folder: Path) -> None:
+    """Raise DataError where files of data are others than the numbers were made of, by ``numbers.json``.
+
+    Every number that differs would follow from that, and none would say whether the text is right.
+    """
     try:
         known = dict(read_json(folder / NUMBERS)["data"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return [Deviation(NUMBERS, 0, "", "it is gone or damaged")]
-    faults = []
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise DataError(
+            f"{folder / NUMBERS} is gone or damaged, which says of what data the numbers were made.",
+            "Put it back, or make the report again.",
+        ) from error
+    changed = []
     for name, digest in known.items():
         path = folder / str(name)
-        found = sha256(path) if path.is_file() and path.resolve().is_relative_to(folder.resolve()) else "missing"
-        if found != digest:
-            faults.append(Deviation(str(name), 0, f"SHA-256 {found[:16]}", f"made of {str(digest)[:16]}"))
-    return faults
+        if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()) or sha256(path) != digest:
+            changed.append(str(name))
+    if changed:
+        what = "is not what the numbers were" if len(changed) == 1 else "are not what the numbers were"
+        raise DataError(
+            f"{listed(changed)} {what} made of: the numbers of {folder} cannot be judged.",
+            "Put it back as it was, or make the report again from the run.",
+        )
 
 
 def _tell_sources(folder: Path, runs: list[str], reporter: Reporter) -> None:

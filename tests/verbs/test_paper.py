@@ -113,17 +113,19 @@ def test_without_what_draws_pngs_a_report_says_how_to_have_them(
     verified(tmp_path / "out")
 
 
-def test_changed_data_are_told_and_what_they_change(copy: Path) -> None:
+def test_changed_data_are_told_and_nothing_that_follows_from_them(copy: Path) -> None:
     path = copy / "data" / "first" / "films.csv"
     lines = path.read_text().splitlines()
     lines[-1] = lines[-1][:-1] + str(1 - int(lines[-1][-1]))
     path.write_text("\n".join(lines) + "\n")
     recorder = Recorder()
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"^data/first/films\.csv is not what .* cannot be judged") as caught:
         report(ReportOptions.model_validate({"verify": copy}), recorder)
-    rows = recorder.texts[-1]
-    assert rows[1][0] == "data/first/films.csv"
-    assert {row[0] for row in rows} > {"tables/table1.md", "numbers.json"}
+    assert caught.value.exit_code == 3
+    assert recorder.texts == []
+    (copy / "numbers.json").write_text("{}")
+    with pytest.raises(DataError, match=r"numbers\.json is gone or damaged"):
+        verified(copy)
 
 
 @pytest.mark.parametrize(
