@@ -1,18 +1,20 @@
 """Charts as SVG: plain marks, thin axes, a title on every mark. Colours are the page's variables."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from cxrlt_cli.report.label_places import label_places
 from cxrlt_cli.report.texts import escape
 from cxrlt_cli.scores import Floats
 from cxrlt_cli.scores.metrics import NUM_CALIBRATION_BINS, FindingScore
 from cxrlt_cli.scores.readings import net_benefit
 
 SMALL, MARGIN = 132, 22  # pixels
+ENDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # of the axes of reliability
 WORST = -0.5  # standardised net benefit at which decision curves are cut
 
 
@@ -25,6 +27,7 @@ class _Frame:
     across: str
     up: str
     end: float = 1.0  # what stands at the right end
+    top: float = 1.0  # and at the upper one
     bottom: float = 0.0  # of the upward axis, 0 or below
 
     def svg(self) -> str:
@@ -34,7 +37,9 @@ class _Frame:
             f'<line class="grid" x1="{low}" y1="{y:.1f}" x2="{high}" y2="{y:.1f}"/>' for y in heights.values()
         )
         ticks = "".join(
-            f'<text x="{low - 4}" y="{y + 3:.1f}" class="tick end">{v:g}</text>' for v, y in heights.items() if v != 0.5
+            f'<text x="{low - 4}" y="{y + 3:.1f}" class="tick end">{v * self.top:.2g}</text>'
+            for v, y in heights.items()
+            if v != 0.5
         ) + "".join(
             f'<text x="{_right(v) + 4 * v:.1f}" y="{SMALL - 8}" class="tick {"end" if v else "middle"}">'
             f"{v * self.end:.2g}</text>"
@@ -66,18 +71,22 @@ def receiver_operating(name: str, targets: Floats, probabilities: Floats) -> str
 
 
 def reliability(name: str, targets: Floats, probabilities: Floats) -> str:
-    """Observed against predicted frequency, in 15 bins; a dot's area is the share of films."""
+    """Observed against predicted frequency, in 15 bins; a dot's area is the share of films.
+
+    Both axes end at the first of ``ENDS`` that no dot is beyond.
+    """
     bins = np.minimum((probabilities * NUM_CALIBRATION_BINS).astype(int), NUM_CALIBRATION_BINS - 1)
+    shown = [bins == number for number in np.unique(bins)]
+    means = [(float(probabilities[mine].mean()), float(targets[mine].mean())) for mine in shown]
+    end = next(end for end in ENDS if end >= max(map(max, means)))
     dots = []
-    for number in np.unique(bins):
-        mine = bins == number
-        sure, often = float(probabilities[mine].mean()), float(targets[mine].mean())
+    for mine, (sure, often) in zip(shown, means, strict=True):
         radius = 1.5 + 6 * np.sqrt(mine.mean())
-        title = f"<title>{mine.sum():,} films: predicted {sure:.2f}, observed {often:.2f}</title>"
-        dots.append(
-            f'<circle class="dot" cx="{_right(sure):.1f}" cy="{_up(often):.1f}" r="{radius:.1f}">{title}</circle>'
-        )
-    return _Frame(f"{name}: reliability", _dashed(0, 0, 1, 1) + "".join(dots), "predicted", "observed").svg()
+        title = f"<title>{mine.sum():,} films: predicted {sure:.2g}, observed {often:.2g}</title>"
+        x, y = _right(sure / end), _up(often / end)
+        dots.append(f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}">{title}</circle>')
+    marks = _dashed(0, 0, 1, 1) + "".join(dots)
+    return _Frame(f"{name}: reliability, from 0 to {end:g}", marks, "predicted", "observed", end, end).svg()
 
 
 def decision_curve(name: str, targets: Floats, probabilities: Floats) -> str:
@@ -95,7 +104,7 @@ def decision_curve(name: str, targets: Floats, probabilities: Floats) -> str:
     x, none = thresholds / end, float(_above(0.0, WORST))
     marks = _dashed(0, none, 1, none) + _line(x, lines[0], kind="chance") + _line(x, lines[1])
     title = f"{name}: standardised net benefit against threshold"
-    return _Frame(title, marks, "threshold", "net benefit", end, WORST).svg()
+    return _Frame(title, marks, "threshold", "net benefit", end, bottom=WORST).svg()
 
 
 def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 330) -> str:
@@ -122,10 +131,11 @@ def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 
             kind = "cut" if share in (0.01, 0.1) else "grid"
             parts.append(f'<line class="{kind}" x1="{x(share):.1f}" y1="{top}" x2="{x(share):.1f}" y2="{bottom}"/>')
             parts.append(f'<text class="tick middle" x="{x(share):.1f}" y="{bottom + 15}">{100 * share:g} %</text>')
-    taken: list[tuple[float, float]] = []
-    for finding in sorted(scored, key=lambda finding: -(finding.ap or 0)):
+    scored.sort(key=lambda finding: -(finding.ap or 0))
+    dots = [(x(finding.frequency), y(finding.ap or 0)) for finding in scored]
+    parts += _names([finding.name for finding in scored], dots, (left, top, width - 2, bottom))
+    for finding, (px, py) in zip(scored, dots, strict=True):
         assert finding.ap is not None, "chosen above"
-        px, py = x(finding.frequency), y(finding.ap)
         if finding.ap_ci is not None:
             low, high = (y(value) for value in finding.ap_ci)
             parts.append(
@@ -140,13 +150,6 @@ def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 
             f'<circle class="dot {finding.band}" cx="{px:.1f}" cy="{py:.1f}" r="5">'
             f"<title>{escape(title)}</title></circle>"
         )
-        end = px > width - 190
-        if all(abs(py - other_y) > 11 or abs(px - other_x) > 150 for other_x, other_y in taken):
-            taken.append((px, py))
-            parts.append(
-                f'<text class="label {"end" if end else ""}" x="{px + (-9 if end else 9):.1f}" y="{py + 4:.1f}">'
-                f"{escape(finding.name)}</text>"
-            )
     parts.append(f'<text class="axis middle" x="{(left + right) / 2}" y="{height - 6}">films with the finding</text>')
     turned = f"translate(11 {(top + bottom) / 2:.0f}) rotate(-90)"
     parts.append(f'<text class="axis middle" transform="{turned}">average precision</text>')
@@ -154,6 +157,20 @@ def long_tail(findings: Sequence[FindingScore], width: int = 760, height: int = 
         f'<svg class="wide" viewBox="0 0 {width} {height}" role="img" aria-label="AP against frequency">'
         f"{''.join(parts)}</svg>"
     )
+
+
+def _names(
+    names: Sequence[str], dots: Sequence[tuple[float, float]], frame: tuple[float, float, float, float]
+) -> Iterator[str]:
+    """Each name beside its dot, or further away with a line that leads there."""
+    for name, (x, y), place in zip(names, dots, label_places(dots, names, frame), strict=True):
+        if place is None:
+            continue
+        if place.leads:
+            near = place.x + (2 if place.is_left else -2)
+            yield f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{near:.1f}" y2="{place.y:.1f}"/>'
+        kind = "label end" if place.is_left else "label"
+        yield f'<text class="{kind}" x="{place.x:.1f}" y="{place.y + 4:.1f}">{escape(name)}</text>'
 
 
 def co_occurrence(names: Sequence[str], targets: Floats) -> str:
@@ -166,7 +183,7 @@ def co_occurrence(names: Sequence[str], targets: Floats) -> str:
     together = have.T @ have
     longest = max(len(names[index]) for index in kept)
     cell, left, top = 18, 12 + min(7 * longest, 198), 16 + min(6 * longest, 154)
-    size = left + cell * len(kept) + 90, top + cell * len(kept) + 8
+    size = left + cell * max(len(kept), 5) + 90, top + cell * len(kept) + 40
     parts = []
     for i, row in enumerate(kept):
         name = escape(names[row])
@@ -181,6 +198,10 @@ def co_occurrence(names: Sequence[str], targets: Floats) -> str:
                     f'<rect class="heat" x="{left + cell * j}" y="{top + cell * i}" width="{cell - 1}" '
                     f'height="{cell - 1}" fill-opacity="{share:.3f}"><title>{escape(title)}</title></rect>'
                 )
+    for place, share in enumerate((0.0, 0.25, 0.5, 0.75, 1.0)):
+        x, y = left + 34 * place, size[1] - 26
+        parts.append(f'<rect class="heat" x="{x}" y="{y}" width="33" height="8" fill-opacity="{share}"/>')
+        parts.append(f'<text class="tick middle" x="{x + 16}" y="{y + 20}">{100 * share:.0f} %</text>')
     return (
         f'<svg class="wide" style="--natural: {size[0]}px" viewBox="0 0 {size[0]} {size[1]}" role="img" '
         'aria-label="Findings that occur together">'

@@ -20,6 +20,7 @@ text { fill: #444; } .tick, .axis { font-size: 9px; } .label { fill: #111; font-
 .dot { fill: #2a6f97; fill-opacity: .85; } .heat { fill: #2a6f97; } .bar { stroke-width: 1.5; stroke-opacity: .5; }
 .dot.head { fill: #2f855a; } .dot.medium { fill: #b7791f; } .dot.tail { fill: #c0392b; }
 .bar.head { stroke: #2f855a; } .bar.medium { stroke: #b7791f; } .bar.tail { stroke: #c0392b; }
+.leader { stroke: #999; stroke-width: .7; }
 .frame { fill: #fff; stroke: #444; } .arrow { stroke: #444; } .arrowhead { fill: #444; }
 """
 CAPTIONS = {
@@ -28,11 +29,11 @@ CAPTIONS = {
     "confidence intervals by bootstrap over patients, where there are any. Ticks: chance level, the prevalence in the "
     "films evaluated. Dotted lines: frequencies of 1 % and 10 %, between tail, medium and head.",
     "together": "Findings that occur together: share of the films with the finding of the row that also have the "
-    "finding of the column; white: 0 %, darkest: 100 %.",
+    "finding of the column; white: 0 %, darkest: 100 %. The diagonal is left white.",
     "precision-recall": "Precision-recall curve of each finding. Dashed: prevalence.",
     "roc": "ROC curve of each finding. Dashed: chance.",
     "reliability": "Observed against predicted frequency of each finding. Dashed: perfect calibration. Area of a dot: "
-    "share of the films.",
+    "share of the films. Axes end where the data do, at the number beside them.",
 }
 _BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _MARK = re.compile(r"(?=<(?:rect|text|line|circle|polyline|polygon|svg)\b)")

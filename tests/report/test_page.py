@@ -188,6 +188,25 @@ def test_a_model_that_does_harm_is_drawn_below_the_line_of_acting_on_none() -> N
         assert above_half
 
 
+def test_reliability_of_a_rare_finding_is_drawn_over_the_range_of_its_data() -> None:
+    targets = np.repeat([1.0, 0.0], (2, 98))
+    svg = charts.reliability("x", targets, np.full(100, 0.01))
+    assert svg.count(">0.02</text>") == 2, "at the end of either axis"
+    ((x, y),) = re.findall(r'cx="(\S+)" cy="(\S+)"', svg)
+    side = charts.SMALL - 6 - charts.MARGIN
+    assert [float(x), float(y)] == pytest.approx([charts.MARGIN + side / 2, 6], abs=0.06)
+    assert charts.reliability("x", targets, np.full(100, 0.6)).count(">1</text>") == 2
+
+
+def test_the_long_tail_names_every_finding_and_leads_to_those_that_are_close_together() -> None:
+    scores, *_ = judged()
+    (one, *_others) = scores.findings
+    close = [replace(one, name=f"finding {number}", ap=0.1 + number / 1000) for number in range(20)]
+    svg = charts.long_tail(close)
+    assert all(f">finding {number}</text>" in svg for number in range(20))
+    assert 0 < svg.count('class="leader"') < 20
+
+
 def test_co_occurrence_is_the_share_of_the_films_that_are_labelled_for_both() -> None:
     targets = np.array([[1, 1, np.nan], [1, 0, 1], [1, 0, np.nan], [0, 1.0, 0]])
     svg = charts.co_occurrence(["a", "b", "c"], targets)
