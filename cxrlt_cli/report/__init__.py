@@ -94,9 +94,9 @@ LONG_TAIL = (
     "prevalence in the scored films). Dotted lines separate head, medium and tail."
 )
 CURVES = (
-    "Precision-recall (PR), ROC, reliability (calibration; its axes end where the data do), and standardised net benefit "
-    f"(Vickers & Elkin 2006; cut at {charts.WORST:g}; below 0, acting does harm). Dashed: prevalence (PR), chance (ROC), "
-    "perfect calibration, and treating every film, or none, as positive."
+    "Precision-recall (PR), ROC, reliability (calibration; its axes end where the data do), and standardised net "
+    f"benefit (Vickers & Elkin 2006; cut at {charts.WORST:g}; below 0, acting does harm). Dashed: prevalence (PR), "
+    "chance (ROC), perfect calibration, and treating every film, or none, as positive."
 )
 TOGETHER = (
     "Share of the films with the row's finding that also have the column's finding: the stronger the colour, the more. "

@@ -35,6 +35,7 @@ from cxrlt_cli.tables.values import patient_of
 from cxrlt_cli.verbs.data_check_labels import (
     SPLIT,
     Fault,
+    ages,
     between,
     between_parts,
     breaking,
@@ -89,7 +90,7 @@ def _check_rows(whole: pd.DataFrame, options: DataCheckOptions, reporter: Report
     names = [column.name for column in columns if column.kind == "finding"]
     ignored = [column for column in columns if column.kind != "finding"]
     to_train = bool(names) and options.submission is None
-    faults = [*rows(frame, options, to_train=to_train), *labels(frame, columns, options)]
+    faults = [*rows(frame, options, to_train=to_train), *labels(frame, columns, options), *ages(frame, options)]
     faults += between_parts(whole, options)
     for other in options.against:
         faults += between(frame, names, other, excluded, options)
@@ -182,7 +183,7 @@ def _read(
     for reason, films in _grouped({film: fault.reason for film, fault in broken.items()}):
         files = [broken[film].path.relative_to(found.naming.folder).as_posix() for film in films]
         advice = "Leave them out." if "no pixels" in reason else "Replace them or leave them out."
-        for fault in breaking(f"films that cannot be read: {reason}", files, advice, exclude=True):
+        for fault in breaking(f"films that cannot be read: each {reason}", files, advice, exclude=True):
             yield replace(fault, films=tuple(films))
     shown = {film: path.relative_to(found.naming.folder).as_posix() for film, path in here.items()}
     yield from _levels({film: look for film, look in seen.items() if isinstance(look, Look)}, shown, frame, options)
@@ -277,6 +278,8 @@ def _tell(
         csv.writer(text, lineterminator="\n").writerows([[options.id_column], *([film] for film in films)])
         write_table(text.getvalue(), options.fix, options.id_column)
         reporter.result(f"Wrote {options.fix}: {counted(len(films), 'film')} for --exclude.")
+        if rest := [fault.what for fault in faults if fault.breaks and not fault.films]:
+            reporter.note(f"Not mended by {options.fix}, and to be corrected in the table: {listed(rest, 20)}.")
     number = sum(fault.breaks for fault in faults)
     if number:
         listable = sum(fault.breaks and bool(fault.films) for fault in faults)

@@ -4,9 +4,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cxrlt_cli.config import DataCheckOptions, FilmOptions, TrainOptions
 from cxrlt_cli.engine.labelled import SplitError, labelled_films, scored_by
@@ -19,9 +21,10 @@ from cxrlt_cli.tables.columns import FILM_FACTS, LISTS, UNCERTAIN, Column, is_kn
 from cxrlt_cli.tables.label_table import read_csv
 from cxrlt_cli.tables.number_table import numbers_of
 from cxrlt_cli.tables.patients import LOST, hint_without
-from cxrlt_cli.tables.values import is_float, lost_digits, meaning_of, patient_of
+from cxrlt_cli.tables.values import is_float, lost_digits, meaning_of, number_of, patient_of
 
 SPLIT = "train would stop, with the share that it holds out by itself"
+AGE, OLDEST = "PatientAge", 120
 FEW = 8  # positives, from which on a finding can be learned and scored at all
 
 
@@ -124,7 +127,8 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
     positives, negatives = (targets == 1).sum(axis=0), (targets == 0).sum(axis=0)
     numbers = list(zip(names, positives.tolist(), negatives.tolist(), strict=True))
     absent = [name for name, number, _ in numbers if number == 0]
-    yield from doubtful("findings without a positive", absent, "They can be neither trained nor scored.")
+    advice = "They can be neither trained nor scored. If one is no finding, name the others: --findings."
+    yield from doubtful("findings without a positive", absent, advice)
     few = [f"{name} ({number})" for name, number, _ in numbers if 0 < number < FEW]
     yield from doubtful(
         f"findings with fewer than {FEW} positives", few, "Their scores will have wide intervals or none."
@@ -139,6 +143,7 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
     advice = "Empty is not labelled, so nothing can be learned. Where it means that there is none, write 0 "
     advice += "(cxrlt data import: --unmentioned 0)."
     yield from doubtful("findings of 1 and empty, without a 0", alone, advice)
+    yield from _opposites(names, targets)
     ids = frame[options.id_column].to_numpy(object)
     space = LabelSpace.of(names)
     if space.normal is not None:
@@ -153,6 +158,28 @@ def _counts(frame: pd.DataFrame, names: list[str], options: DataCheckOptions) ->
             ids[neither],
             "Is a label missing?",
         )
+
+
+def _opposites(names: Sequence[str], targets: NDArray[Any]) -> Iterator[Fault]:
+    """Pairs of findings of which every film has exactly one."""
+    pairs = [
+        f"{second} = not {names[place]}"
+        for place in range(len(names))
+        for other, second in enumerate(names[place + 1 :], place + 1)
+        if (targets[:, place] + targets[:, other] == 1).all() and 0 < targets[:, place].sum() < len(targets)
+    ]
+    yield from doubtful("findings that are the opposite of another", pairs, "One was made of the other: keep one.")
+
+
+def ages(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:
+    """Ages in years that no patient has."""
+    if AGE not in frame.columns:
+        return
+    cells = zip(frame[options.id_column], frame[AGE], strict=True)
+    odd = [
+        f"{film} ({cell})" for film, cell in cells if (age := number_of(cell)) is not None and not 0 <= age <= OLDEST
+    ]
+    yield from doubtful(f"ages below 0 or above {OLDEST} ({AGE})", odd, "Correct them, or leave them empty.")
 
 
 def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fault]) -> Iterator[Fault]:

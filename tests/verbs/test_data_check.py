@@ -151,11 +151,14 @@ PLANTED: dict[str, tuple[Plant, bool]] = {
     "columns without any value": (add_column("Remarks", ""), False),
     "findings without any label": (lambda frame, _: frame.__setitem__("Hernia", ""), False),
     "films that are 'Normal' and have a finding": (contradicted, False),
+    "ages below 0 or above 120 (PatientAge)": (add_column("PatientAge", "412"), False),
+    "findings that are the opposite of another": (lambda frame, _: frame.__setitem__(
+        "Bulla", [str(1 - int(float(label))) for label in frame.Hernia]), False),
     "ids without a film": (gone, True),
     "films without an id": (spare, False),
-    "films that cannot be read: is empty": (raw(1, lambda _: b""), True),
-    "films that cannot be read: is a PNG cut short": (raw(1, lambda data: data[: len(data) // 2]), True),
-    "films that cannot be read: is neither PNG, JPEG nor DICOM": (raw(1, lambda _: b"<html>"), True),
+    "films that cannot be read: each is empty": (raw(1, lambda _: b""), True),
+    "films that cannot be read: each is a PNG cut short": (raw(1, lambda data: data[: len(data) // 2]), True),
+    "films that cannot be read: each is neither PNG, JPEG nor DICOM": (raw(1, lambda _: b"<html>"), True),
     "films of one grey level": (film(1, lambda film: np.full_like(film, 900)), False),
     "films that look inverted": (film(1, lambda film: film.max() - film), False),
     "films that look rotated by a quarter turn": (film(1, lambda film: np.rot90(film).copy()), False),
@@ -276,6 +279,16 @@ def test_films_to_leave_out_are_written_for_exclude(phantoms: Path, tmp_path: Pa
     faults, _, broken = run(csv, exclude=[tmp_path / "exclude.csv"])
     assert not broken
     assert not any("copies" in what for what in faults)
+
+
+def test_what_leaving_films_out_does_not_mend_is_named(phantoms: Path, tmp_path: Path) -> None:
+    frame = pd.read_csv(phantoms / "train.csv", dtype=str)
+    frame.loc[2, "PatientID"] = ""
+    csv = tmp_path / "nameless.csv"
+    frame.to_csv(csv, index=False)
+    _, recorder, broken = run(csv, image_dir=phantoms / "images", fix=tmp_path / "exclude.csv")
+    assert broken
+    assert any("to be corrected in the table: rows without a patient." in note for note in recorder.notes)
 
 
 def test_ids_that_are_all_refused_are_told_row_by_row(phantoms: Path, tmp_path: Path) -> None:

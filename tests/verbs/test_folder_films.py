@@ -137,7 +137,7 @@ def test_check_lists_damaged_films_of_a_folder_for_exclude(run: Path, tmp_path: 
         inferred(run, tmp_path / "p.csv", image_dir=export)
     faults, _, error = checked(tmp_path / "j.json", image_dir=export, fix=tmp_path / "exclude.csv")
     assert error.startswith("1 fault would break a run")
-    assert faults["films that cannot be read: is a PNG cut short"]["examples"] == ["st2/cut.png"]
+    assert faults["films that cannot be read: each is a PNG cut short"]["examples"] == ["st2/cut.png"]
     films, _ = inferred(run, tmp_path / "p.csv", image_dir=export, exclude=[tmp_path / "exclude.csv"])
     assert films.ids.tolist() == list(FILMS)
 
@@ -149,7 +149,7 @@ def test_check_tells_paths_and_calls_a_report_a_report(tmp_path: Path) -> None:
     (export / "st1" / "SR0001").rename(export / "st1" / f"{uid}.dcm")
     csv = write_csv(tmp_path / "films.csv", ["ImageID"], [[uid], ["st2/ct"], [LATERAL], ["film.png"]])
     faults, _, error = checked(tmp_path / "j.json", csv=csv, image_dir=export)
-    report = faults["films that cannot be read: is a report (SR), which has no pixels"]
+    report = faults["films that cannot be read: each is a report (SR), which has no pixels"]
     assert (report["examples"], report["films"]) == ([f"st1/{uid}.dcm"], [uid])
     assert report["advice"] == "Leave them out."
     assert error
