@@ -5,7 +5,7 @@ from typing import Literal
 
 from cxrlt_cli.errors import listed
 from cxrlt_cli.labels import band
-from cxrlt_cli.scores.differences import Difference
+from cxrlt_cli.scores.differences import Difference, told_difference
 from cxrlt_cli.scores.metrics import MIN_POSITIVES, SURE, Comparison, Scores
 
 MOST = 40  # findings that are named
@@ -53,9 +53,8 @@ def is_shown(comparison: Comparison) -> bool:
 
 
 def told_apart(found: Difference) -> str:
-    """``−0.012 (−0.050 to 0.031)``, which no spreadsheet takes for a formula."""
-    span = f" ({found.ci[0]:.3f} to {found.ci[1]:.3f})" if found.ci else ""
-    return f"{found.value:.3f}{span}".replace("-", "−")
+    """``−0.012 (−0.050 to +0.031)``, with the sign that is printed, not the hyphen."""
+    return told_difference(found).replace("-", "−")
 
 
 def told_threshold(threshold: float | Literal["best"]) -> str:

@@ -94,6 +94,8 @@ def _facts(scores: Scores, second: Judged | None) -> list[tuple[str, str]]:
     for band, values in scores.band_means().items():
         if values["ap"] is not None:
             facts.append((f"{band} AP", f"{values['ap']:.3f}"))
+    if means["ece"] is not None:
+        facts.append(("ECE, mean of findings (macro)", f"{means['ece']:.3f}"))
     if scores.ece_flattened is not None:
         facts.append(("ECE, all findings pooled", f"{scores.ece_flattened:.3f}"))
     if scores.comparison is not None and second is not None:

@@ -99,8 +99,8 @@ def _names(runs: Sequence[Path]) -> list[str]:
 
 
 def _command(options: ReportOptions) -> str:
-    """What makes the same again, beside the runs and the labels: without folders, which name machines and people."""
-    words = ["cxrlt", "report", *(run.name for run in options.runs)]
+    """What makes the same again, typed in the same folder; paths as ``_typed_path`` gives them."""
+    words = ["cxrlt", "report", *(_typed_path(run) for run in options.runs)]
     given = changed(options) - {"runs", "out", "quiet", "debug"}
     for name in type(options).model_fields:
         if name in given:
@@ -108,9 +108,14 @@ def _command(options: ReportOptions) -> str:
     return shlex.join(words)
 
 
+def _typed_path(path: Path) -> str:
+    """As it was typed, where that stays below the folder; else the name alone: folders name machines and people."""
+    return path.name if path.is_absolute() or ".." in path.parts else path.as_posix()
+
+
 def _words(value: object) -> list[str]:
     if isinstance(value, bool):
         return []
     if isinstance(value, tuple):
         return [",".join(value)]
-    return [value.name if isinstance(value, Path) else str(value)]
+    return [_typed_path(value) if isinstance(value, Path) else str(value)]

@@ -1,7 +1,8 @@
 import pytest
 
 from cxrlt_cli.labels import band
-from cxrlt_cli.report.score_texts import is_shown, told_frequency
+from cxrlt_cli.report.score_texts import is_shown, told_apart, told_frequency
+from cxrlt_cli.scores.differences import Difference
 from cxrlt_cli.scores.metrics import Comparison
 
 
@@ -11,6 +12,11 @@ from cxrlt_cli.scores.metrics import Comparison
 def test_a_frequency_shows_its_band(share: float, told: str) -> None:
     assert told_frequency(share) == told
     assert band(float(told.removesuffix(" %")) / 100) == band(share)
+
+
+def test_differences_have_a_sign() -> None:
+    assert told_apart(Difference(0.0123, (-0.05, 0.0312))) == "+0.012 (−0.050 to +0.031)"
+    assert told_apart(Difference(-0.5)) == "−0.500"
 
 
 def test_a_difference_is_shown_on_one_side_of_0() -> None:

@@ -168,7 +168,7 @@ def test_runs_and_predictions_stand_side_by_side(run: Path, predicted: Path, lab
     table = (tmp_path / "out" / "tables" / "runs.md").read_text()
     assert "| p | 48 |" in table
     assert "reference" in table
-    assert table.splitlines()[6].split(" | ")[4].startswith(("0.", "−0."))
+    assert table.splitlines()[6].split(" | ")[4].startswith(("+0.", "−0."))
     assert re.fullmatch(r"0\.\d+|1\.000|\\?< 0\.001", table.splitlines()[6].split(" | ")[5].removesuffix(" |"))
     assert table.splitlines()[8].endswith("| – | – |")
     assert "p by Holm's correction for 2 differences" in table
@@ -190,6 +190,23 @@ def test_the_command_has_every_option_but_folders(labels: Path, tmp_path: Path) 
     assert json.loads((tmp_path / "out" / "data" / "report.json").read_text())["command"] == (
         "cxrlt report p.csv --seed 7 --csv named.csv --id-column film --patient-column 'my patient' --copies "
         "--bootstrap 0 --card claim,model"
+    )
+
+
+def test_the_command_can_be_typed_again_in_the_same_folder(
+    labels: Path, predicted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paths below it as they were typed; of others the name alone, since folders name machines and people."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    predicted.rename(tmp_path / "runs" / "p.csv")
+    shutil.copy(labels, tmp_path / "labels.csv")
+    make(tmp_path / "out", Path("runs/p.csv"), csv=Path("labels.csv"))
+    command = "cxrlt report runs/p.csv --csv labels.csv --bootstrap 0"
+    assert json.loads((tmp_path / "out" / "data" / "report.json").read_text())["command"] == command
+    make(tmp_path / "other", tmp_path / "runs" / "p.csv", csv=Path("runs/../labels.csv"))
+    assert json.loads((tmp_path / "other" / "data" / "report.json").read_text())["command"] == (
+        "cxrlt report p.csv --csv labels.csv --bootstrap 0"
     )
 
 
