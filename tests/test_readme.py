@@ -35,7 +35,11 @@ OTHERS = {  # what cannot be run here: it wants a network, or changes the shell 
     "source .venv/bin/activate",
     "pip install pre-commit",
     "pre-commit install",
-    "pip install uv cyclonedx-bom",
+    "pip install uv",
+    "pip download cyclonedx-bom -d sbom-wheels",
+    "python3 -m venv .sbom",
+    ".sbom/bin/pip install --no-index --find-links sbom-wheels cyclonedx-bom",
+    ".sbom/bin/cyclonedx-py environment .venv -o sbom.json",
     "uv pip compile --generate-hashes pyproject.toml -o requirements.txt",
     "pip download --require-hashes -r requirements.txt -d wheelhouse",
     "pip wheel --no-deps . -w wheelhouse",
@@ -50,8 +54,9 @@ def check_cxrlt(words: list[str]) -> None:
     while hasattr(command, "commands") and not words[0].startswith("-"):
         name = f"{name} {words[0]}".strip()
         command = command.commands[words.pop(0)]
-    if set(words) & {"--help", "--install-completion"}:
-        assert set(words) <= {flag for parameter in command.params for flag in parameter.opts} | {"--help"}  # type: ignore[attr-defined]
+    helps = {"--help", "--help-all"}
+    if set(words) & {*helps, "--install-completion"}:
+        assert set(words) <= {flag for parameter in command.params for flag in parameter.opts} | helps  # type: ignore[attr-defined]
         return
     context = command.make_context(name, words)  # type: ignore[attr-defined]
     assert not context.args

@@ -82,7 +82,7 @@ def packages() -> list[Package]:
         said = about.get_all("License-Expression") or []
         said += [each.rpartition(" :: ")[2] for each in about.get_all("Classifier") or () if each.startswith("License")]
         said += [each.partition("\n")[0][:40] for each in about.get_all("License") or ()]
-        found_here.append(Package(*asked_for, about["Version"], said[0] if said else None))
+        found_here.append(Package(*asked_for, about["Version"], next((one for one in said if one != "UNKNOWN"), None)))
     return found_here
 
 

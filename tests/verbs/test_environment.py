@@ -1,4 +1,5 @@
 import json
+from email.message import Message
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,3 +52,12 @@ def test_every_package_that_is_asked_for_is_there_with_its_version_and_licence()
 
 def test_what_no_package_states_is_words_in_the_table_alone() -> None:
     assert Package("a", None, False, "1.0", None).cells() == ("a", "", "1.0", "not stated")
+
+
+def test_a_licence_that_metadata_calls_unknown_is_not_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    about = Message()
+    about["Version"], about["License"] = "1.0", "UNKNOWN"
+    monkeypatch.setattr(environment, "requires", lambda _: ["odd>=1"])
+    monkeypatch.setattr(environment, "metadata", lambda _: about)
+    (odd,) = packages()
+    assert (odd.version, odd.licence) == ("1.0", None)
