@@ -35,7 +35,7 @@ from tests.helpers import Recorder, make_films
 
 
 def options(csv: Path, out: Path, **changes: Any) -> TrainOptions:
-    given = run_options(csv, out, image_size=32, epochs=3).model_dump(exclude_unset=True)
+    given = run_options(csv, out, image_size=32, epochs=3).model_dump(exclude_unset=True, by_alias=True)
     of_all = {name: value for name, value in given.items() if name not in ("warmup_epochs", "drop_path")}
     if "folds" in changes:
         del of_all["val_fraction"]
