@@ -112,7 +112,7 @@ def build(
     merged = {**configured, **typed}
     aliases = {name: field.alias or name for name, field in model.model_fields.items()}
     try:
-        return model.model_validate({aliases.get(name, name): value for name, value in merged.items()})
+        return model.model_validate({aliases[name]: value for name, value in merged.items()})
     except ValidationError as error:
         lines = []
         by_key: dict[str, list[Any]] = {}

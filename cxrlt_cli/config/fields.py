@@ -151,7 +151,7 @@ def option(
 class Options(BaseModel):
     """What all commands share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     seed: int = option(42, SEED_HELP, ge=0, rare=True)
     quiet: bool = option(False, "Print results and errors only.", rare=True)

@@ -1,5 +1,6 @@
 """``--batch-size auto``: the largest batch that a GPU trains with; gradients accumulate to a step of as many films."""
 
+import gc
 from copy import deepcopy
 from dataclasses import replace
 
@@ -70,6 +71,7 @@ def _fits(
     except torch.OutOfMemoryError:
         return False
     finally:
+        gc.collect()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
 

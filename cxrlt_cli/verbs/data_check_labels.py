@@ -168,7 +168,7 @@ def _opposites(names: Sequence[str], targets: NDArray[Any]) -> Iterator[Fault]:
         for other, second in enumerate(names[place + 1 :], place + 1)
         if (targets[:, place] + targets[:, other] == 1).all() and 0 < targets[:, place].sum() < len(targets)
     ]
-    yield from doubtful("findings that are the opposite of another", pairs, "One was made of the other: keep one.")
+    yield from doubtful("findings that are the opposite of another", pairs, "If one was made from the other, keep one.")
 
 
 def ages(frame: pd.DataFrame, options: DataCheckOptions) -> Iterator[Fault]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from cxrlt_cli.cli.options import build
+from cxrlt_cli.cli.options import build, read_config
 from cxrlt_cli.config import FinetuneOptions, TrainOptions
 from cxrlt_cli.engine.films import Division, LabelledFilms
 from cxrlt_cli.labels import LabelSpace
@@ -122,7 +122,7 @@ def test_other_presets_are_what_they_say(preset: str) -> None:
 
 def test_each_choice_is_told_with_its_reason_and_written_down(labels: Path, tmp_path: Path) -> None:
     """``run.yaml`` asks for the same again, whatever rules a later version has."""
-    given = run_options(labels, tmp_path / "run", image_size=32).model_dump(exclude_unset=True)
+    given = run_options(labels, tmp_path / "run", image_size=32).model_dump(exclude_unset=True, by_alias=True)
     recorder = Recorder()
     train(TrainOptions.model_validate({**given, "preset": "auto"} | {"epochs": 1}), recorder)
     written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
@@ -130,7 +130,7 @@ def test_each_choice_is_told_with_its_reason_and_written_down(labels: Path, tmp_
     for choice in choices(auto(weights="none"), True, look()):
         assert any(str(choice) in note for note in recorder.notes)
     assert Checkpoint.read(tmp_path / "run" / "best.safetensors").architecture.head == "linear"
-    again = build(TrainOptions, {}, written).resolved()
+    again = build(TrainOptions, {}, read_config(TrainOptions, tmp_path / "run" / "run.yaml")).resolved()
     assert taken(again) == {}
 
 
@@ -143,9 +143,9 @@ def test_finetuning_takes_the_recipe_too(run: Path, labels: Path, tmp_path: Path
 
 
 def test_another_preset_wins_over_a_file_that_names_every_option(labels: Path, tmp_path: Path) -> None:
-    given = run_options(labels, tmp_path / "run", image_size=32, epochs=1).model_dump(exclude_unset=True)
+    given = run_options(labels, tmp_path / "run", image_size=32, epochs=1).model_dump(exclude_unset=True, by_alias=True)
     train(TrainOptions.model_validate({**given, "preset": "auto"}), Recorder())
-    written = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
+    written = read_config(TrainOptions, tmp_path / "run" / "run.yaml")
     options = build(TrainOptions, {"preset": "challenge"}, written).resolved()
     assert (options.head, options.loss, options.sampler, options.prior_bias) == ("csra", "db", "cas", None)
     assert (options.backbone, options.image_size) == ("test_convnext", 32)
@@ -157,7 +157,7 @@ def test_what_a_file_says_without_a_preset_stays() -> None:
 
 
 def test_new_findings_start_at_their_share_unless_that_is_not_wanted(labels: Path, tmp_path: Path) -> None:
-    given = run_options(labels, tmp_path / "run", image_size=32, epochs=1).model_dump(exclude_unset=True)
+    given = run_options(labels, tmp_path / "run", image_size=32, epochs=1).model_dump(exclude_unset=True, by_alias=True)
     train(TrainOptions.model_validate({**given, "preset": "auto", "findings": "nodule"}), Recorder())
     start = {"checkpoint": tmp_path / "run", "csv": labels, "epochs": 1, "batch_size": 8, "device": "cpu", "workers": 0,
              "track": "none", "lr_head": 1e-30, "lr_backbone": 1e-30, "ema_decay": 0}  # fmt: skip

@@ -130,7 +130,7 @@ def test_another_backbone_or_a_head_that_averages_wants_a_folder_of_its_own(labe
     train(options(labels, tmp_path / "a", head="csra", features=kept), Recorder())
     for changes in ({"head": "linear"}, {"head": "csra", "seed": 1}, {"head": "csra", "image_size": 64}):
         with pytest.raises(OptionError, match="keeps features of another recipe"):
-            given = options(labels, tmp_path / "b", features=kept).model_dump(exclude_unset=True)
+            given = options(labels, tmp_path / "b", features=kept).model_dump(exclude_unset=True, by_alias=True)
             train(TrainOptions.model_validate({**given, **changes}), Recorder())
     assert not (tmp_path / "b" / "best.safetensors").exists()
 

@@ -52,7 +52,8 @@ def test_a_set_goes_from_its_own_files_to_a_training_in_one_import(name: str, tm
     _, recorder = imported("auto", folder, out=out)
     assert recorder.next_steps[-1].startswith(f"Next: cxrlt data check --csv {out} --image-dir {folder}")
     parts = {row.get("Split") for row in rows_of(out)}
-    given = run_options(out, tmp_path / "run", image_dir=folder, dry_run=True).model_dump(exclude_unset=True)
+    wanted = run_options(out, tmp_path / "run", image_dir=folder, dry_run=True)
+    given = wanted.model_dump(exclude_unset=True, by_alias=True)
     given |= {"split": "train"} if "val" in parts else {"val_fraction": 0.5 if name == "vindr-cxr" else 0.6}
     if "val" in parts:
         del given["val_fraction"]
