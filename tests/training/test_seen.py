@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from cxrlt_cli.cli.options import build
+from cxrlt_cli.cli.options import build, read_config
 from cxrlt_cli.config import FinetuneOptions, FitOptions, InferOptions, TrainOptions
 from cxrlt_cli.data.augment import Augmentation
 from cxrlt_cli.data.feature_maps import NUM_VIEWS, seed_of
@@ -281,5 +280,5 @@ def test_a_finished_run_computes_nothing_again(labels: Path, tmp_path: Path, mon
 
 def test_a_backbone_without_stochastic_depth_can_be_frozen(labels: Path, tmp_path: Path) -> None:
     train(options(labels, tmp_path / "run", backbone="densenet121", epochs=1), Recorder())
-    again = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())
-    assert build(TrainOptions, {"out": tmp_path / "more"}, {k.replace("-", "_"): v for k, v in again.items()}).frozen
+    again = read_config(TrainOptions, tmp_path / "run" / "run.yaml")
+    assert build(TrainOptions, {"out": tmp_path / "more"}, again).frozen

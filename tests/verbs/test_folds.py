@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxrlt_cli.cli.options import build
+from cxrlt_cli.cli.options import build, read_config
 from cxrlt_cli.config import EnsembleOptions, EvaluateOptions, FinetuneOptions, InferOptions, TrainOptions
 from cxrlt_cli.errors import CheckpointError, DataError, OptionError
 from cxrlt_cli.nets.checkpoints import Checkpoint
@@ -120,7 +120,7 @@ def test_films_are_checked_once(folds: Path, reporter: Recorder, labels: Path, t
 def test_a_member_is_a_run_as_ever(folds: Path, labels: Path, tmp_path: Path) -> None:
     infer(InferOptions.model_validate({"checkpoint": folds / "fold-2", "csv": labels, "out": tmp_path / "p.csv",
                                        "ood_score": True, "calibration": "platt", **LOCAL}), Recorder())  # fmt: skip
-    alone = build(TrainOptions, {"out": tmp_path / "run"}, {**_yaml(folds / "fold-2" / "run.yaml")})
+    alone = build(TrainOptions, {"out": tmp_path / "run"}, read_config(TrainOptions, folds / "fold-2" / "run.yaml"))
     assert (alone.folds, alone.fold) == (3, 2)
     train(alone, Recorder())
     assert hashes(tmp_path / "run" / "fold-2") == hashes(folds / "fold-2")
@@ -279,8 +279,7 @@ def test_runs_are_fitted_by_their_predictions_out_of_fold(
     for c in range(3):
         ours, scale = honest.probabilities[:, c], final.probabilities[:, c]
         assert scale.min() <= ours.min() <= ours.max() <= scale.max(), "on its scale"
-    again = build(EnsembleOptions, {"csv": labels, "out": tmp_path / "p.csv", **LOCAL}, content)
-    used = ensemble(again, Recorder())
+    used = ensemble(given(**content), Recorder())
     assert used is not None
     shares = ",".join(
         str(weight / number) for weight, number in zip(content["weights"], (3, 4), strict=True) for _ in range(number)

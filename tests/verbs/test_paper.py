@@ -331,7 +331,7 @@ def test_options_that_change_nothing_are_told(run: Path, labels: Path, predicted
 def test_validation_films_of_their_own_csv_and_parts_of_a_column(labels: Path, tmp_path: Path) -> None:
     other = make_films(tmp_path / "other", 20, first=100)
     options = run_options(labels, tmp_path / "run", epochs=1, image_size=32)
-    given = {name: getattr(options, name) for name in options.model_fields_set - {"val_fraction"}}
+    given = options.model_dump(exclude_unset=True, by_alias=True, exclude={"val_fraction"})
     train(TrainOptions.model_validate({**given, "val_csv": other}), Recorder())
     assert make(tmp_path / "out", tmp_path / "run").warnings == []
     facts = json.loads((tmp_path / "out/data/run/facts.json").read_text())

@@ -155,7 +155,9 @@ def test_excluded_films_of_both_parts_are_known(films: Path, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def trained(films: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Recorder]:
     out, recorder = tmp_path_factory.mktemp("trained") / "run", Recorder()
-    chosen = run_options(films, out, split="train", epochs=1).model_dump(exclude_unset=True, exclude={"val_fraction"})
+    chosen = run_options(films, out, split="train", epochs=1).model_dump(
+        exclude_unset=True, by_alias=True, exclude={"val_fraction"}
+    )
     train(TrainOptions.model_validate(chosen), recorder)
     return out, recorder
 
@@ -173,7 +175,7 @@ def test_a_run_on_a_part_keeps_the_policy_of_its_labels(trained: tuple[Path, Rec
 
 def test_a_run_on_a_part_goes_on(trained: tuple[Path, Recorder], films: Path, tmp_path: Path) -> None:
     chosen = run_options(films, tmp_path / "run", split="train", epochs=1).model_dump(
-        exclude_unset=True, exclude={"val_fraction"}
+        exclude_unset=True, by_alias=True, exclude={"val_fraction"}
     )
     stopped = TrainOptions.model_validate(chosen)
     train(stopped, Recorder())
