@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from cxrlt_cli.cli.wording import told
-from cxrlt_cli.config import Options, OptionsT, about, filled_in, flag
+from cxrlt_cli.config import Options, OptionsT, about, filled_in, flag, keys
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.names import meant, meant_path, shown
 
@@ -110,7 +110,7 @@ def build(
     if preset and before and preset != before:  # as in a run.yaml, which names all that its preset filled in
         configured = {name: value for name, value in configured.items() if name not in filled_in(preset)}
     merged = {**configured, **typed}
-    aliases = {name: field.alias or name for name, field in model.model_fields.items()}
+    aliases = keys(model)
     try:
         return model.model_validate({aliases[name]: value for name, value in merged.items()})
     except ValidationError as error:
@@ -125,7 +125,7 @@ def build(
             elif problems[0]["type"] == "missing":
                 lines.append(f"{flag(model, name)} is missing.")
             else:
-                where = f"{config}: {name}" if name in configured and name not in typed else flag(model, name)
+                where = f"{config}: {key}" if name in configured and name not in typed else flag(model, name)
                 lines.append(told(where, problems))
         raise OptionError("\n".join(lines)) from error
 
@@ -149,7 +149,7 @@ def read_config(model: type[Options], path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict | None):
         raise OptionError(f"--config {path} must hold options, one 'name: value' a line.")
-    names = {(field.alias or name): name for name, field in model.model_fields.items()}
+    names = {key: name for name, key in keys(model).items()}
     fields = {}
     for key, value in (content or {}).items():
         name = str(key).replace("-", "_")

@@ -33,6 +33,7 @@ from cxrlt_cli.config.fields import (
     check_settings,
     flag,
     flags,
+    keys,
     option,
     to_yaml,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "filled_in",
     "flag",
     "flags",
+    "keys",
     "option",
     "shard_of",
     "to_yaml",

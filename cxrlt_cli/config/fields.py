@@ -181,11 +181,16 @@ def about(model: type[Options], name: str) -> dict[str, Any]:
     return extra
 
 
+def keys(model: type[Options]) -> dict[str, str]:
+    """What files call each field: as its flag, where the field has another name."""
+    return {name: field.alias or name for name, field in model.model_fields.items()}
+
+
 def flag(model: type[Options], name: str) -> str:
     """``--image-dir`` for ``image_dir``; ``CHECKPOINT`` for an argument."""
     if about(model, name)["argument"]:
         return name.upper()
-    return "--" + (model.model_fields[name].alias or name).replace("_", "-")
+    return "--" + keys(model)[name].replace("_", "-")
 
 
 def changed(options: Options) -> set[str]:

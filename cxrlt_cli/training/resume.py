@@ -21,7 +21,7 @@ import torch
 import xxhash
 from torch import Tensor
 
-from cxrlt_cli.config import FitOptions
+from cxrlt_cli.config import FitOptions, flag, keys
 from cxrlt_cli.engine.cluster import started_already
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import CheckpointError, OptionError
@@ -176,7 +176,7 @@ class ResumeFile:
         if not there[0]:
             return None
         content = _content(self.path)
-        _require_same(content["options"], _binding(self.options))
+        _require_same(content["options"], self.options)
         if content["data"] != self.data:
             raise OptionError("--resume: the films or labels changed since the run was started.", "Start a new run.")
         if len(content["random"]) != self.process.num_processes:
@@ -250,9 +250,9 @@ def _digest(file: BinaryIO, length: int) -> bytes:
 
 
 def _binding(options: FitOptions) -> dict[str, Any]:
-    """The options that a run cannot change halfway, as JSON has them; paths however they are written are one."""
+    """The options that a run cannot change halfway, named as in run.yaml; paths however they are written are one."""
     unused = {"val_fraction"} if options.val_csv is not None else set()
-    values = options.model_dump(exclude={*CHANGEABLE, *unused})
+    values = options.model_dump(by_alias=True, exclude={*CHANGEABLE, *unused})
     plain: dict[str, Any] = json.loads(json.dumps({name: _resolved(value) for name, value in values.items()}))
     return plain
 
@@ -263,10 +263,12 @@ def _resolved(value: object) -> object:
     return [_resolved(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _require_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = [name for name in now if before.get(name) != now[name]]
+def _require_same(before: Mapping[str, Any], options: FitOptions) -> None:
+    model, now = type(options), _binding(options)
+    both = {flag(model, name): (before.get(key), now[key]) for name, key in keys(model).items() if key in now}
+    changed = [f"{name} was {then}, is {value}" for name, (then, value) in both.items() if then != value]
     if changed:
-        told = "; ".join(f"--{name.replace('_', '-')} was {before.get(name)}, is {now[name]}" for name in changed[:5])
+        told = "; ".join(changed[:5])
         raise OptionError(
             f"--resume: the run was started with other options ({told}).", "Resume with the options of the start."
         )

@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 
 from cxrlt_cli import __version__
-from cxrlt_cli.config import FitOptions, Precision, flags, to_yaml
+from cxrlt_cli.config import FitOptions, Precision, flags, keys, to_yaml
 from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.disk_space import ID, require_room
 from cxrlt_cli.engine.locks import held
@@ -75,7 +75,7 @@ class RunFolder:
             return options
         if options.batch == "auto":
             open_ones.append("accumulate")
-        keys = {name: type(options).model_fields[name].alias or name for name in open_ones}
+        names = {name: keys(type(options))[name] for name in open_ones}
         try:
             chosen = read_yaml(path)
         except FileNotFoundError:
@@ -83,13 +83,13 @@ class RunFolder:
         except (OSError, ValueError):
             chosen = None
         if not isinstance(chosen, dict) or any(
-            key in chosen and not _is_choice(name, chosen[key]) for name, key in keys.items()
+            key in chosen and not _is_choice(name, chosen[key]) for name, key in names.items()
         ):
             raise OptionError(
                 f"--resume: {path} is damaged, which says how the run was started.",
                 f"Delete it, and pass {flags(options, open_ones)} as they were, if that is known.",
             )
-        return options.model_copy(update={name: chosen[key] for name, key in keys.items() if key in chosen})
+        return options.model_copy(update={name: chosen[key] for name, key in names.items() if key in chosen})
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cxrlt_cli.cli.options import build, read_config
-from cxrlt_cli.config import EvaluateOptions, TrainOptions
+from cxrlt_cli.config import EvaluateOptions, InferOptions, TrainOptions
 from cxrlt_cli.errors import OptionError
 
 
@@ -71,3 +71,6 @@ def test_an_option_with_another_name_in_the_file(tmp_path: Path) -> None:
     path = yaml_of(tmp_path, "json: s.json\npredictions: [p.csv]\ncsv: t.csv\nthreshold: 0.5\n")
     options = build(EvaluateOptions, {}, read_config(EvaluateOptions, path), path)
     assert (options.json_path, options.threshold) == (Path("s.json"), 0.5)
+    path = yaml_of(tmp_path, "batch-size: 0\n")
+    with pytest.raises(OptionError, match=r"run\.yaml: batch_size = 0"):
+        build(InferOptions, {}, read_config(InferOptions, path), path)

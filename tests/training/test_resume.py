@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import torch
 
+from cxrlt_cli.config import TrainOptions, keys
+from cxrlt_cli.documents import read_yaml
 from cxrlt_cli.engine.process import Process
 from cxrlt_cli.errors import CheckpointError, OptionError
-from cxrlt_cli.training.resume import Position, ResumeFile
+from cxrlt_cli.training.resume import CHANGEABLE, Position, ResumeFile
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
 from tests.engine.test_launch import command
@@ -165,8 +167,17 @@ def test_a_finished_run_is_not_run_again(whole: Path, labels: Path, monkeypatch:
 def test_another_command_does_not_go_on_with_a_run(whole: Path, labels: Path) -> None:
     with pytest.raises(OptionError, match=r"--loss was db, is bce; --epochs was 3, is 4"):
         train(run_options(labels, whole, **{**RECIPE, "loss": "bce", "epochs": 4}, resume=True), Recorder())
+    with pytest.raises(OptionError, match=r"--batch-size was 4, is 8\)"):
+        train(run_options(labels, whole, **{**RECIPE, "batch_size": 8}, resume=True), Recorder())
     with pytest.raises(OptionError, match="already holds a run"):
         train(run_options(labels, whole, **RECIPE), Recorder())
+
+
+def test_a_state_names_its_options_as_the_files_of_a_run_do(whole: Path) -> None:
+    """So that what is renamed inside the program is still found."""
+    named = torch.load(whole / "resume.pt", weights_only=True)["options"].keys()
+    assert named <= set(keys(TrainOptions).values())
+    assert {key for key, value in read_yaml(whole / "run.yaml").items() if value is not None} - set(CHANGEABLE) <= named
 
 
 def test_a_state_cut_anywhere_is_told(whole: Path, labels: Path, tmp_path: Path) -> None:
