@@ -47,11 +47,11 @@ class Command(TyperCommand):
 
                 if not speaks(os.environ):
                     sys.exit(getattr(error, "exit_code", USAGE))
-                flags = [flag for parameter in self.params for flag in parameter.opts]
-                message = in_our_words(said, flags)
+                flags = [flag for option in self.params for flag in (*option.opts, *option.secondary_opts)]
+                message = in_our_words(said, [*flags, HELP_ALL])
                 if message == NO_NUMBER:
                     message += as_share(_value_of(typed, getattr(getattr(error, "param", None), "opts", [])))
-                error.message = message  # type: ignore[attr-defined]
+                error.message, error.possibilities = message, None  # type: ignore[attr-defined]  # it names the nearest
             raise
         if not ctx.resilient_parsing:  # completion looks at unfinished lines
             _, _, order = self.make_parser(ctx).parse_args(typed)

@@ -36,6 +36,15 @@ def test_help_fits_two_screens_and_all_of_it_is_at_hand(name: str) -> None:
             assert f" {flag(MODELS[name], field)} " in whole, field
 
 
+@pytest.mark.parametrize(
+    ("typed", "near"), [("--help-al", "--help-all"), ("--los", "--loss"), ("--no-prior-bia", "--no-prior-bias")]
+)
+def test_an_option_that_is_none_is_answered_with_the_nearest(typed: str, near: str) -> None:
+    said = CliRunner().invoke(app, ["train", typed], env={"COLUMNS": "200"})
+    assert f"There is no option {typed}. Meant: {near}? " in said.output
+    assert said.exit_code == 2
+
+
 def test_choices_are_named_in_short_and_explained_at_length() -> None:
     assert "Distribution-Balanced" not in shown("train", "--help")
     assert "One of bce, weighted-bce" in shown("train", "--help")
