@@ -95,7 +95,7 @@ def test_a_folder_that_is_gone_from_under_a_command_is_told(tmp_path: Path, word
     """Before PyTorch is loaded, whose libraries would end the process."""
     (tmp_path / "gone").mkdir()
     code = "import os, sys; os.rmdir(os.getcwd()); from cxrlt_cli.cli.app import main; main()"
-    command = [sys.executable, "-c", code, *words]
+    command = [sys.executable, "-P", "-c", code, *words]
     done = subprocess.run(command, cwd=tmp_path / "gone", capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr.splitlines()[0]) == (
         2,
