@@ -77,8 +77,8 @@ def corrected(out: Path, budget: str) -> None:
     """The second table, of means over seeds; intervals are over seeds and patients."""
     test = drawn(out / "test", TEST)
     members: dict[str, list[Predictions]] = {}
-    for name, labels in LEARNED.items():
-        for seed in SEEDS:
+    for seed in SEEDS:
+        for name, labels in LEARNED.items():
             run = out / f"learned-{name}-{seed}"
             with taken(run) as mine:
                 if mine:
