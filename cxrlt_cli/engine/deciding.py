@@ -139,9 +139,17 @@ class Watch:
             self.undecided += int(np.isnan(decided.probabilities[:, columns]).sum())
             self.cells += decided.probabilities[:, columns].size
 
-    def tell(self, reporter: Reporter) -> None:
-        """What was left undecided, and whether the films are unlike those that thresholds were fitted on."""
+    def tell(self, reporter: Reporter, number: int = 0) -> None:
+        """What was left undecided, and whether the films are unlike those that thresholds were fitted on.
+
+        ``number``: of all films, where some may have been predicted before a stop.
+        """
         local = self.deciding.local
+        if self.num_films < number:
+            reporter.note(
+                f"Of {number:,} films, {number - self.num_films:,} were predicted before a stop: the others alone are "
+                "counted for decisions left empty and for drift."
+            )
         asked = local is not None and self.deciding.by_rule is None
         if self.cells and asked and local is not None and local.wanted.rule_out and local.wanted.ppv is not None:
             share = f"{self.undecided:,} of {self.cells:,} decisions ({100 * self.undecided / self.cells:.0f} %)"

@@ -82,4 +82,4 @@ def _predict(
     sizes, key = stretches(options.batch_size, looking.process), blend.key(films, looking.process, by_view)
     write_predictions(files, key, films, sizes, predicted, rows, looking.process, reporter)
     if process.is_main and blend.watch is not None:
-        blend.watch.tell(reporter)
+        blend.watch.tell(reporter, films.number)

@@ -153,7 +153,7 @@ def _predict(
     if process.is_main:
         kept.tell(films, reporter)
         if watch is not None:
-            watch.tell(reporter)
+            watch.tell(reporter, films.number)
         if options.shard is not None:
             reporter.note(told_of_parts(options.out, options.shard))
         else:

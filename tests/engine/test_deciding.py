@@ -69,8 +69,9 @@ def test_what_lies_between_two_thresholds_is_counted_stretch_by_stretch() -> Non
         decided = watch.deciding.decide(part)
         undecided += int(np.isnan(decided.probabilities[:, 0]).sum())
         watch.see(part, decided)
-    watch.tell(recorder)
     number = len(predictions.ids)
+    watch.tell(recorder, number)
+    assert not [note for note in recorder.notes if "before a stop" in note]
     assert 0 < undecided < number
     assert recorder.results == [
         f"Between both thresholds, and left empty: {undecided} of {number} decisions "
@@ -84,7 +85,7 @@ def test_another_place_is_told_with_its_prevalence() -> None:
     watch = Watch(Deciding(fit.calibration, fit), NAMES)
     other = place(seed=2, shift=2.0)[0]
     watch.see(other, None)
-    watch.tell(recorder)
+    watch.tell(recorder, len(other.ids) + 20)
     assert recorder.results == []
     (warning,) = recorder.warnings
     assert warning.startswith(
@@ -92,8 +93,11 @@ def test_another_place_is_told_with_its_prevalence() -> None:
     )
     assert "common (higher, distance 0." in warning
     assert "The guarantee may not hold." in warning
+    number = len(other.ids) + 20
     assert recorder.notes == [
-        "Of drift, not tested: familiarity and views, which the films calibrated on, or these, do not tell."
+        f"Of {number:,} films, 20 were predicted before a stop: the others alone are counted for decisions left empty "
+        "and for drift.",
+        "Of drift, not tested: familiarity and views, which the films calibrated on, or these, do not tell.",
     ]
 
 
