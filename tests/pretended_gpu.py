@@ -27,6 +27,7 @@ def pretended_gpu(*modules: Any) -> Iterator[list[Any]]:
         "torch.cuda.device_count": lambda: 1,
         "torch.cuda.is_bf16_supported": lambda *_: True,
         "torch.cuda.synchronize": lambda *_: None,
+        "torch.cuda.is_current_stream_capturing": lambda: False,
         "torch.cuda.current_stream": mock.Mock(),
         "torch.cuda.Stream": mock.Mock(),
         "torch.cuda.Event": mock.Mock(),
@@ -41,6 +42,7 @@ def pretended_gpu(*modules: Any) -> Iterator[list[Any]]:
         "cxrlt_cli.engine.precision.deepcopy": _copied,
         "cxrlt_cli.training.batch_size.deepcopy": _copied,
         "torch._subclasses.fake_tensor.FakeTensorMode.avoid_device_init": True,
+        "torch._subclasses.fake_tensor.init_gpu_context": lambda _: None,
     }
     scalars = {torch.ops.aten._local_scalar_dense.default: _scalar}
     with ExitStack() as stack:

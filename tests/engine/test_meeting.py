@@ -101,6 +101,11 @@ def started(starter: object, arguments: list[object]) -> list[tuple[int, str, st
     return [(process.returncode, *texts) for process, texts in zip(processes[::-1], told, strict=True)]
 
 
+def said_by(texts: list[str]) -> list[str]:
+    """Lines of ours: PyTorch 2.10 has Gloo write one of its own."""
+    return [line for text in texts for line in text.splitlines() if not line.startswith("[Gloo]")]
+
+
 @pytest.mark.parametrize("starter", STARTERS)
 def test_the_first_alone_prepares_and_speaks(starter: object, run: Path, labels: Path, tmp_path: Path) -> None:
     """What it read while the others waited is all that they need: then a film that is missing is told once."""
@@ -108,7 +113,7 @@ def test_the_first_alone_prepares_and_speaks(starter: object, run: Path, labels:
     (code, out, err), (other, *silent) = started(starter, arguments)
     assert (code, other) == (0, 0), (err, silent)
     assert "Wrote" in out
-    assert silent == ["", ""]
+    assert said_by(silent) == []
     assert len(Predictions.read(tmp_path / "p.csv").ids) == 48
 
 
@@ -118,4 +123,4 @@ def test_what_the_first_finds_at_fault_ends_the_others_without_a_word(labels: Pa
     (code, _, err), (other, *silent) = started(srun, arguments)
     assert (code, other) == (3, 3)
     assert "Error: 48 of 48 films" in err
-    assert silent == ["", ""]
+    assert said_by(silent) == []
