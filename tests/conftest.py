@@ -18,6 +18,11 @@ from cxrlt_cli.verbs.train import train
 from tests.helpers import Recorder, make_films
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """A value of millions of characters is no name: each worker is told the names of all tests."""
+    return argname if isinstance(val, str | bytes) and len(val) > 200 else None
+
+
 @pytest.fixture(autouse=True)
 def _global_state() -> Iterator[None]:
     """Random generators and the number of threads, put back after each test."""
