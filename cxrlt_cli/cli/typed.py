@@ -47,7 +47,7 @@ class Command(TyperCommand):
 
                 if not speaks(os.environ):
                     sys.exit(getattr(error, "exit_code", USAGE))
-                flags = [flag for option in self.params for flag in (*option.opts, *option.secondary_opts)]
+                flags = [flag for option in self.get_params(ctx) for flag in (*option.opts, *option.secondary_opts)]
                 message = in_our_words(said, [*flags, HELP_ALL])
                 if message == NO_NUMBER:
                     message += as_share(_value_of(typed, getattr(getattr(error, "param", None), "opts", [])))

@@ -145,17 +145,16 @@ class Watch:
         ``number``: of all films, where some may have been predicted before a stop.
         """
         local = self.deciding.local
-        if self.num_films < number:
-            reporter.note(
-                f"Of {number:,} films, {number - self.num_films:,} were predicted before a stop: the others alone are "
-                "counted for decisions left empty and for drift."
-            )
-        asked = local is not None and self.deciding.by_rule is None
-        if self.cells and asked and local is not None and local.wanted.rule_out and local.wanted.ppv is not None:
-            share = f"{self.undecided:,} of {self.cells:,} decisions ({100 * self.undecided / self.cells:.0f} %)"
-            reporter.result(f"Between both thresholds, and left empty: {share}, of {counted(self.num_films, 'film')}.")
         if self._meter is None or local is None:
             return
+        if self.num_films < number:
+            reporter.note(
+                f"Of {number:,} films, {number - self.num_films:,} were predicted before a stop, and are not in the "
+                "counts that follow."
+            )
+        if self.cells and self.deciding.by_rule is None and local.wanted.rule_out and local.wanted.ppv is not None:
+            share = f"{self.undecided:,} of {self.cells:,} decisions ({100 * self.undecided / self.cells:.0f} %)"
+            reporter.result(f"Between both thresholds, and left empty: {share}, of {counted(self.num_films, 'film')}.")
         if self.num_films < LEAST:
             reporter.note(
                 f"Whether these films are like those that were calibrated on is not tested: {self.num_films} of "

@@ -265,8 +265,11 @@ def _resolved(value: object) -> object:
 
 def _require_same(before: Mapping[str, Any], options: FitOptions) -> None:
     model, now = type(options), _binding(options)
-    both = {flag(model, name): (before.get(key), now[key]) for name, key in keys(model).items() if key in now}
-    changed = [f"{name} was {then}, is {value}" for name, (then, value) in both.items() if then != value]
+    changed = [
+        f"{flag(model, name)} was {before.get(key)}, is {now[key]}"
+        for name, key in keys(model).items()
+        if key in now and before.get(key) != now[key]
+    ]
     if changed:
         told = "; ".join(changed[:5])
         raise OptionError(

@@ -4,7 +4,7 @@ Each size is measured in a process of its own, three times, or once where that t
 counts, and the most memory beyond what the process had when it was ready. Exponents are slopes of log time, or memory,
 against log size. What grows with films is what is done for every film beside looking at it: reading the CSV, finding it
 in a cache, drawing an epoch of ``cas``, writing and reading its predictions. What grows with rows are whole commands on
-tables (``rows``). A curve that was measured before is taken from PLOT.json.
+tables (``rows``), two of them up to 10^5. A curve that was measured before is taken from PLOT.json.
 """
 
 import gc

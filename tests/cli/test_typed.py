@@ -37,7 +37,8 @@ def test_help_fits_two_screens_and_all_of_it_is_at_hand(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "near"), [("--help-al", "--help-all"), ("--los", "--loss"), ("--no-prior-bia", "--no-prior-bias")]
+    ("typed", "near"),
+    [("--help-al", "--help-all"), ("--hepl", "--help"), ("--los", "--loss"), ("--no-prior-bia", "--no-prior-bias")],
 )
 def test_an_option_that_is_none_is_answered_with_the_nearest(typed: str, near: str) -> None:
     said = CliRunner().invoke(app, ["train", typed], env={"COLUMNS": "200"})

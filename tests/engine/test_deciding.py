@@ -95,8 +95,7 @@ def test_another_place_is_told_with_its_prevalence() -> None:
     assert "The guarantee may not hold." in warning
     number = len(other.ids) + 20
     assert recorder.notes == [
-        f"Of {number:,} films, 20 were predicted before a stop: the others alone are counted for decisions left empty "
-        "and for drift.",
+        f"Of {number:,} films, 20 were predicted before a stop, and are not in the counts that follow.",
         "Of drift, not tested: familiarity and views, which the films calibrated on, or these, do not tell.",
     ]
 
