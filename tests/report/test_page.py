@@ -9,13 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
 
-from cxrlt_cli.report import HeatMap, Mistake, Neighbour, Picture, charts, page, worst
-from cxrlt_cli.report.film_cards import NO_HEAT, film_cards
+from cxrlt_cli.report import HeatMap, Neighbour, Picture, page, worst
+from cxrlt_cli.report.film_cards import NO_HEAT
 from cxrlt_cli.report.plain_table import Table
 from cxrlt_cli.report.reading_tables import sizes_table
-from cxrlt_cli.report.score_texts import told_share_below
 from cxrlt_cli.scores.bootstrap import resample
 from cxrlt_cli.scores.metrics import Scores, score
 from cxrlt_cli.scores.predictions import Predictions
@@ -99,31 +97,6 @@ def test_every_finding_has_its_row_and_what_is_missing_is_no_zero() -> None:
     assert html.count("<div class='card'>") == 3
 
 
-def test_the_worst_films_are_the_clearest_mistakes() -> None:
-    ids = np.array(["a", "b", "c", "d", "e"], object)
-    predictions = Predictions(ids, ("x", "y"), np.array([[0.9, 0.8, 0.3, 0.2, 0.1], [0.5, 0.4, 0.3, 0.2, 0.1]]).T)
-    targets = np.array([[0, 1, 1, 0, 1], [1, 0, 0, 0, np.nan]]).T
-    assert worst(predictions, targets) == [
-        Mistake("e", "x", True, 0.1, 0.0),
-        Mistake("c", "x", True, 0.3, 0.4),
-        Mistake("b", "x", True, 0.8, 0.6),
-        Mistake("a", "x", False, 0.9, 0.8),
-        Mistake("d", "x", False, 0.2, 0.2),
-    ], "y is ranked without a mistake"
-    assert [one.film for one in worst(predictions, targets, 1)] == ["e", "a"]
-
-
-def test_a_film_below_one_other_is_not_above_all() -> None:
-    """Rounded down to a tenth, here as on the page of suspects."""
-    assert [told_share_below(share) for share in (0.9958, 0.99999, 0.29, 0.0)] == [
-        "99.5 %",
-        "99.9 %",
-        "29.0 %",
-        "0.0 %",
-    ]
-    assert "0.700, above that of 99.5 % of the films" in film_cards([Mistake("a", "x", False, 0.7, 0.9958)])
-
-
 def test_heat_maps_say_once_how_coarse_they_are_and_an_empty_one_is_not_shown() -> None:
     scores, predictions, targets = judged()
     mistakes = worst(predictions, targets)[:4]
@@ -145,74 +118,6 @@ def test_sample_sizes_are_of_findings_that_are_ranked_better_than_by_chance() ->
         assert [row[0] for row in table.rows if row[0] in ("Normal", EVIL)] == names
         assert ("above 0.5: Normal." in table.note) == (of is worse)
         assert "bootstrap over patients" in table.note
-
-
-def test_a_curve_is_thinned_out_and_stays_in_its_frame() -> None:
-    rng = np.random.default_rng(0)
-    targets, probabilities = (rng.random(5000) < 0.3).astype(float), rng.random(5000)
-    for draw in (charts.precision_recall, charts.receiver_operating, charts.reliability, charts.decision_curve):
-        svg = draw("x", targets, probabilities)
-        assert len(svg) < 16000
-        for points in re.findall(r'points="(.*?)"', svg):
-            values = [float(value) for value in re.split("[ ,]", points)]
-            assert 0 <= min(values) <= max(values) <= charts.SMALL
-
-
-def test_what_is_drawn_of_a_rare_finding_is_its_ap() -> None:
-    """Among 50,000 points, the 50 of a rare finding's positives must not be left out."""
-    rng = np.random.default_rng(0)
-    targets = np.zeros(50_000)
-    targets[:50] = 1
-    probabilities = rng.random(50_000) * 0.5 + targets * rng.random(50_000) * 0.6
-    svg = charts.precision_recall("x", targets, probabilities)
-    (points,) = re.findall(r'<polyline class="curve" points="(.*?)"', svg)
-    x, y = np.array([[float(value) for value in point.split(",")] for point in points.split()]).T
-    side = charts.SMALL - 6 - charts.MARGIN
-    recall, precision = (x - charts.MARGIN) / side, (charts.SMALL - charts.MARGIN - y) / side
-    drawn = float(np.sum(np.diff(recall) * precision[1:]))
-    assert drawn == pytest.approx(average_precision_score(targets, probabilities), abs=0.02)
-
-
-def test_a_model_that_does_harm_is_drawn_below_the_line_of_acting_on_none() -> None:
-    targets = np.repeat([1.0, 0.0], (20, 80))
-    harmful, helpful = np.where(targets == 1, 0.1, 0.99), np.where(targets == 1, 0.9, 0.1)
-    curve = r'<polyline class="curve" points="(.*?)"'
-    (none,) = re.findall(r'<line class="chance" x1="\S+" y1="(\S+)"', charts.decision_curve("x", targets, harmful))
-    lowest, side = charts.SMALL - charts.MARGIN, charts.SMALL - 6 - charts.MARGIN
-    assert float(none) == pytest.approx(lowest - side * -charts.WORST / (1 - charts.WORST), abs=0.05)
-    for probabilities, ends_at in ((harmful, lowest), (helpful, lowest - side)):
-        (points,) = re.findall(curve, charts.decision_curve("x", targets, probabilities))
-        heights = {float(point.split(",")[0]): float(point.split(",")[1]) for point in points.split()}
-        above_half = [y for x, y in heights.items() if x > charts.MARGIN + 0.4 * side]
-        assert above_half == pytest.approx([ends_at] * len(above_half), abs=0.05)
-        assert above_half
-
-
-def test_reliability_of_a_rare_finding_is_drawn_over_the_range_of_its_data() -> None:
-    targets = np.repeat([1.0, 0.0], (2, 98))
-    svg = charts.reliability("x", targets, np.full(100, 0.01))
-    assert svg.count(">0.02</text>") == 2, "at the end of either axis"
-    ((x, y),) = re.findall(r'cx="(\S+)" cy="(\S+)"', svg)
-    side = charts.SMALL - 6 - charts.MARGIN
-    assert [float(x), float(y)] == pytest.approx([charts.MARGIN + side / 2, 6], abs=0.06)
-    assert charts.reliability("x", targets, np.full(100, 0.6)).count(">1</text>") == 2
-
-
-def test_the_long_tail_names_every_finding_and_leads_to_those_that_are_close_together() -> None:
-    scores, *_ = judged()
-    (one, *_others) = scores.findings
-    close = [replace(one, name=f"finding {number}", ap=0.1 + number / 1000) for number in range(20)]
-    svg = charts.long_tail(close)
-    assert all(f">finding {number}</text>" in svg for number in range(20))
-    assert 0 < svg.count('class="leader"') < 20
-
-
-def test_co_occurrence_is_the_share_of_the_films_that_are_labelled_for_both() -> None:
-    targets = np.array([[1, 1, np.nan], [1, 0, 1], [1, 0, np.nan], [0, 1.0, 0]])
-    svg = charts.co_occurrence(["a", "b", "c"], targets)
-    assert "a (3 films): 33 % have b" in svg
-    assert "b (2 films): 50 % have a" in svg
-    assert "a (1 films): 100 % have c" in svg
 
 
 def test_tables_notes_and_whose_frequencies_stand_on_the_page() -> None:
