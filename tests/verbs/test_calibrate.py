@@ -77,6 +77,32 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
     assert not [warning for warning in told.warnings if "unlike" in warning]
 
 
+def test_counts_after_a_stop_say_how_many_films_they_leave_out(
+    run: Path, local: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate(options(run / "best.safetensors", local, tmp_path / "f.json", miss_at_most=0.3), Recorder())
+    given: dict[str, Any] = {"fitted": tmp_path / "f.json", "decisions": tmp_path / "d.csv"}
+    whole = Recorder()
+    inferred(run, local, tmp_path / "whole.csv", whole, **given)
+    assert not [note for note in whole.notes if "before a stop" in note]
+    monkeypatch.setattr(engine, "stretches", lambda *_: repeat(20))
+    seen: list[int] = []
+
+    def stopping(*arguments: Any, **settings: Any) -> Any:
+        seen.append(1)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return predict(*arguments, **settings)
+
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patched:
+        patched.setattr(engine, "predict", stopping)
+        inferred(run, local, tmp_path / "p.csv", **given)
+    told = Recorder()
+    inferred(run, local, tmp_path / "p.csv", told, **given)
+    assert "Of 60 films, 40 were predicted before a stop, and are not in the counts that follow." in told.notes
+    assert (tmp_path / "p.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
 def test_a_rule_that_is_typed_is_that_of_the_place(run: Path, local: Path, tmp_path: Path) -> None:
     fit = calibrate(options(run, local, tmp_path / "f.json", sensitivity=0.9), Recorder())
     assert fit is not None
