@@ -38,21 +38,8 @@ class Command(TyperCommand):
         if HELP_ALL in args[: args.index("--") if "--" in args else None]:
             ctx.meta[ALL], args = True, ["--help"]
         typed = list(args)
-        try:
+        with _explained(self, ctx, typed):
             rest = super().parse_args(ctx, args)
-        except Exception as error:  # Typer's, which say what is wrong in ``message``
-            said = getattr(error, "message", None)
-            if isinstance(said, str):
-                from cxrlt_cli.engine.cluster import speaks
-
-                if not speaks(os.environ):
-                    sys.exit(getattr(error, "exit_code", USAGE))
-                flags = [flag for option in self.get_params(ctx) for flag in (*option.opts, *option.secondary_opts)]
-                message = in_our_words(said, [*flags, HELP_ALL])
-                if message == NO_NUMBER:
-                    message += as_share(_value_of(typed, getattr(getattr(error, "param", None), "opts", [])))
-                error.message, error.possibilities = message, None  # type: ignore[attr-defined]  # it names the nearest
-            raise
         if not ctx.resilient_parsing:  # completion looks at unfinished lines
             _, _, order = self.make_parser(ctx).parse_args(typed)
             single = [param for param in order if param.param_type_name == "option" and not param.multiple]
@@ -70,7 +57,32 @@ class Group(TyperGroup):
     """A group of commands, whose ``--help-all`` is its help: options are those of its commands."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, ["--help"] if args[:1] == [HELP_ALL] else args)
+        with _explained(self, ctx, args):
+            return super().parse_args(ctx, ["--help"] if args[:1] == [HELP_ALL] else args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        with _explained(self, ctx, args, self.commands):
+            return super().resolve_command(ctx, args)
+
+
+@contextmanager
+def _explained(command: Any, ctx: Any, typed: Sequence[str], commands: Iterable[str] = ()) -> Iterator[None]:
+    """Errors of Typer in our words, with the nearest of what was meant; of processes started together, one tells."""
+    try:
+        yield
+    except Exception as error:  # those of Typer say what is wrong in ``message``
+        said = getattr(error, "message", None)
+        if isinstance(said, str):
+            from cxrlt_cli.engine.cluster import speaks
+
+            if not speaks(os.environ):
+                sys.exit(getattr(error, "exit_code", USAGE))
+            flags = [flag for option in command.get_params(ctx) for flag in (*option.opts, *option.secondary_opts)]
+            message = in_our_words(said, [*flags, HELP_ALL], commands)
+            if message == NO_NUMBER:
+                message += as_share(_value_of(typed, getattr(getattr(error, "param", None), "opts", [])))
+            error.message, error.possibilities = message, None  # type: ignore[attr-defined]  # it names the nearest
+        raise
 
 
 def _in_short(text: str | None) -> str | None:

@@ -86,13 +86,15 @@ def _value(value: object) -> str:
     return text if len(text) <= 80 else shown(text)
 
 
-def in_our_words(message: str, flags: Iterable[str]) -> str:
+def in_our_words(message: str, flags: Iterable[str], commands: Iterable[str] = ()) -> str:
     """A message of Typer on what was typed."""
     if match := re.fullmatch(r"Value error, '(.*)' is not one of (.*)\.", message, re.DOTALL):
         choices = re.findall("'([^']*)'", match[2])
         return f"{match[1]} is none of {', '.join(choices)}.{meant(match[1], choices)}"
     if match := re.fullmatch(r"No such option: (.*)", message, re.DOTALL):
         return f"There is no option {match[1]}.{meant(match[1], flags)}"
+    if match := re.match(r"No such command '(.*?)'\.", message, re.DOTALL):
+        return f"There is no command {match[1]}.{meant(match[1], commands)}"
     if match := re.fullmatch(r"Got unexpected extra argument\(?s?\)? \((.*)\)", message, re.DOTALL):
         csv = next((flag for flag in ("--csv", "--train-csv") if flag in flags), None)
         table = next((word for word in match[1].split() if word.lower().endswith(TABLE_ENDINGS)), None)

@@ -46,6 +46,22 @@ def test_an_option_that_is_none_is_answered_with_the_nearest(typed: str, near: s
     assert said.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["trai"], "There is no command trai. Meant: train? "),
+        (["data", "chek"], "There is no command chek. Meant: check? "),
+        (["zzz"], "There is no command zzz. "),
+        (["--hepl"], "There is no option --hepl. Meant: --help? "),
+        (["data", "--help-al"], "There is no option --help-al. Meant: --help-all? "),
+    ],
+)
+def test_a_group_answers_as_its_commands_do(typed: list[str], said: str) -> None:
+    done = CliRunner().invoke(app, typed, env={"COLUMNS": "200"})
+    assert said in done.output
+    assert done.exit_code == 2
+
+
 def test_choices_are_named_in_short_and_explained_at_length() -> None:
     assert "Distribution-Balanced" not in shown("train", "--help")
     assert "One of bce, weighted-bce" in shown("train", "--help")
