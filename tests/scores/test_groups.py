@@ -161,6 +161,7 @@ def test_means_and_findings_are_corrected_apart() -> None:
         assert least.p_holm == pytest.approx(min(1.0, len(family) * least.p))
 
 
+@pytest.mark.soak
 def test_95_percent_intervals_hold_the_difference_as_often() -> None:
     """Of groups that share patients, and differ in prevalence; and 5 % of true nothings are called something."""
     shares = np.array([0.3, 0.2, 0.12]) * 0.8

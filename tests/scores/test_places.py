@@ -77,6 +77,7 @@ def test_findings_that_one_place_hardly_has_are_left_out() -> None:
     assert compare_places(first, second, ["a", "b"], 0).to_json() == {"macro": None, "findings": []}
 
 
+@pytest.mark.soak
 def test_95_percent_intervals_hold_the_rest_as_often() -> None:
     """Skill is the same, prevalence is not; the truth is no rest."""
     held = sum(

@@ -62,6 +62,7 @@ def test_intervals_are_of_the_same_patients_in_every_version() -> None:
     assert found.plain.ap_ci[0] < (found.plain.ap or 0) < found.plain.ap_ci[1]
 
 
+@pytest.mark.soak
 def test_an_interval_of_a_slope_holds_it_as_often_as_it_says() -> None:
     """Of 50 draws of 300 films; the truth is the mean over many such draws."""
     truth = float(np.mean([result(0, seed).trends[0].auroc_slope or 0 for seed in range(1000, 1040)]))

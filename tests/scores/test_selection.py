@@ -114,6 +114,7 @@ def test_the_calibration_error_as_it_is_is_that_of_what_is_written() -> None:
     assert choice.ece["none"] == pytest.approx(np.mean(np.array(errors)))
 
 
+@pytest.mark.soak
 def test_nested_is_no_better_than_chance_on_noise() -> None:
     """Of five members that know nothing, the best weights on 60 films seem good, and are not on others."""
     too_good: list[float] = []
