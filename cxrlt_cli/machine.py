@@ -3,11 +3,18 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 PR_SET_PDEATHSIG = 1  # of prctl.h
 ENDED = 137  # exit code of who was killed
+AT_A_TIME = 4096  # items that a pool of threads is given
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 def signals(*names: str) -> tuple[signal.Signals, ...]:
@@ -50,6 +57,14 @@ def share_cores() -> None:
     waits of a step lasts until the system gives the thread that is waited for its turn.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def in_threads(work: Callable[[Item], Done], items: Iterable[Item], num_threads: int) -> Iterator[Done]:
+    """``work`` of each item, in order: some at a time, as a pool holds all that it is given."""
+    rest = iter(items)
+    with ThreadPoolExecutor(max(1, num_threads)) as pool:
+        while some := list(islice(rest, AT_A_TIME)):
+            yield from pool.map(work, some)
 
 
 def keep_freed_memory() -> None:

@@ -2,10 +2,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 
 import pytest
 
-from cxrlt_cli.machine import num_cores, share_of_cores
+from cxrlt_cli import machine
+from cxrlt_cli.machine import in_threads, num_cores, share_of_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
@@ -106,3 +109,34 @@ def test_a_helper_ends_when_its_parent_is_killed(platform: str) -> None:
     code = ORPHAN.format(platform=platform)
     ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=False, timeout=20)
     assert ended.returncode == -signal.SIGKILL
+
+
+def test_threads_answer_in_order_and_are_given_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "AT_A_TIME", 4)
+    asked: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(10):
+            asked.append(number)
+            yield number
+
+    done = in_threads(lambda number: number * number, items(), 3)
+    assert next(done) == 0
+    assert asked == [0, 1, 2, 3]
+    assert [*done] == [number * number for number in range(1, 10)]
+    assert [*in_threads(str, [], 0)] == []
+
+
+def test_threads_that_are_left_end_with_what_they_have_begun() -> None:
+    """As when one Ctrl-C ends a look at ten thousand films."""
+    begun: list[int] = []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        time.sleep(0.01)
+
+    for _ in in_threads(work, range(1000), 2):
+        break
+    assert len(begun) < 10
+    time.sleep(0.1)
+    assert len(begun) < 10

@@ -4,8 +4,8 @@ Letters: N films.
 """
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cxrlt_cli.data.image import read_film
 from cxrlt_cli.data.levels import Film
 from cxrlt_cli.errors import FilmError
+from cxrlt_cli.machine import in_threads
 
 SMALL = 224  # pixels of the shorter side, below which signs are lost
 LONG = 2.0  # ratio of the sides
@@ -28,7 +29,7 @@ NEAR = 10  # bits by which fingerprints of one picture may differ
 CROWD = 300  # films that share a part of their fingerprints, from which on it says nothing, as that of a black border
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Look:
     """What one film looks like."""
 
@@ -56,10 +57,9 @@ def look_at(
 ) -> list[Look | FilmError]:
     """Every film, by reading it; ``advance(1)`` after each."""
     looks = []
-    with ThreadPoolExecutor(max(1, num_threads)) as pool:
-        for look in pool.map(partial(_look, max_pixels=max_pixels), paths):
-            advance(1)
-            looks.append(look)
+    for look in in_threads(partial(_look, max_pixels=max_pixels), paths, num_threads):
+        advance(1)
+        looks.append(look)
     return looks
 
 
@@ -147,5 +147,5 @@ def _kind(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(26)
     if head[:4] == b"\x89PNG":
-        return f"PNG, {head[24]} bit"
+        return sys.intern(f"PNG, {head[24]} bit")
     return "JPEG, 8 bit" if head[:2] == b"\xff\xd8" else "DICOM"

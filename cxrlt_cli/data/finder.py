@@ -18,7 +18,6 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -31,9 +30,9 @@ from numpy.typing import NDArray
 from cxrlt_cli.data.dicom import HEAD, instance_uid, is_dicom
 from cxrlt_cli.data.listing import DICOM_ENDINGS, Listing, ending_of, nfc, stem_of
 from cxrlt_cli.errors import FilmError
+from cxrlt_cli.machine import in_threads
 
 UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-BLOCK = 4096  # headers that are asked for at a time
 COMPARED = 5000  # names of films that one which is not there is held against
 
 Digests = NDArray[np.int64]  # of paths, which tell all but a few apart
@@ -240,14 +239,11 @@ class Finder:
         return by_uid
 
     def _read_uids(self, files: Sequence[str]) -> None:
-        progress = self._progress("Reading DICOM headers", len(files))
-        with progress as advance, ThreadPoolExecutor(self._num_threads) as pool:
-            for start in range(0, len(files), BLOCK):
-                block = files[start : start + BLOCK]
-                paths = [self.folder / file for file in block]
-                for file, uid in zip(block, pool.map(_uid, paths), strict=True):
-                    self._uids[file] = uid
-                    advance(1)
+        paths = (self.folder / file for file in files)
+        with self._progress("Reading DICOM headers", len(files)) as advance:
+            for file, uid in zip(files, in_threads(_uid, paths, self._num_threads), strict=True):
+                self._uids[file] = uid
+                advance(1)
 
     def _instead(self, film: str) -> str:
         """What lies there in place of a film: of its name, but with another ending or in another folder."""

@@ -11,7 +11,6 @@ import json
 import stat
 import struct
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from cxrlt_cli.data.levels import PERCENTILES, Film, histogram, look_up, percent
 from cxrlt_cli.data.listing import DICOM_ENDINGS
 from cxrlt_cli.data.structure import UnreadableError
 from cxrlt_cli.errors import DataError, FilmError
+from cxrlt_cli.machine import in_threads
 
 MAX_PIXELS = 100_000_000
 ORIENTATION = 0x0112  # in Exif
@@ -64,11 +64,10 @@ def find_faults(
     """Every film of ``paths`` that cannot be read, by reading all of them; ``advance(1)`` after each."""
     read = partial(_fault, max_pixels=max_pixels)
     faults = []
-    with ThreadPoolExecutor(max(1, num_threads)) as pool:
-        for fault in pool.map(read, paths):
-            advance(1)
-            if fault is not None:
-                faults.append(fault)
+    for fault in in_threads(read, paths, num_threads):
+        advance(1)
+        if fault is not None:
+            faults.append(fault)
     return faults
 
 

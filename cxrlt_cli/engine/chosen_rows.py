@@ -1,8 +1,8 @@
 """Which rows of a CSV a command takes: by its columns, or by the DICOM headers of films where it has no such column."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cxrlt_cli.config import EvaluateOptions, FilmOptions
@@ -11,7 +11,7 @@ from cxrlt_cli.data.headers import Header, read_header
 from cxrlt_cli.engine.film_folder import finder
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.errors import DataError, listed
-from cxrlt_cli.machine import num_cores
+from cxrlt_cli.machine import in_threads, num_cores
 from cxrlt_cli.tables.chosen import Cells, Chosen, Taken, count, holds, require_columns, rows_with_cells
 from cxrlt_cli.tables.rows import read_rows
 
@@ -71,13 +71,11 @@ def chosen_films(options: FilmOptions, folder: Path, films: Sequence[str], repor
 
 def _facts_of(paths: Sequence[Path], options: FilmOptions, reporter: Reporter) -> Iterator[Cells]:
     """What the header of each film says; empty cells where it is no DICOM."""
-    with (
-        reporter.progress("Reading DICOM headers", len(paths)) as advance,
-        ThreadPoolExecutor(num_cores()) as pool,
-    ):
-        for header in pool.map(lambda path: read_header(path, options.max_pixels) or Header(), paths):
+    look = partial(read_header, max_pixels=options.max_pixels)
+    with reporter.progress("Reading DICOM headers", len(paths)) as advance:
+        for header in in_threads(look, paths, num_cores()):
             advance(1)
-            yield header.facts
+            yield (header or Header()).facts
 
 
 def _tell(taken: Taken, source: str, reporter: Reporter) -> None:

@@ -1,7 +1,6 @@
 """Whose film it is and how it was taken, from its DICOM header: columns of the predictions, for ``--dicom-columns``."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from cxrlt_cli.data.headers import Header, read_header
 from cxrlt_cli.engine.films import FilmList
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import OptionError
-from cxrlt_cli.machine import num_cores
+from cxrlt_cli.machine import in_threads, num_cores
 from cxrlt_cli.names import fault_of_name
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.columns import FILM_FACTS
@@ -41,8 +40,7 @@ class FilmFacts:
         if not self.wanted:
             return predictions
         look = partial(_facts, folder=self.films.folder, max_pixels=self.max_pixels)
-        with ThreadPoolExecutor(num_cores()) as pool:
-            rows = list(pool.map(look, self.films.paths(predictions.ids)))
+        rows = list(in_threads(look, self.films.paths(predictions.ids), num_cores()))
         columns, refused = {}, 0
         for name, cells in zip(FILM_FACTS, zip(*rows, strict=True), strict=True):
             columns[name] = np.array(["" if cell and fault_of_name(cell) else cell for cell in cells], object)

@@ -1,6 +1,5 @@
 """Which study each film belongs to, and how it was taken: by the columns of a CSV, or else by DICOM headers."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from cxrlt_cli.engine.folder_films import FolderFilms
 from cxrlt_cli.engine.reporter import Reporter
 from cxrlt_cli.engine.study_labels import studies_at, studies_of
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.machine import num_cores
+from cxrlt_cli.machine import in_threads, num_cores
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.scores.studies import Studies
 from cxrlt_cli.tables.label_table import Texts
@@ -26,9 +25,8 @@ def studies_of_films(ids: Texts, films: FilmList, options: PredictOptions, repor
     """As ``studies_of``; of films of a folder, or of a CSV without such a column, by their DICOM headers."""
     if not isinstance(films, FolderFilms) and options.study_column in read_columns(films.source):
         return studies_of(ids, films.source, options, reporter)
-    with ThreadPoolExecutor(num_cores()) as pool:
-        look = partial(read_header, max_pixels=options.max_pixels)
-        headers = [header or Header() for header in pool.map(look, films.paths(ids))]
+    look = partial(read_header, max_pixels=options.max_pixels)
+    headers = [header or Header() for header in in_threads(look, films.paths(ids), num_cores())]
     if lost := [film for film, header in zip(ids, headers, strict=True) if not header.study]:
         table = "" if isinstance(films, FolderFilms) else f"{films.source} has no column '{options.study_column}', and "
         raise DataError(

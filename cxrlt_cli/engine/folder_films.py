@@ -7,10 +7,8 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from statistics import median
 
@@ -34,7 +32,7 @@ from cxrlt_cli.engine.chosen_rows import chosen_films
 from cxrlt_cli.engine.films import FilmList, require_films
 from cxrlt_cli.engine.reporter import Reporter, counted, tell_exclusions
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.machine import num_cores
+from cxrlt_cli.machine import in_threads, num_cores
 from cxrlt_cli.names import fault_of_id, meant_path
 from cxrlt_cli.tables.chosen import EVERY
 from cxrlt_cli.tables.label_table import Texts, read_exclusions
@@ -45,7 +43,6 @@ MAC = Reason("file of macOS (__MACOSX)", "files of macOS (__MACOSX)")
 REFUSED = Reason("film whose name can be no id", "films whose names can be no ids")
 _THUMB = re.compile(r"(?<![a-z])thumb(nail)?s?(?![a-z])", re.IGNORECASE)
 LONG = 60  # characters of a path
-BLOCK = 4096  # files that are looked into at a time
 
 
 @dataclass(frozen=True)
@@ -237,12 +234,9 @@ class _Look:
 def _looks(paths: Sequence[Path], options: FilmOptions, advance: Callable[[int], None]) -> Iterator[tuple[Path, _Look]]:
     """What each file says before its pixels."""
     look = partial(_look, max_pixels=options.max_pixels)
-    with ThreadPoolExecutor(num_cores()) as pool:
-        rest = iter(paths)
-        while block := list(islice(rest, BLOCK)):
-            for path, seen in zip(block, pool.map(look, block), strict=True):
-                advance(1)
-                yield path, seen
+    for path, seen in zip(paths, in_threads(look, paths, num_cores()), strict=True):
+        advance(1)
+        yield path, seen
 
 
 def _look(path: Path, max_pixels: int) -> _Look:

@@ -1,7 +1,6 @@
 """How films were taken, by a column of their CSV, or else by their DICOM headers."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from cxrlt_cli.config import CalibrateOptions, PredictOptions, changed
 from cxrlt_cli.data.headers import Header, may_be_dicom, read_header
 from cxrlt_cli.errors import missing_column
-from cxrlt_cli.machine import num_cores
+from cxrlt_cli.machine import in_threads, num_cores
 from cxrlt_cli.tables.label_table import Texts
 from cxrlt_cli.tables.label_table import read_header as read_columns
 from cxrlt_cli.tables.study_columns import read_cells
@@ -47,9 +46,8 @@ class StatedViews:
             return np.array([self.cells.get(film, "") for film in ids], object)
         if self.paths is None:
             return np.full(len(ids), "", object)
-        with ThreadPoolExecutor(num_cores()) as pool:
-            headers = pool.map(partial(_header, max_pixels=self.max_pixels), self.paths(ids))
-            return np.array([header.view for header in headers], object)
+        headers = in_threads(partial(_header, max_pixels=self.max_pixels), self.paths(ids), num_cores())
+        return np.array([header.view for header in headers], object)
 
     def comparable(self, ids: Texts) -> list[str]:
         """PA, AP or L, or as much as is said: frontal, other, or nothing."""

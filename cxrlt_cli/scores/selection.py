@@ -4,7 +4,7 @@ Letters: N films, C findings, M members, K folds. What is chosen on films scores
 more for each fold of patients, on all others, and judged by how that blends the films of the fold.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import product
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from cxrlt_cli.scores import Doubles
-from cxrlt_cli.scores.bootstrap import Interval, Ranking, resample
+from cxrlt_cli.scores.bootstrap import Interval, resample
 from cxrlt_cli.scores.calibration import Calibration, CalibrationKind
 from cxrlt_cli.scores.intervals import Student, gain_interval, interval
 from cxrlt_cli.scores.merging import MERGES, weighted_mean
@@ -29,6 +29,7 @@ MAX_DRAWS = 20  # of members, with replacement: weights are multiples of one ove
 ViewWeights = Mapping[str, float] | None
 Merged = Callable[[str, ViewWeights], Sequence[Predictions]]  # the members, by how views and films of a study merge
 Mask = NDArray[np.bool_]
+Column = tuple[NDArray[Any], Doubles]  # targets and values of a finding
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def choose(
     plain = blend(merged("mean", None), None, "mean").select(findings).probabilities
     pair = [plain, values]
     resampled = resample(targets, pair, patients, num_resamples, seed=seed, num_threads=num_threads)
-    macro, (plain_ap, ap) = resampled[1].macro_ap(), [_ap(one, targets) for one in pair]
+    macro, (plain_ap, ap) = resampled[1].macro_ap(), [macro_ap(one, targets) for one in pair]
     return Choice(
         recipe=recipes[0],
         num_folds=num_folds,
@@ -171,24 +172,24 @@ def _weighted(
     best: list[tuple[float, Recipe]] = [(-1.0, Recipe((), "mean"))] * len(parts)
     with ThreadPoolExecutor(num_threads) as pool:
         for mode, of_views in product(CHOSEN_AMONG, view_weights):
-            members = [member.select(findings).probabilities for member in merged(mode, of_views)]
-            stack = np.stack([MERGES[mode].of_probabilities(member) for member in members])
-            found = pool.map(lambda part, stack=stack: _greedy(stack[:, part], targets[part]), parts)
+            members = (member.select(findings).probabilities for member in merged(mode, of_views))
+            stack = [MERGES[mode].of_probabilities(member) for member in members]
+            found = pool.map(lambda part, stack=stack: _greedy(stack, targets, part), parts)
             mine = [(ap, Recipe(weights, mode, None, of_views)) for ap, weights in found]
             best = [max(pair, key=lambda one: one[0]) for pair in zip(best, mine, strict=True)]
             advance(1)
     return [recipe for _, recipe in best]
 
 
-def _greedy(stack: Doubles, targets: NDArray[Any]) -> tuple[float, tuple[float, ...]]:
+def _greedy(stack: Sequence[Doubles], targets: NDArray[Any], part: Mask) -> tuple[float, tuple[float, ...]]:
     """Draw the member that helps most, again and again; the best macro AP, and the shares of the draws up to there.
 
-    ``stack [M, N, C]``: whose weighted mean ranks the films.
+    ``stack``: M of ``[N, C]``, whose weighted mean ranks the films; ``part [N]``: those that count.
     """
-    drawn, total = np.zeros(len(stack)), np.zeros(stack.shape[1:])
+    drawn, total = np.zeros(len(stack)), np.zeros_like(stack[0])
     best, weights = -1.0, drawn
     for _ in range(MAX_DRAWS if len(stack) > 1 else 1):
-        scores = [_ap(total + member, targets) for member in stack]
+        scores = [_mean_ap(_summed(total, member, targets, part)) for member in stack]
         index = int(np.argmax(scores))
         drawn, total = drawn + np.eye(len(stack))[index], total + stack[index]
         if scores[index] > best + 1e-9:
@@ -206,8 +207,8 @@ def _gating(
     num_threads: int,
 ) -> Gating:
     """The best strength, by its macro AP; resampled where it is better than ``plain``."""
-    without = _ap(plain, targets)
-    aps = {alpha: _ap(values, targets) for alpha, values in gated.items()}
+    without = macro_ap(plain, targets)
+    aps = {alpha: macro_ap(values, targets) for alpha, values in gated.items()}
     alpha = max(aps, key=lambda one: aps[one])
     gain = aps[alpha] - without
     if gain <= 0:
@@ -240,8 +241,24 @@ def _ece(values: Doubles, targets: NDArray[Any]) -> float:
     return float(np.mean([error for error in errors if error is not None]))
 
 
-def _ap(values: Doubles, targets: NDArray[Any]) -> float:
-    """Macro AP over the findings that have a positive."""
-    films, ones = np.arange(len(targets)), np.ones(len(targets))
-    columns = zip(targets.T, values.T, strict=True)
-    return float(np.nanmean([Ranking(target, column, films)(ones)[0] for target, column in columns]))
+def macro_ap(values: Doubles, targets: NDArray[Any]) -> float:
+    """Mean AP of ``values [N, C]`` over the findings of ``targets [N, C]`` (1, 0, NaN) that have a positive."""
+    return _mean_ap(zip(targets.T, values.T, strict=True))
+
+
+def _summed(one: Doubles, other: Doubles, targets: NDArray[Any], part: Mask) -> Iterator[Column]:
+    """The sum ``[N, C]`` of two on a part of the films, without a copy of the whole."""
+    for target, mine, theirs in zip(targets.T, one.T, other.T, strict=True):
+        yield target[part], (mine + theirs)[part]
+
+
+def _mean_ap(columns: Iterable[Column]) -> float:
+    return float(np.nanmean([_finding_ap(target, values) for target, values in columns]))
+
+
+def _finding_ap(target: NDArray[Any], values: Doubles) -> float:
+    """AP as ``Ranking`` has it, of films that count alike, as only positive ones need a place; NaN without any."""
+    tied, number = np.unique(values[target == 1], return_counts=True)
+    reached = np.searchsorted(np.sort(-values[~np.isnan(target)]), -tied[::-1], side="right")
+    hits = np.cumsum(number[::-1])
+    return float((number[::-1] * hits / reached).sum() / hits[-1]) if len(tied) else float("nan")

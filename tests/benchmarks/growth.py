@@ -4,7 +4,7 @@ Each size is measured in a process of its own, three times, or once where that t
 counts, and the most memory beyond what the process had when it was ready. Exponents are slopes of log time, or memory,
 against log size. What grows with films is what is done for every film beside looking at it: reading the CSV, finding it
 in a cache, drawing an epoch of ``cas``, writing and reading its predictions. What grows with rows are whole commands on
-tables (``rows``), two of them up to 10^5. A curve that was measured before is taken from PLOT.json.
+tables (``rows``). A curve that was measured before is taken from PLOT.json.
 """
 
 import gc
@@ -37,7 +37,7 @@ from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.tables.label_table import stream_ids
 from cxrlt_cli.tta import VIEWS
 from tests.benchmarks.harness import memory
-from tests.benchmarks.rows import ROWS, SLOW
+from tests.benchmarks.rows import ROWS
 
 FILMS, FINDINGS = (10**3, 10**4, 10**5, 10**6), (5, 15, 50, 150, 500)
 
@@ -212,10 +212,7 @@ def main(path: Path) -> None:
             measured("an epoch of cas", FILMS, drawing_an_epoch, known),
             measured("predictions out and in", FILMS, partial(predictions_out_and_in, folder), known),
         ]
-        tables = [
-            measured(name, FILMS[:-1] if name in SLOW else FILMS, partial(ready, folder), known)
-            for name, ready in ROWS.items()
-        ]
+        tables = [measured(name, FILMS, partial(ready, folder), known) for name, ready in ROWS.items()]
         findings = [measured("csra and db, a step", FINDINGS, learning, known)]
         several = [
             measured("views", (1, 2, 4, 8), looking_at_views, known),

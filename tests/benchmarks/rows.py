@@ -109,7 +109,6 @@ def merging_ranks(folder: Path, size: int) -> Work:
     return lambda: outputs.blended(None, options).write(options.out)
 
 
-SLOW = ("--fit of two CSVs", "data check")  # most of an hour at 10^6
 ROWS: dict[str, Callable[[Path, int], Work]] = {
     "evaluate": judging,
     "ensemble of two CSVs": blending,

@@ -7,10 +7,11 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from cxrlt_cli.scores import Doubles
+from cxrlt_cli.scores.bootstrap import Ranking
 from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.metrics import expected_calibration_error
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
-from cxrlt_cli.scores.selection import Choice, Merged, choose, on_scale
+from cxrlt_cli.scores.selection import Choice, Merged, choose, macro_ap, on_scale
 
 NUM_FILMS = 300
 RNG = np.random.default_rng(0)
@@ -112,6 +113,23 @@ def test_the_calibration_error_as_it_is_is_that_of_what_is_written() -> None:
     written = choice.blended.probabilities
     errors = [expected_calibration_error(TARGETS[:, c], written[:, c]) for c in range(3)]
     assert choice.ece["none"] == pytest.approx(np.mean(np.array(errors)))
+
+
+def test_the_ap_of_each_draw_is_that_of_resamples_to_the_last_bit() -> None:
+    """Ties, films that are not labelled, findings without a positive."""
+    rng = np.random.default_rng(0)
+    empty = 0
+    for _ in range(500):
+        size = rng.integers(1, 40)
+        targets = rng.choice([0.0, 1.0, np.nan], (size, 2), p=[0.7, 0.2, 0.1])
+        values = rng.choice(rng.random(8), (size, 2))
+        everyone, alike = np.arange(size), np.ones(size)
+        aps = [Ranking(targets[:, c], values[:, c], everyone)(alike)[0] for c in range(2)]
+        if np.isnan(aps).all():
+            empty += 1
+        else:
+            assert macro_ap(values, targets) == np.nanmean(aps)
+    assert empty < 100
 
 
 @pytest.mark.soak
