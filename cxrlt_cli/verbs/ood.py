@@ -118,8 +118,9 @@ def _score(
     def scored(ids: Texts, features: NDArray[np.float32], first: bool) -> list[bytes]:
         for name, stretch in cosines.items():
             stretch.append(features @ texts[name].T)
-        none = np.zeros(len(ids))
-        normal.append(none if anchor is None else zeroshot.pooled(features @ anchor.T, options.pool))
+        if cosines:
+            none = np.zeros(len(ids))
+            normal.append(none if anchor is None else zeroshot.pooled(features @ anchor.T, options.pool))
         probabilities = zeroshot.score(features, texts, options.pool, anchor, encoder.temperature)
         predictions = facts.added(Predictions(ids, tuple(texts), probabilities), reporter)
         return [predictions.to_csv(options.id_column, header=first).encode()]

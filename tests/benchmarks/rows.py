@@ -5,22 +5,36 @@ they said of all films is on the disk already (three members, six views), and wh
 """
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from cxrlt_cli.config import CalibrateOptions, DataCheckOptions, EnsembleOptions, EvaluateOptions, OodOptions
+from cxrlt_cli.config import (
+    CalibrateOptions,
+    DataCheckOptions,
+    DataImportOptions,
+    EnsembleOptions,
+    EvaluateOptions,
+    OodOptions,
+    ReportOptions,
+    TrainOptions,
+)
+from cxrlt_cli.datasets import nih
 from cxrlt_cli.engine.blending import MemberOutputs
+from cxrlt_cli.engine.labelled import labelled_films
 from cxrlt_cli.engine.logit_file import LogitFile
 from cxrlt_cli.engine.reporter import Silent
 from cxrlt_cli.scores.bootstrap import CHUNK
 from cxrlt_cli.scores.predictions import Predictions
 from cxrlt_cli.verbs.calibrate import calibrate
 from cxrlt_cli.verbs.data_check import check
+from cxrlt_cli.verbs.data_import import import_labels
 from cxrlt_cli.verbs.ensemble import ensemble
 from cxrlt_cli.verbs.evaluate import evaluate
 from cxrlt_cli.verbs.ood_report import report_prompts
+from cxrlt_cli.verbs.paper import report
 
 FINDINGS = tuple(f"finding {number}" for number in range(15))
 MEMBERS, VIEWS, SENTENCES = 3, 6, 5
@@ -67,6 +81,32 @@ def calibrating(folder: Path, size: int) -> Work:
     labels, predictions = made_up(folder, size)
     given = {"model": predictions, "csv": labels, "out": folder / "fitted.json"}
     return lambda: calibrate(CalibrateOptions.model_validate(given), Silent())
+
+
+def reporting(folder: Path, size: int) -> Work:
+    labels, predictions = made_up(folder, size)
+    given = {"runs": [predictions], "csv": labels, "bootstrap": CHUNK}
+    outs = (folder / f"report{size}-{number}" for number in count())
+    return lambda: report(ReportOptions.model_validate({**given, "out": next(outs)}), Silent())
+
+
+def importing(folder: Path, size: int) -> Work:
+    """As NIH ChestX-ray14 comes, one or two findings a film."""
+    source, rng = folder / f"published{size}.csv", np.random.default_rng(0)
+    findings = rng.choice([name for name in nih.FINDINGS if name != "No Finding"], (size, 2))
+    with source.open("w") as file:
+        file.write("Image Index,Finding Labels,Patient ID,Patient Age,Patient Gender,View Position\n")
+        for number, (film, labels) in enumerate(zip(names(size), findings, strict=True)):
+            file.write(f"{film},{'|'.join(sorted({*labels}))},{number // 2},50,F,PA\n")
+    given = {"sources": [source], "kind": "nih", "out": folder / f"imported{size}.csv", "missing": "keep"}
+    return lambda: import_labels(DataImportOptions.model_validate(given), Silent())
+
+
+def learning_from(folder: Path, size: int) -> Work:
+    """What ``train`` reads before it looks at a film."""
+    labels, _ = made_up(folder, size)
+    options = TrainOptions.model_validate({"csv": labels})
+    return lambda: labelled_films(options, labels, Silent())
 
 
 def checking(folder: Path, size: int) -> Work:
@@ -116,6 +156,9 @@ ROWS: dict[str, Callable[[Path, int], Work]] = {
     "--fit of two CSVs": choosing,
     "calibrate": calibrating,
     "data check": checking,
+    "data import": importing,
+    "report": reporting,
+    "train, the labels": learning_from,
     "ood --report, its end": asking,
     "checkpoints by rank, the end": merging_ranks,
 }
