@@ -12,8 +12,8 @@ from cxrlt_cli.engine.launch import launch
 from cxrlt_cli.nets.batch_norm import norms_of, recompute, starved, synchronize
 from cxrlt_cli.nets.checkpoints import Architecture
 from cxrlt_cli.nets.classifier import Classifier
-from tests.engine.workers import films, network, shared, step
 from tests.helpers import Recorder
+from tests.nets.shares import films, network, shared, step
 
 CPU = torch.device("cpu")
 
