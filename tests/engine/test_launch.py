@@ -1,5 +1,5 @@
 import os
-import shutil
+import re
 import signal
 import socket
 import subprocess
@@ -240,19 +240,22 @@ def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) 
 
 
 @pytest.mark.soak
-def test_a_machine_that_lost_another_says_so(run: Path, labels: Path, tmp_path: Path) -> None:
-    """The other says why: film 30 is the first machine's."""
-    csv = Path(shutil.copytree(labels.parent, tmp_path / "set")) / labels.name
-    (csv.parent / "images" / "film030.png").write_bytes(b"no film")
+def test_a_machine_that_lost_another_says_so(labels: Path, tmp_path: Path) -> None:
+    """The other says how its process ended."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
-    arguments = ["infer", run, "--csv", csv, "--device", "cpu", "--workers", "1", "--out", tmp_path / "p.csv"]
+    arguments = ["train", "--csv", labels, "--out", tmp_path / "run", *FLAGS, "--epochs", 500]
     nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
-    told = sorted(node.communicate(timeout=120)[1].rpartition("Error: ")[2] for node in nodes)
-    assert [node.returncode for node in nodes] == [5, 5], told
-    assert told[0].startswith("Process 0 of 2: 1 film cannot be read")
-    assert told[1].startswith("Process 1 of 2 lost process 0 of another machine, at 127.0.0.1: it ended")
-    assert "The output of its own command has the reason." in " ".join(told[1].split())
+    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
+    (worker,) = children(nodes[0].pid)
+    os.kill(worker, signal.SIGKILL)
+    own, others = (" ".join(node.communicate(timeout=120)[1].rpartition("Error: ")[2].split()) for node in nodes)
+    assert [node.returncode for node in nodes] == [5, 5], (own, others)
+    (rank,) = re.findall(r"^Process (\d) of 2 was ended from outside \(SIGKILL\)", own)
+    assert others.startswith(
+        f"Process {1 - int(rank)} of 2 lost process {rank} of another machine, at 127.0.0.1: it ended"
+    )
+    assert "The output of its own command has the reason." in others
 
 
 @pytest.mark.parametrize("met", [True, False])
