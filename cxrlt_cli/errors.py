@@ -86,7 +86,8 @@ def missing_column(
     Where the user named the column already, it is the files of a command that call it differently.
     """
     near = nearest(column, columns)
-    message = f"{path} has no column '{column}' (it has {listed(columns, 8)}).{f' Meant: {near}?' if near else ''}"
+    message = f"{path} has no column '{column}' (it has {listed(columns, 8)})."
+    message += f" Did you mean {near}?" if near else ""
     if column == default:
         return DataError(message, f"Pass {flag} {shlex.quote(near)}." if near else f"Pass {flag} with its name.")
     passed = f"Pass {flag} {shlex.quote(near)}. " if near else ""

@@ -102,13 +102,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """`` Meant: NAME?`` to follow a message, with the nearest name that is known; empty where none is near."""
+    """`` Did you mean NAME?`` to follow a message, with the nearest name that is known; empty where none is near."""
     close = nearest(name, known)
-    return "" if close is None else f" Meant: {close}?"
+    return "" if close is None else f" Did you mean {close}?"
 
 
 def meant_path(path: Path) -> str:
-    """`` Meant: FILE?`` to follow a message on a path that is not there: the nearest name in its folder, if any."""
+    """`` Did you mean FILE?`` on a path that is not there: the nearest name in its folder, if any."""
     try:
         return meant(path.name, sorted(one.name for one in islice(path.parent.iterdir(), MAX_COMPARED)))
     except OSError:

@@ -87,7 +87,7 @@ def test_a_file_that_is_not_there_is_told_with_the_nearest_that_is(tmp_path: Pat
     (tmp_path / "labels.csv").touch()
     known = explain(FileNotFoundError(errno.ENOENT, "No such file", str(tmp_path / "lables.csv")))
     assert known is not None
-    assert known.message == f"{tmp_path / 'lables.csv'} does not exist. Meant: labels.csv?"
+    assert known.message == f"{tmp_path / 'lables.csv'} does not exist. Did you mean labels.csv?"
 
 
 @pytest.mark.parametrize("words", [["data", "phantom", "x", "--films", "40"], ["infer", "/x", "--csv", "/x.csv"]])
@@ -115,7 +115,7 @@ def test_a_home_that_cannot_be_made_is_told_with_what_to_set(home: str) -> None:
 
 def test_a_missing_column_is_told_with_the_nearest_and_the_flag_where_it_was_not_passed() -> None:
     error = missing_column("a.csv", "ImageID", ["Image Index", "imageid", "Mass"])
-    assert error.message == "a.csv has no column 'ImageID' (it has Image Index, imageid, Mass). Meant: imageid?"
+    assert error.message == "a.csv has no column 'ImageID' (it has Image Index, imageid, Mass). Did you mean imageid?"
     assert error.hint == "Pass --id-column imageid."
     assert missing_column("a.csv", "ImageID", ["x"]).hint == "Pass --id-column with its name."
     passed = missing_column("p.csv", "Image Index", ["ImageID", "Mass"])

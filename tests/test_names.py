@@ -66,4 +66,4 @@ def test_what_steers_a_terminal_or_hides_is_written_out(text: str, seen: str | N
 ])  # fmt: skip
 def test_the_nearest_name_is_found(name: str, known: list[str], close: str | None) -> None:
     assert nearest(name, known) == close
-    assert meant(name, known) == (f" Meant: {close}?" if close else "")
+    assert meant(name, known) == (f" Did you mean {close}?" if close else "")

@@ -1,6 +1,7 @@
 """``cxrlt guide``: the pages of the guide that comes with the program, in the terminal, without a network."""
 
 import os
+import re
 from importlib.resources import files
 
 from rich.console import Console
@@ -9,6 +10,8 @@ from rich.table import Table
 
 from cxrlt_cli.errors import OptionError
 from cxrlt_cli.names import meant
+
+_FOLDED = re.compile(r"<!--.*?-->\n*|</?(?:details|summary|code)>", re.DOTALL)  # by browsers; terminals show all
 
 
 def topics() -> dict[str, str]:
@@ -35,9 +38,10 @@ def show_guide(topic: str | None, out: Console) -> None:
     topic = topic.casefold().removesuffix(".md")
     if topic not in pages:
         raise OptionError(f"The guide has no page {topic}.{meant(topic, pages)}", f"It has {', '.join(pages)}.")
+    page = _FOLDED.sub("", pages[topic])
     if not out.is_terminal:
-        out.print(pages[topic], markup=False, highlight=False, soft_wrap=True)
+        out.print(page, markup=False, highlight=False, soft_wrap=True)
         return
     os.environ.setdefault("LESS", "-FRX")  # without -R, less shows colours as escape sequences
     with out.pager(styles=True):
-        out.print(Markdown(pages[topic]))
+        out.print(Markdown(page))

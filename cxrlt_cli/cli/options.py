@@ -109,7 +109,7 @@ def build(
     preset, before = typed.get("preset"), configured.get("preset")
     if preset and before and preset != before:  # as in a run.yaml, which names all that its preset filled in
         configured = {name: value for name, value in configured.items() if name not in filled_in(preset)}
-    merged = {**configured, **typed}
+    merged = model.over(configured, typed)
     aliases = keys(model)
     try:
         return model.model_validate({aliases[name]: value for name, value in merged.items()})

@@ -98,7 +98,7 @@ def in_our_words(message: str, flags: Iterable[str], commands: Iterable[str] = (
     if match := re.fullmatch(r"Got unexpected extra argument\(?s?\)? \((.*)\)", message, re.DOTALL):
         csv = next((flag for flag in ("--csv", "--train-csv") if flag in flags), None)
         table = next((word for word in match[1].split() if word.lower().endswith(TABLE_ENDINGS)), None)
-        near = f" Meant: {csv} {table}?" if csv and table else ""
+        near = f" Did you mean {csv} {table}?" if csv and table else ""
         return f"There is no place for {match[1]}; each value follows its option.{near}"
     for word, text in (("integer", "a whole number"), ("number", "a number"), ("boolean", "true or false")):
         if message.startswith("Input should be") and word in message:

@@ -1,7 +1,9 @@
 """Options of the commands that do not train."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
@@ -10,6 +12,7 @@ from cxrlt_cli.config.fields import Films, ImageSize, Names, Numbers, Options, P
 from cxrlt_cli.config.film_options import CORRECTIONS_HELP, FIT_HELP, IMAGE_SIZE_HELP, ComputeOptions, FilmOptions, Fit
 from cxrlt_cli.config.shard_options import ShardOptions
 from cxrlt_cli.config.study_options import StudyOptions
+from cxrlt_cli.errors import OptionError
 
 FILMS_HELP = "Films, or folders of them, instead of --csv."
 DICOM_COLUMNS_HELP = (
@@ -164,6 +167,19 @@ class EnsembleOptions(PredictOptions):
         panel="Prediction",
     )
     out: Path = option(Path("submission.csv"), "CSV to write; with --soup, a .safetensors file.")
+
+    @classmethod
+    def over(cls, configured: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+        """Raises OptionError where the members are those of the file in another order, and the weights are its own."""
+        before, now = configured.get("members"), typed.get("members")
+        if isinstance(before, list) and isinstance(now, list) and configured.get("weights") and "weights" not in typed:
+            before, now = ([os.path.realpath(str(path)) for path in members] for members in (before, now))
+            if before != now and sorted(before) == sorted(now):
+                raise OptionError(
+                    "MEMBERS are those of --config in another order, and its weights go by order.",
+                    "Leave MEMBERS out, or pass --weights too.",
+                )
+        return super().over(configured, typed)
 
     @model_validator(mode="after")
     def _check_members(self) -> Self:

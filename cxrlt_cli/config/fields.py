@@ -96,7 +96,7 @@ def _one_or_several(value: object) -> object:
 def _films(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in paths:
         if path.suffix.lower() in TABLE_ENDINGS:
-            raise ValueError(f"{path} is a table, no film. Meant: --csv {path}?")
+            raise ValueError(f"{path} is a table, no film. Did you mean --csv {path}?")
     return paths
 
 
@@ -156,6 +156,11 @@ class Options(BaseModel):
     seed: int = option(42, SEED_HELP, ge=0, rare=True)
     quiet: bool = option(False, "Print results and errors only.", rare=True)
     debug: bool = option(False, "Show a traceback with every error.", rare=True)
+
+    @classmethod
+    def over(cls, configured: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a ``--config`` file, and over them those that were typed."""
+        return {**configured, **typed}
 
     @model_validator(mode="after")
     def _check_dashes(self) -> Self:

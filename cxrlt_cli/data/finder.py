@@ -296,14 +296,17 @@ class Finder:
         kinds = ", ".join(f"{times:,} {ending}" for ending, times in endings.most_common())
         return f"{self.folder} holds {kinds}, such as {example}.{closed}"
 
-    def nearest(self, film: str) -> str | None:
-        """The film whose name is most like that of one that is not there."""
+    def nearest(self, film: str) -> str:
+        """In a sentence, the film whose name is most like that of one that is not there; empty where none is."""
         parts = _parts(film)
         folder = next((f for k in range(len(parts)) if (f := self.listing.folder(parts[k:-1])) is not None), "")
         near = [file for file in self.listing.files() if ending_of(file) and posixpath.dirname(file) == folder]
         names = {posixpath.basename(file): file for file in islice(near, COMPARED)}
+        for name, file in names.items():
+            if stem_of(name).lstrip("0") == stem_of(parts[-1]):
+                return f"{file} may be '{film}' that lost its zeros, as in Excel: keep the column as text."
         close = difflib.get_close_matches(parts[-1], names, 1, 0.8)
-        return names[close[0]] if close else None
+        return f"Nearest to '{film}' is '{names[close[0]]}'." if close else ""
 
 
 def _uid(path: Path) -> str:

@@ -58,6 +58,8 @@ class Members:
         for index, path in enumerate(options.members):
             if (table := judged[path] or path) and is_table(table):
                 files[index] = Predictions.read(table, options.id_column)
+                if np.isin(files[index].probabilities, (0.0, 1.0)).all():
+                    reporter.warn(f"{table} holds only 0 and 1, as labels do. Members are what models predicted.")
             else:
                 checkpoints[index] = read_checkpoint(path, reporter)
                 models[index] = from_checkpoint(checkpoints[index], path)

@@ -107,10 +107,10 @@ class Deciding:
         if local.trained_on:
             reporter.result(f"Not valid for other films: {local.told_trained_on}.\n")
         if empty := [name for name in local.without_threshold() if name in findings]:
-            reporter.warn(f"Left empty in --decisions, for want of a threshold: {listed(empty, 40)}.")
+            reporter.warn(f"Left empty in --decisions, as they have no threshold: {listed(empty, 40)}.")
         for decision, lacking in local.with_one_of_two().items():
             if named := [name for name in lacking if name in findings]:
-                reporter.warn(f"Left empty, not decided {decision}, for want of that threshold: {listed(named, 40)}.")
+                reporter.warn(f"Left empty, not decided {decision}: {listed(named, 40)} have no threshold for it.")
 
 
 @dataclass

@@ -61,8 +61,7 @@ def require_films(
     told = []
     if found.absent:
         first = next(iter(found.absent))
-        near = finder.nearest(first)
-        told += [finder.lies_there(), *([f"Nearest to '{first}' is '{near}'."] if near else [])]
+        told += [finder.lies_there(), *filter(None, [finder.nearest(first)])]
         told.append("Is --image-dir right?" if options.image_dir else "Is it another folder? Pass it with --image-dir.")
     if found.unclear:
         told.append("Where several files may be meant, write the id as the path below the folder, with its ending.")

@@ -188,7 +188,7 @@ def _require_apart(training: LabelTable, validation: LabelTable, csv: Path, scor
             number = counted(len(both), what)
             stand = f"the training films share {number} with the rows of {scored}"
             if scored.parts is None:
-                stand = f"{number} of {csv} stand in {scored} too"
+                stand = f"{number} of {csv} are in {scored} too (data leakage)"
             raise DataError(
                 f"{stand[0].upper()}{stand[1:]} ({listed(both)}): validation scores would be too good.",
                 f"Leave their films out of one of the two. {scored.way_out}",

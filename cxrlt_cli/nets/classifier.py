@@ -219,7 +219,7 @@ def check_backbone(name: str) -> None:
             else [*timm.list_models(), *ENCODERS]
         )
         close = difflib.get_close_matches(name, near, n=3)
-        hint = f"Meant: {listed(close)}?" if close else "timm.list_models() and cxrlt models list name what there is."
+        hint = f"Did you mean {listed(close)}?" if close else "See cxrlt models list, and timm.list_models()."
         raise OptionError(f"--backbone {name}: neither timm nor cxrlt has such a model.", hint)
 
 
@@ -241,7 +241,7 @@ def _create_backbone(architecture: Architecture, image_shape: tuple[int, int], d
             raise
         raise OptionError(f"--backbone {name} has no stochastic depth.", "Pass --drop-path 0.") from error
     except AssertionError as error:
-        raise OptionError(f"--backbone {name} cannot be had without its own head: {error}") from error
+        raise OptionError(f"--backbone {name} does not work without its own head: {error}") from error
     response_norm.fuse(backbone)
     return backbone
 

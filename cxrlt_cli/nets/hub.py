@@ -298,7 +298,7 @@ def _as_safetensors(path: Path, out: Path) -> None:
 def _refuse(source: Source, reason: str) -> NoReturn:
     folder = home(source).name
     raise ModelError(
-        f"{source.name} ({source.repository}) is not on this machine, and {constants.ENDPOINT} cannot be had: "
+        f"{source.name} ({source.repository}) is not on this machine, and {constants.ENDPOINT} cannot be reached: "
         f"{reason.rstrip('.')}.",
         f"On a machine with a network run\n  cxrlt models pull {shlex.quote(source.name)} --out {shlex.quote(folder)}\n"
         f"copy the folder {folder} over and pass {FLAGS[source.kind].format(folder)}.{WITHOUT[source.kind]}",

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from cxrlt_cli.documents import parse_json
-from cxrlt_cli.errors import CheckpointError
+from cxrlt_cli.errors import CheckpointError, listed
 from cxrlt_cli.names import meant_path
 from cxrlt_cli.nets.manifest import BEST, check, check_file
 
@@ -83,9 +83,12 @@ def read(path: Path) -> Content:
         has_manifest = check(path)
         path = path / BEST
     if not path.is_file():
-        what = "is a folder, not a file" if path.is_dir() else "does not exist"
-        near = "" if path.is_dir() else meant_path(path)
-        raise CheckpointError(f"{path} {what}.{near}", "Pass a checkpoint, such as runs/train-1/best.safetensors.")
+        if not path.is_dir():
+            hint = "Pass a checkpoint, such as runs/train-1/best.safetensors."
+            raise CheckpointError(f"{path} does not exist.{meant_path(path)}", hint)
+        runs = sorted(str(run) for run in path.iterdir() if (run / BEST).is_file())
+        hint = f"Pass one of its runs: {listed(runs)}." if runs else "Pass a checkpoint, or the folder of a run."
+        raise CheckpointError(f"{path} is a folder without {BEST}.", hint)
     has_manifest = has_manifest or check_file(path)
     try:
         if not _is_safetensors(path):
@@ -153,7 +156,8 @@ def read_pytorch(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         if not file.read(4).startswith((b"PK\x03\x04", b"\x80")):  # a zip file or a pickle
             raise CheckpointError(
-                f"{path} is no file of weights.", "Pass a .safetensors file, or a .pth file of tensors."
+                f"{path} is no file of weights.",
+                "Pass a .safetensors file, or a .pth file of tensors. Prediction CSVs go to ensemble and evaluate.",
             )
     try:
         _check_pytorch(path)

@@ -44,7 +44,7 @@ class Student:
         mean = np.where(known, resampled, 0.0).sum(axis=0) / count
         variance = (np.where(known, resampled - mean, 0.0) ** 2).sum(axis=0) / count
         if variance.sum() < NO_SPREAD**2:
-            return cls(float(number.min()) - 1) if len(number) else cls()
+            return cls(_alike(number[known.any(axis=0)]) - 1)
         whole = variance * number / (number - 1)
         freedom = whole.sum() ** 2 / (whole**2 / (number - 1)).sum()
         return cls(float(freedom), float(np.sqrt(whole.sum() / variance.sum())))
@@ -61,6 +61,16 @@ class Student:
 
 
 NORMAL = Student()
+
+
+def _alike(number: Doubles) -> float:
+    """As how many patients of one score those of several ``[K]`` bound the mean, where all scores are 0, or all 1.
+
+    Their bounds are ``tail ** (1 / number)``, and the mean of bounds is one of the mean.
+    """
+    if not len(number):
+        return math.inf
+    return float(np.log(1 - TAIL) / np.log(np.mean((1 - TAIL) ** (1 / number))))
 
 
 def interval(values: Doubles, estimate: float, student: Student = NORMAL, scale: Scale = "arcsine") -> Interval | None:

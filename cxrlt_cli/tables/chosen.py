@@ -85,7 +85,7 @@ def require_columns(condition: Condition, path: Path, header: Sequence[str]) -> 
             near = nearest(name, header)
             raise DataError(
                 f"--where: {path} has no column '{name}' (it has {listed(list(header), 8)}).",
-                f"Meant: {near}?" if near else "A name with spaces stands between quotes: \"'Patient Age' >= 18\".",
+                f"Did you mean {near}?" if near else "A name with spaces needs quotes: \"'Patient Age' >= 18\".",
             )
     return list(columns)
 
@@ -192,7 +192,7 @@ def _told(values: Counter[str]) -> str:
 def _way_out(missing: Sequence[tuple[str, Value]], values: Mapping[str, Counter[str]]) -> str:
     for name, value in missing:
         if near := nearest(str(value), values[name]):
-            return f"Meant: {name} {near}?"
+            return f"Did you mean {name} {near}?"
     return "Values are compared letter for letter." if missing else ""
 
 

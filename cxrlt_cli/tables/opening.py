@@ -120,8 +120,10 @@ def _refuse_others(path: Path, start: bytes) -> None:
     if start.startswith(GZIP):
         raise DataError(f"{path} is a gzip file in a gzip file.", "Unpack it first.")
     if start.startswith(ZIP):
-        kind = _kind_of_zip(path)
-        raise DataError(f"{path} is {kind}, not a CSV.", UNPACK if "archive" in kind else EXCEL)
+        kind, hint = _kind_of_zip(path)
+        raise DataError(f"{path} is {kind}, not a CSV.", hint)
+    if start[7:9] == b"\0{" and not start.startswith(UTF_16):  # the length of its header, and the header
+        raise DataError(f"{path} is a checkpoint (safetensors), not a CSV.", TABLE)
     if start[128:132] == b"DICM":
         raise DataError(f"{path} is a DICOM file, not a CSV.", TABLE)
     lower = start.removeprefix(codecs.BOM_UTF8).lstrip()[:32].lower()
@@ -130,15 +132,18 @@ def _refuse_others(path: Path, start: bytes) -> None:
             raise DataError(f"{path} is {kind}, not a CSV.", hint)
 
 
-def _kind_of_zip(path: Path) -> str:
+def _kind_of_zip(path: Path) -> tuple[str, str]:
+    """And what to do."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile):
-        return "an Excel workbook or another ZIP file"
+        return "an Excel workbook or another ZIP file", EXCEL
     if any(name.startswith("xl/") for name in names):
-        return "an Excel workbook"
-    return "an OpenDocument table" if "content.xml" in names else "a ZIP archive"
+        return "an Excel workbook", EXCEL
+    if any(name.endswith("/data.pkl") for name in names):
+        return "a checkpoint (PyTorch)", TABLE
+    return ("an OpenDocument table", EXCEL) if "content.xml" in names else ("a ZIP archive", UNPACK)
 
 
 def _place_of_undecodable(path: Path) -> str:

@@ -64,7 +64,7 @@ def _require(parts: Collection[str], numbers: Counter[str], path: Path) -> None:
     has = f"it has {told(numbers)}"
     raise DataError(
         f"--split: no row of {path} has {listed([shown(part) for part in absent])} in the column '{COLUMN}' ({has}).",
-        f"Meant: {near}?" if near else "Parts are compared letter for letter.",
+        f"Did you mean {near}?" if near else "Parts are compared letter for letter.",
     )
 
 

@@ -17,7 +17,7 @@ def tell_labelled(fit: LocalFit, before: str, options: CalibrateOptions, reporte
     for name, one in fit.findings.items():
         trained = [_percent(one.prevalence_before)] if knows else []
         rows.append((name, f"{one.positives:,}", f"{one.positive_patients:,}", *_prevalence(one), *trained))
-    columns = ("finding", "pos. films", "patients", "prev. %", "95 %", *(["in training %"] if knows else []))
+    columns = ("finding", "pos. films", "patients", "prev. %", "95 %", *(["in validation %"] if knows else []))
     films = f"{counted(fit.num_films, 'film')} of {counted(fit.num_patients, 'patient')}"
     reporter.table(f"{options.model} on {options.csv} ({films})", columns, rows)
     if fit.ece["shipped"] is not None and fit.ece["here"] is not None:
@@ -38,7 +38,7 @@ def tell_unlabelled(fit: LocalFit, options: CalibrateOptions, reporter: Reporter
     rows = [(name, _percent(one.prevalence_before), *_prevalence(one)) for name, one in fit.findings.items()]
     films = f"{counted(fit.num_films, 'film')} of {counted(fit.num_patients, 'patient')}"
     title = f"{options.model} on {options.csv or options.image_dir} ({films} without labels)"
-    reporter.table(title, ("finding", "in training %", "here (EM) %", "95 %"), rows)
+    reporter.table(title, ("finding", "in validation %", "here (EM) %", "95 %"), rows)
     reporter.note(
         "Valid only if films with a finding, and films without it, look here as in training. Confidence intervals are "
         "over patients, and assume that the calibration of training is right. Thresholds stay those of training."

@@ -148,8 +148,7 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
         return
     found = where.find(lambda: [ids])
     gone = [film for film, instead in found.absent.items() if not instead]
-    near = where.nearest(gone[0]) if gone else None
-    advice = where.lies_there() + (f" Nearest to {gone[0]} is {near}." if near else "")
+    advice = f"{where.lies_there()} {where.nearest(gone[0])}".rstrip() if gone else ""
     yield from breaking("ids without a film", gone, advice, exclude=not where.listing.closed)  # they may lie there
     other = [f"{film} ({instead}?)" for film, instead in found.absent.items() if instead]
     yield from breaking("ids that differ from the name of their film", other, "Write the ids like the file names.")
@@ -159,7 +158,7 @@ def _films(frame: pd.DataFrame, options: DataCheckOptions, reporter: Reporter) -
     paths |= {fault.path for fault in found.unusable.values()}
     named = {path.relative_to(where.folder).as_posix() for path in paths}
     spare = [file for file in sorted(where.listing.files()) if ending_of(file) and file not in named]
-    yield from doubtful("films without an id", spare, "No row names them.")
+    yield from doubtful("films that the CSV does not list", spare, "They are not read.")
     faults = list(_read(found, ids, frame, options, reporter))
     yield from faults
     broken = {found.naming.path(film) for fault in faults if fault.breaks for film in fault.films}
@@ -283,10 +282,12 @@ def _tell(
     number = sum(fault.breaks for fault in faults)
     if number:
         listable = sum(fault.breaks and bool(fault.films) for fault in faults)
-        hint = f"The films behind {listable} of these can be left out: --fix exclude.csv, then --exclude exclude.csv."
+        hint = f"Films of {listable} of these faults can be left out: --fix exclude.csv, then --exclude exclude.csv."
+        if num_films == len({film for fault in faults if fault.breaks for film in fault.films}):
+            hint = "Every film has a fault: correct what the table names."
         raise DataError(
             f"{counted(number, 'fault')} would break a run.",
-            hint if listable and options.fix is None else "Correct the files named in the table.",
+            hint if listable and options.fix is None else "Correct what the table names.",
         )
     others = f"; {counted(len(faults), 'thing')} to look at" if faults else ""
     split = next((fault for fault in faults if fault.what == SPLIT), None)

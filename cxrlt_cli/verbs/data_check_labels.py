@@ -200,12 +200,12 @@ def training(options: DataCheckOptions, val_csv: Path | None, known: Sequence[Fa
     if val_csv is not None:
         return
     scored = scored_by(asked, options.csv, Silent())
-    whose = f"of {100 * asked.val_fraction:g} % held out" if scored is None else f"in {scored}"
+    whose = f"{100 * asked.val_fraction:g} % held out" if scored is None else str(scored)
     total = pair[0].counts + pair[1].counts
-    for part, what in zip(pair, ("to train on", f"to score them by, {whose}"), strict=True):
+    for part, what in zip(pair, ("training", f"validation ({whose})"), strict=True):
         pairs = zip(part.space.findings, total, part.counts, strict=True)
         lacking = [name for name, number, here in pairs if number and not here]
-        yield from doubtful(f"findings without a positive {what}", lacking, "Name other films with --val-csv.")
+        yield from doubtful(f"findings without a positive film for {what}", lacking, "Name other films with --val-csv.")
 
 
 def between(
@@ -229,7 +229,7 @@ def between(
             mine = [spelled(cell) for cell in frame[column]]
             both = set(mine) & {spelled(cell) for cell in theirs[column]} - {""}
             shared = [film for film, one in zip(frame[options.id_column], mine, strict=True) if one in both]
-            for fault in breaking(f"{what} that stand in {other.name} too", sorted(both), advice):
+            for fault in breaking(f"{what} that are in {other.name} too (data leakage)", sorted(both), advice):
                 yield replace(fault, films=tuple(shared))
 
 

@@ -30,7 +30,7 @@ from cxrlt_cli.engine.sharding import films_of_shard, ids_of_shard, named_by_sha
 from cxrlt_cli.engine.stated_views import StatedViews
 from cxrlt_cli.engine.topology import lock_outputs_once
 from cxrlt_cli.errors import DataError, OptionError, listed
-from cxrlt_cli.files import real, require_file
+from cxrlt_cli.files import real, require_file, require_no_labels
 from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.scores.predictions import Predictions, require_same
 from cxrlt_cli.scores.studies import Studies
@@ -56,6 +56,7 @@ def ensemble(options: EnsembleOptions, reporter: Reporter) -> None:
         make_soup(options, reporter)
         return
     _check(options)
+    require_no_labels(options.members, options.csv)
     deciding = read_fit(given, reporter)
     fitted_path = options.out.with_suffix(".yaml")
     inputs = (*options.members, options.csv, options.fitted, *options.exclude)

@@ -133,9 +133,13 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
     mine = json.loads(json.dumps(_blend_of(options.members, options.model_dump())))
     if different := [name for name in mine if mine[name] != known.get(name)]:
         raise OptionError(
-            f"--fitted {path} is of another blend: it differs in {listed(different)}.",
-            "Leave --calibration and --decisions out, or fit that blend.",
+            f"--fitted {path} is of another ensemble: it differs in {listed(different)}.",
+            "Leave --calibration and --decisions out, or fit this one.",
         )
+    if "predictions" in known["members"]:
+        before, now = content.get("paths", ()), list(map(str, options.members))
+        pairs = listed([f"{new} as {old}" for old, new in zip(before, now, strict=False)])
+        reporter.note(f"{path} was fitted on predictions. It holds where these are of the same models: {pairs}.")
     if views != options.tta:
         reporter.note(f"Calibrations and thresholds were fitted with --tta {views}, and suit others less well.")
     return Deciding(calibration, None, options.decide, "the films of --fit")
@@ -188,6 +192,7 @@ def fitted(
         kept = kept_beside(path)
         said = {
             "blend": _blend_of(options.members, chosen),
+            "paths": [str(member) for member in options.members],
             "tta": options.tta,
             "calibration": choice.calibration.to_json(),
         }
@@ -203,10 +208,10 @@ def fitted(
         what += f"; {kept_beside(path)}: calibrations and thresholds"
     reporter.result(f"Wrote {path}: {what}.{_runs(options)}")
     if choice.num_folds:
-        reporter.note(
-            f"{options.out} gets each labelled film as blended without its fold, which cxrlt evaluate may judge; "
-            f"other films are predicted with --config {path}."
-        )
+        others = f"other films are predicted with --config {path}"
+        if any(map(is_table, options.members)):
+            others += ", and prediction CSVs of them in this order"
+        reporter.note(f"{options.out} gets out-of-fold predictions, which cxrlt evaluate may judge; {others}.")
     return choice.blended
 
 

@@ -214,6 +214,8 @@ def _judged(
     with reporter.progress("Resampling patients", options.bootstrap, "resamples") as advance:
         judged = with_intervals(judged, options, advance)
     tell_what_is_not_scored(judged[0].scores, options, reporter)
+    if frequencies is None:
+        reporter.note(f"Bands (head, medium, tail) are by prevalence in {truth.csv}; by that in training: --train-csv.")
     judged, seeds = judged[: len(files)], judged[len(files) :]
     if len(judged) == 2:
         judged[0] = with_comparison(*judged)

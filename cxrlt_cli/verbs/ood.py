@@ -185,6 +185,9 @@ def _sentences(options: OodOptions) -> tuple[Sentences, tuple[str, ...]]:
         raise OptionError(told, "Describe it in a file for --prompts.")
     if options.id_column in findings:
         raise OptionError(f"The prompts have a finding '{options.id_column}', as the ids' column is called.")
+    most = zeroshot.top_number(options.pool) or 0
+    if fewer := [name for name in findings if len(known.findings[name]) < most]:
+        raise OptionError(f"--pool {options.pool}: {listed(fewer)} have fewer sentences.", "Pass a smaller K, or mean.")
     if options.anchor == "normal" and not known.anchors:
         raise OptionError("--anchor normal: the prompts have no 'anchors:'.", "Add sentences on a normal film.")
     return {name: known.findings[name] for name in findings}, known.anchors

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cxrlt_cli.cli.options import build, read_config
-from cxrlt_cli.config import EvaluateOptions, InferOptions, TrainOptions
+from cxrlt_cli.config import EnsembleOptions, EvaluateOptions, InferOptions, TrainOptions
 from cxrlt_cli.errors import OptionError
 
 
@@ -24,7 +24,7 @@ def test_an_empty_file_is_no_option(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("los: bce\n", "no option 'los'. Meant: loss?"),
+    ("los: bce\n", "no option 'los'. Did you mean loss?"),
     ("- a\n- b\n", "one 'name: value' a line"),
     ("a: [1\n", "no valid YAML"),
     ("!!python/object/apply:os.mkdir [x]\n", "no valid YAML"),
@@ -39,7 +39,7 @@ def test_files_that_hold_no_options_are_told(tmp_path: Path, text: str, said: st
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").touch()
-    with pytest.raises(OptionError, match=r"--config .*ruin\.yaml does not exist\. Meant: run\.yaml\?"):
+    with pytest.raises(OptionError, match=r"--config .*ruin\.yaml does not exist\. Did you mean run\.yaml\?"):
         read_config(TrainOptions, tmp_path / "ruin.yaml")
     with pytest.raises(OptionError, match="cannot be read: Is a directory"):
         read_config(TrainOptions, tmp_path)
@@ -74,3 +74,18 @@ def test_an_option_with_another_name_in_the_file(tmp_path: Path) -> None:
     path = yaml_of(tmp_path, "batch-size: 0\n")
     with pytest.raises(OptionError, match=r"run\.yaml: batch_size = 0"):
         build(InferOptions, {}, read_config(InferOptions, path), path)
+
+
+def test_weights_of_a_file_are_not_given_to_its_members_in_another_order() -> None:
+    before = {"members": ["runs/a", "runs/b"], "weights": [0.9, 0.1]}
+    with pytest.raises(OptionError, match="in another order"):
+        build(EnsembleOptions, {"members": [Path("runs/b"), Path("./runs/a")]}, before)
+    for typed in (
+        {},
+        {"members": [Path("runs/a"), Path("runs/b")]},
+        {"members": [Path("runs/b"), Path("runs/a")], "weights": "0.1,0.9"},
+        {"members": [Path("p.csv"), Path("q.csv")]},
+    ):
+        assert len(build(EnsembleOptions, typed, before).members) == 2
+    with pytest.raises(OptionError, match="members"):
+        build(EnsembleOptions, {}, {**before, "members": 5})

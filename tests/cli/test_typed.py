@@ -42,18 +42,18 @@ def test_help_fits_two_screens_and_all_of_it_is_at_hand(name: str) -> None:
 )
 def test_an_option_that_is_none_is_answered_with_the_nearest(typed: str, near: str) -> None:
     said = CliRunner().invoke(app, ["train", typed], env={"COLUMNS": "200"})
-    assert f"There is no option {typed}. Meant: {near}? " in said.output
+    assert f"There is no option {typed}. Did you mean {near}? " in said.output
     assert said.exit_code == 2
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (["trai"], "There is no command trai. Meant: train? "),
-        (["data", "chek"], "There is no command chek. Meant: check? "),
+        (["trai"], "There is no command trai. Did you mean train? "),
+        (["data", "chek"], "There is no command chek. Did you mean check? "),
         (["zzz"], "There is no command zzz. "),
-        (["--hepl"], "There is no option --hepl. Meant: --help? "),
-        (["data", "--help-al"], "There is no option --help-al. Meant: --help-all? "),
+        (["--hepl"], "There is no option --hepl. Did you mean --help? "),
+        (["data", "--help-al"], "There is no option --help-al. Did you mean --help-all? "),
     ],
 )
 def test_a_group_answers_as_its_commands_do(typed: list[str], said: str) -> None:

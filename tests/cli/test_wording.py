@@ -60,8 +60,8 @@ def test_every_wrong_value_that_is_typed_is_told_in_our_words(command: str) -> N
 
 
 @pytest.mark.parametrize(("arguments", "said"), [
-    (["train", "--loss", "bd"], "Meant: db?"), (["train", "labels.csv"], "Meant: --csv labels.csv?"),
-    (["infer", "run", "films.CSV"], "Meant: --csv films.CSV?"), (["ood", "a.tsv"], "Meant: --csv a.tsv?"),
+    (["train", "--loss", "bd"], "Did you mean db?"), (["train", "labels.csv"], "Did you mean --csv labels.csv?"),
+    (["infer", "run", "films.CSV"], "Did you mean --csv films.CSV?"), (["ood", "a.tsv"], "Did you mean --csv a.tsv?"),
     (["train", "--los", "db"], "--loss"),
     (["train", "--val-fraction", "20"], "it must be below 1. 20 % is 0.2."),
     (["calibrate", "x", "--sensitivity", "95"], "it must be at most 1. 95 % is 0.95."),
@@ -70,7 +70,7 @@ def test_every_wrong_value_that_is_typed_is_told_in_our_words(command: str) -> N
     (["calibrate", "x", "--miss-at-most", "10%"], "it must be a number. 10 % is 0.1."),
     (["calibrate", "x", "--sure=99.5 %"], "it must be a number. 99.5 % is 0.995."),
     (["calibrate", "x", "--miss-at-most", "10"], "--miss-at-most = 10: it must be below 1. 10 % is 0.1."),
-    (["trian"], "train"), (["ood", "--anchor", "norml"], "Meant: normal?"),
+    (["trian"], "train"), (["ood", "--anchor", "norml"], "Did you mean normal?"),
 ])  # fmt: skip
 def test_the_nearest_is_named(arguments: list[str], said: str) -> None:
     done = CliRunner().invoke(app, arguments, env={"COLUMNS": "300"})

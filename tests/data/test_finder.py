@@ -95,8 +95,16 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
     assert look(tmp_path, list(absent)).absent == absent
     finder = Finder(tmp_path, "follow", Recorder().progress, 1)
     assert finder.lies_there() == f"{tmp_path} holds 3 .jpg, 2 .png, such as a.png."
-    assert finder.nearest("ward/bb.png") == "ward/b.png"
-    assert finder.nearest("nothing like it") is None
+    assert finder.nearest("ward/bb.png") == "Nearest to 'ward/bb.png' is 'ward/b.png'."
+    assert finder.nearest("nothing like it") == ""
+
+
+def test_zeros_that_a_spreadsheet_took_away_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "00000150_002.png").touch()
+    finder = Finder(tmp_path, "follow", Recorder().progress, 1)
+    said = "00000150_002.png may be '150_002' that lost its zeros, as in Excel: keep the column as text."
+    assert finder.nearest("150_002") == said
+    assert finder.nearest("151_002") == ""
 
 
 def test_folders_and_pipes_are_no_films_and_empty_files_are_told(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_what_is_not_read_is_told(tmp_path: Path) -> None:
 
 def test_errors_name_the_way_out(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "a.csv", ("image", "labels", "n"), [("a", "Mass|Edema", 40), ("b", "Mass", 41)])
-    with pytest.raises(DataError, match=r"no column 'ImageID'.*Meant: image\?(.|\n)*Pass --id-column image"):
+    with pytest.raises(DataError, match=r"no column 'ImageID'.*Did you mean image\?(.|\n)*Pass --id-column image"):
         labels_only("table", source, out=tmp_path / "b.csv")
     with pytest.raises(DataError, match=r"column 'labels' holds lists\.(.|\n)*--list-column 'labels'"):
         labels_only("table", source, out=tmp_path / "b.csv", id_column="image")

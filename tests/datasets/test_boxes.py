@@ -45,7 +45,7 @@ def test_the_later_release_has_thirteen_classes_in_all_its_files(tmp_path: Path)
 @pytest.mark.parametrize(
     ("syms", "words"),
     [
-        (["Nodul"], r"row 1: 'syms' lists 'Nodul', .* Meant: Nodule\?"),
+        (["Nodul"], r"row 1: 'syms' lists 'Nodul', .* Did you mean Nodule\?"),
         ("Nodule", "no list"),
         (None, "no list"),
         ([1], "'1'"),

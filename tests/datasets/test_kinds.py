@@ -26,7 +26,7 @@ def test_a_table_that_nobody_knows(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "a.csv", ("ImageID", "Mass"), [("a", 1)])
     with pytest.raises(DataError, match=r"no label file whose header is known(.|\n)*table for a table of your own"):
         labels_only("auto", source, out=tmp_path / "b.csv")
-    with pytest.raises(OptionError, match=r"SOURCE .*a\.cs does not exist\. Meant: a\.csv\?"):
+    with pytest.raises(OptionError, match=r"SOURCE .*a\.cs does not exist\. Did you mean a\.csv\?"):
         labels_only("auto", tmp_path / "a.cs", out=tmp_path / "b.csv")
 
 

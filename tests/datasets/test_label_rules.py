@@ -43,5 +43,5 @@ def test_films_with_an_uncertain_label_leave() -> None:
 
 
 def test_a_finding_that_the_set_lacks_is_an_error() -> None:
-    with pytest.raises(OptionError, match=r"no finding 'Edma'\. Meant: Edema\?"):
+    with pytest.raises(OptionError, match=r"no finding 'Edma'\. Did you mean Edema\?"):
         settled(records(), fates_of("Edma=1,others=0", FINDINGS), "0")

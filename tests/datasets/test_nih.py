@@ -47,7 +47,10 @@ def test_padded_patients_are_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([("a.png", "Mass", "1"), ("b.png", "Mass|Infiltrate", "1")], r"row 3: 'Infiltrate' .*Meant: Infiltration\?"),
+        (
+            [("a.png", "Mass", "1"), ("b.png", "Mass|Infiltrate", "1")],
+            r"row 3: 'Infiltrate' .*Did you mean Infiltration\?",
+        ),
         ([("a.png", "", "1")], r"row 2: '' in 'Finding Labels'"),
         ([("a.png", "Mass", "1"), ("a.png", "Nodule", "1")], r"names the film a\.png more than once"),
         ([("../a.png", "Mass", "1")], "leaves the image folder"),

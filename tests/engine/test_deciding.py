@@ -30,7 +30,7 @@ def test_what_a_threshold_of_a_place_rests_on_is_told() -> None:
     )
     assert len(columns) == len(row)
     assert rare[2] == "–"
-    assert recorder.warnings == ["Left empty in --decisions, for want of a threshold: rare."]
+    assert recorder.warnings == ["Left empty in --decisions, as they have no threshold: rare."]
 
 
 def test_a_finding_with_one_of_two_thresholds_is_told() -> None:
@@ -38,7 +38,7 @@ def test_a_finding_with_one_of_two_thresholds_is_told() -> None:
     one = replace(fit.findings["common"], positive_from=None)
     fit = replace(fit, findings={**fit.findings, "common": one})
     Deciding(fit.calibration, fit).tell(NAMES, recorder)
-    assert "Left empty, not decided positive, for want of that threshold: common." in recorder.warnings
+    assert "Left empty, not decided positive: common have no threshold for it." in recorder.warnings
 
 
 def test_a_rule_of_the_training_is_told_with_its_sensitivity() -> None:

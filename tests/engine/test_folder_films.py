@@ -118,7 +118,7 @@ def test_what_cannot_be_meant_has_a_way_out(export: Path, tmp_path: Path) -> Non
         with pytest.raises(OptionError) as caught:
             takes_folder(ComputeOptions(csv=named), given)
         assert caught.match(said)
-    with pytest.raises(OptionError, match=r"--image-dir .*exports does not exist. Meant: export\?"):
+    with pytest.raises(OptionError, match=r"--image-dir .*exports does not exist. Did you mean export\?"):
         listed(image_dir=export.parent / "exports")
     with pytest.raises(OptionError, match="does not exist"):
         listed(export / "gone.dcm")

@@ -183,7 +183,9 @@ def test_a_patient_in_both_files_stops_either(spelled: str, films: Path, tmp_pat
         films.with_name(name).write_text("\n".join(",".join(line) for line in lines))
     train_csv, val_csv, fix = films.with_name("train.csv"), films.with_name("val.csv"), tmp_path / "fix.csv"
     options = {"csv": train_csv, "val_csv": val_csv}
-    with pytest.raises(DataError, match=r"1 patient of .*train\.csv stand in .*val\.csv too \(109\)") as caught:
+    with pytest.raises(
+        DataError, match=r"1 patient of .*train\.csv are in .*val\.csv too \(data leakage\) \(109\)"
+    ) as caught:
         find_films(TrainOptions.model_validate(options), train_csv, Recorder())
     assert "--fix" in caught.value.hint
     checked = {"csv": train_csv, "against": [val_csv]}

@@ -40,6 +40,6 @@ def test_without_a_column_headers_say_it(tmp_path: Path) -> None:
 
 def test_a_column_that_was_named_must_be_there(tmp_path: Path) -> None:
     csv = write_csv(tmp_path / "a.csv", ["ImageID", "View"], [("a", "PA"), ("b", "PA")])
-    with pytest.raises(DataError, match=r"has no column 'Views'.*Meant: View") as caught:
+    with pytest.raises(DataError, match=r"has no column 'Views'.*Did you mean View") as caught:
         StatedViews.of(IDS, csv, None, options(view_column="Views"))
     assert caught.value.hint == "Pass --view-column View."

@@ -254,10 +254,10 @@ def test_findings_that_share_queries_are_carried_over_together_or_not_at_all() -
 
 
 def test_a_backbone_that_does_not_exist_is_told_with_its_neighbours() -> None:
-    with pytest.raises(OptionError, match=r"(?s)convnextv2_atto\.nonsense.*Meant: convnextv2_atto\."):
+    with pytest.raises(OptionError, match=r"(?s)convnextv2_atto\.nonsense.*Did you mean convnextv2_atto\."):
         check_backbone("convnextv2_atto.nonsense")
     check_backbone("convnextv2_atto.fcmae")
-    with pytest.raises(OptionError, match=r"(?s)convnextv2_bas.*Meant:.*convnextv2_base") as caught:
+    with pytest.raises(OptionError, match=r"(?s)convnextv2_bas.*Did you mean.*convnextv2_base") as caught:
         check_backbone("convnextv2_bas")
     assert caught.value.exit_code == 2
 

@@ -69,7 +69,7 @@ def test_a_network_that_fails_midway_is_no_missing_model() -> None:
     def question() -> str:
         raise LocalEntryNotFoundError("Connection refused") from OSError("no route")
 
-    with pytest.raises(ModelError, match="cannot be had: no route"):
+    with pytest.raises(ModelError, match="cannot be reached: no route"):
         hub._ask(hub.WHYXRAYCLIP, question)
 
 

@@ -57,7 +57,7 @@ def test_numbers_come_in_float32_and_counters_as_they_are(tmp_path: Path) -> Non
 def test_a_folder_stands_for_its_best_weights(tmp_path: Path) -> None:
     written(tmp_path / "best.safetensors", None)
     assert set(read(tmp_path).tensors) == set(TENSORS)
-    with pytest.raises(CheckpointError, match=r"does not exist\. Meant: best\.safetensors"):
+    with pytest.raises(CheckpointError, match=r"does not exist\. Did you mean best\.safetensors"):
         read(tmp_path / "bset.safetensors")
 
 

@@ -62,6 +62,13 @@ def test_few_patients_make_it_wider() -> None:
     assert lone == student, "a finding that nobody has says nothing of it"
 
 
+def test_perfect_scores_are_bounded_by_the_mean_of_their_bounds() -> None:
+    """Not by the bound of the finding that the fewest have; a finding that nobody has says nothing."""
+    scores = np.array([[1.0, 1.0, np.nan]] * 50)
+    low, high = interval(scores[:, 0], 1.0, Student.of(scores, np.array([2, 40, 0]))) or (0, 0)
+    assert (low, high) == pytest.approx(((0.025 ** (1 / 2) + 0.025 ** (1 / 40)) / 2, 1.0))
+
+
 @pytest.mark.parametrize("number", [5, 6, 30])
 def test_a_perfect_score_has_the_bound_of_as_many_patients(number: int) -> None:
     ones = np.ones(50)

@@ -66,7 +66,7 @@ def test_what_is_named_and_never_there_is_told(csv: Path) -> None:
         DataError, match=r"none of the rows of .*ViewPosition is PA 2, AP 1, \(empty\) 1, LL 1"
     ) as error:
         count(parse("ViewPosition == Pa"), rows_with_cells(csv, Chosen()), csv)
-    assert error.value.hint == "Meant: ViewPosition PA?"
+    assert error.value.hint == "Did you mean ViewPosition PA?"
 
 
 def test_a_word_is_not_compared_with_a_number(csv: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_word_is_not_compared_with_a_number(csv: Path) -> None:
 def test_a_column_that_is_missing_is_told_with_the_nearest(csv: Path) -> None:
     with pytest.raises(DataError, match=r"--where: .* has no column 'PatientAge'") as error:
         read_ids(csv, chosen=Chosen(where="PatientAge > 3"))
-    assert error.value.hint == "Meant: Patient Age?"
+    assert error.value.hint == "Did you mean Patient Age?"
 
 
 def test_long_numbers_are_compared_to_their_last_digit() -> None:

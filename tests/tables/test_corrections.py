@@ -55,7 +55,7 @@ def test_without_corrections_nothing_changes(labels: Path) -> None:
 
 @pytest.mark.parametrize(("text", "said"), [
     (f"{HEADER}z.png,Mass,1\n", r"reader0\.csv, row 2: .*labels\.csv has no film 'z\.png'"),
-    (f"{HEADER}a.png,mass,1\n", r"row 2: .* has no finding 'mass'\. Meant: Mass\?"),
+    (f"{HEADER}a.png,mass,1\n", r"row 2: .* has no finding 'mass'\. Did you mean Mass\?"),
     (f"{HEADER}a.png,PatientID,1\n", "has no finding 'PatientID'"),
     (f"{HEADER}a.png,Mass,-1\n", r"row 2: column 'label' holds '-1'"),
     (f"{HEADER}a.png,Mass,1\nb.png,Mass,1\na.png,Mass,\n",

@@ -3,11 +3,14 @@ import codecs
 import gzip
 import io
 import os
+import re
 import threading
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from cxrlt_cli.errors import DataError
 from cxrlt_cli.tables import opening
@@ -45,6 +48,8 @@ def test_text_is_read_in_gzip_and_in_what_excel_saves(tmp_path: Path, data: byte
     (archive("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook"),
     (archive("mimetype", "content.xml"), "an OpenDocument table"),
     (archive("labels.csv"), "a ZIP archive"),
+    (archive("best/data.pkl"), "a checkpoint (PyTorch)"),
+    (save({"weight": np.zeros(3)}), "a checkpoint (safetensors)"),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "an old Excel workbook"),
     (bz2.compress(b"ImageID,Mass\n"), "a bzip2 file"),
     (b"  <!DOCTYPE HTML><html><title>Sign in", "a web page"),
@@ -55,7 +60,9 @@ def test_other_files_are_named(tmp_path: Path, data: bytes, kind: str) -> None:
     path = tmp_path / "labels.csv"
     for content in (data, gzip.compress(data)):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=rf"labels\.csv is (a gzip file|{kind}|.* or another ZIP file)") as caught:
+        with pytest.raises(
+            DataError, match=rf"labels\.csv is (a gzip file|{re.escape(kind)}|.* or another ZIP file)"
+        ) as caught:
             read(path)
         assert caught.value.hint
 

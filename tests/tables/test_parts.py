@@ -52,7 +52,7 @@ def test_a_part_that_is_not_there_is_told_with_those_that_are(labels: Path, read
         else:
             list(stream_ids(labels, "ImageID", chosen=Chosen(("train", "valid"))))
     assert "has 'valid' in the column 'Split' (it has train 3, val 1, test 1, (empty) 1)" in error.value.message
-    assert error.value.hint == "Meant: val?"
+    assert error.value.hint == "Did you mean val?"
 
 
 @pytest.mark.parametrize("read", ["frame", "stream"])

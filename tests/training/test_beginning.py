@@ -23,7 +23,7 @@ def test_an_encoder_fills_in_what_was_not_typed() -> None:
 
 
 def test_unknown_names_and_sizes_are_told_before_films_are_read() -> None:
-    with pytest.raises(OptionError, match="Meant: rad-dino"):
+    with pytest.raises(OptionError, match="Did you mean rad-dino"):
         with_backbone(*typed(backbone="rad-dinos"))
     with pytest.raises(OptionError, match="Pass 504 or 518"):
         with_backbone(*typed(backbone="rad-dino", image_size=512))

@@ -55,7 +55,7 @@ def test_a_checkpoint_is_fitted_to_a_place_and_infer_goes_by_it(run: Path, local
     prior = Calibration.of(Checkpoint.read(run / "best.safetensors").training, FINDINGS)
     own = Calibration.fit(plain, table.targets, table.patients, prior)
     assert fit.calibration.platt["effusion"] == pytest.approx(own.platt["effusion"], abs=1e-4)
-    assert recorder.texts[0][0][-1] == "in training %"
+    assert recorder.texts[0][0][-1] == "in validation %"
     assert len(recorder.texts) == 3
     assert recorder.results[-1] == f"Wrote {out}."
     assert f"infer {run / 'best.safetensors'} --csv FILMS.csv --fitted {out} " in recorder.next_steps[-1]
@@ -321,7 +321,7 @@ def test_films_without_labels_give_prevalences(
     fit = calibrate(options(run / "best.safetensors", csv, out, **changes), recorder)
     assert fit is not None
     assert fit.num_patients == 60
-    assert recorder.texts[1][0] == ("finding", "in training %", "here (EM) %", "95 %")
+    assert recorder.texts[1][0] == ("finding", "in validation %", "here (EM) %", "95 %")
     prevalence = fit.findings["effusion"].prevalence
     assert prevalence is not None
     after = inferred(run, csv, tmp_path / "p.csv", image_dir=local.parent / "images", fitted=out, calibration="platt")

@@ -155,7 +155,7 @@ PLANTED: dict[str, tuple[Plant, bool]] = {
     "findings that are the opposite of another": (lambda frame, _: frame.__setitem__(
         "Bulla", [str(1 - int(float(label))) for label in frame.Hernia]), False),
     "ids without a film": (gone, True),
-    "films without an id": (spare, False),
+    "films that the CSV does not list": (spare, False),
     "films that cannot be read: each is empty": (raw(1, lambda _: b""), True),
     "films that cannot be read: each is a PNG cut short": (raw(1, lambda data: data[: len(data) // 2]), True),
     "films that cannot be read: each is neither PNG, JPEG nor DICOM": (raw(1, lambda _: b"<html>"), True),
@@ -193,8 +193,8 @@ def test_patients_that_stand_in_two_files_are_found(phantoms: Path, tmp_path: Pa
     frame[:3].to_csv(tmp_path / "val.csv", index=False)
     faults, _, broken = run(phantoms / "train.csv", against=[tmp_path / "val.csv"])
     assert broken
-    assert faults["films that stand in val.csv too"]["number"] == 3
-    assert "patients that stand in val.csv too" in faults
+    assert faults["films that are in val.csv too (data leakage)"]["number"] == 3
+    assert "patients that are in val.csv too (data leakage)" in faults
 
 
 def test_findings_that_other_films_lack_are_found(phantoms: Path, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_findings_that_train_could_not_score_are_found(phantoms: Path, tmp_path:
     table = read_labels(csv)
     _, validation = table.split(0.1, 42)
     assert validation.counts[table.space.findings.index("Rare")] == 0
-    told = faults["findings without a positive to score them by, of 10 % held out"]
+    told = faults["findings without a positive film for validation (10 % held out)"]
     assert told["number"] == int(((validation.counts == 0) & (table.counts > 0)).sum())
 
 

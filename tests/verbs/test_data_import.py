@@ -151,7 +151,7 @@ def test_views_findings_and_names(tmp_path: Path) -> None:
     assert {row["ViewPosition"] for row in rows} == {"AP", "PA"}
     assert list(rows[0])[-2:] == ["Normal", "Edema"]
     assert recorder.plans[0]["left out"] == "another view than frontal: 5"
-    with pytest.raises(OptionError, match=r"--views: 'fronta' is none of .*Meant: frontal\?"):
+    with pytest.raises(OptionError, match=r"--views: 'fronta' is none of .*Did you mean frontal\?"):
         labels_only("chexpert", source, out=tmp_path / "b.csv", views="fronta")
     with pytest.raises(OptionError, match=r"does not say which view"):
         labels_only("rsna", SAMPLES / "rsna-pneumonia", out=tmp_path / "b.csv", views="PA")

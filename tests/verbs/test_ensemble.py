@@ -1,5 +1,3 @@
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +7,14 @@ import torch
 import yaml
 
 from cxrlt_cli import tta
-from cxrlt_cli.config import EnsembleOptions, EvaluateOptions, InferOptions
+from cxrlt_cli.config import EnsembleOptions, InferOptions
 from cxrlt_cli.data import loading
 from cxrlt_cli.data.image import Preprocessing, read_film
 from cxrlt_cli.data.loading import FilmDataset, FilmFiles, ordered_loader
 from cxrlt_cli.errors import DataError, OptionError
-from cxrlt_cli.labels import LabelSpace
 from cxrlt_cli.nets.classifier import load
-from cxrlt_cli.scores.calibration import Calibration
 from cxrlt_cli.scores.predictions import Predictions, blend, normal_gating
-from cxrlt_cli.tables.label_table import LabelTable, read_ids, read_labels
-from cxrlt_cli.verbs.ensemble_fit import fold_of
-from cxrlt_cli.verbs.evaluate import evaluate
+from cxrlt_cli.tables.label_table import read_ids, read_labels
 from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
@@ -164,124 +158,14 @@ def test_a_dry_run_writes_nothing(run: Path, labels: Path, tmp_path: Path) -> No
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_what_is_chosen_can_be_asked_for_again(labels: Path, tmp_path: Path) -> None:
+def test_labels_are_no_members(labels: Path, tmp_path: Path) -> None:
     table = read_labels(labels)
-    rng = np.random.default_rng(0)
-    for name, share in (("good", 0.6), ("bad", 0.0), ("fair", 0.5)):
-        noise = rng.random(table.targets.shape)
-        Predictions(table.ids, FINDINGS, share * table.targets + (1 - share) * noise).write(tmp_path / f"{name}.csv")
-    members = [tmp_path / f"{name}.csv" for name in ("good", "bad", "fair")]
+    Predictions(table.ids, FINDINGS, table.targets.astype(float)).write(tmp_path / "bare.csv")
+    with pytest.raises(OptionError, match="is named as predictions and as --csv"):
+        ensemble(options([tmp_path / "bare.csv"] * 2, tmp_path / "p.csv", csv=tmp_path / "bare.csv"), Recorder())
     recorder = Recorder()
-    chosen = ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True), recorder)
-    content = yaml.safe_load((tmp_path / "out.yaml").read_text())
-    assert content["weights"][1] < 0.1
-    assert sum(content["weights"]) == pytest.approx(1)
-    assert recorder.results[1].startswith("The choice on all 48 films: weights ")
-    assert "against the plain mean: choosing " in recorder.results[0]
-    assert recorder.results[0].endswith("(5 folds by patient).")
-    assert content.pop("members") == [str(member) for member in members]
-    again = ensemble(options(members, tmp_path / "again.csv", **content), Recorder())
-    assert again is not None
-    parts = [Predictions.read(member) for member in members]
-    expected = blend(parts, content["weights"], content["merge"])
-    np.testing.assert_array_equal(again.probabilities, expected.probabilities)
-    assert chosen is not None
-    for c in range(3):  # on the scale of what was chosen
-        assert set(chosen.probabilities[:, c]) <= set(expected.probabilities[:, c])
-    given = {"predictions": [tmp_path / "out.csv"], "csv": labels, "json": tmp_path / "scores.json", "bootstrap": 0}
-    evaluate(EvaluateOptions.model_validate(given), Recorder())
-    ap = json.loads((tmp_path / "scores.json").read_text())["macro"]["ap"]
-    assert f"Cross-validated macro AP {ap:.3f}" in recorder.results[0], "evaluate says the same"
-    for flag, value in {"merge": "max", "postprocess": "normal_gating"}.items():
-        with pytest.raises(OptionError, match=f"leave --{flag} out"):
-            ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, **{flag: value}), Recorder())
-    with pytest.raises(OptionError, match="do not know Healthy"):
-        ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, normal="Healthy"), Recorder())
-    with pytest.raises(OptionError, match="leave --weights out"):
-        ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, weights="1,1,1"), Recorder())
-    with pytest.raises(OptionError, match="--fit needs labelled films"):
-        ensemble(options(members, tmp_path / "out.csv", fit=True), Recorder())
-    fewer = write_csv(tmp_path / "few.csv", ["ImageID", *FINDINGS], [(table.ids[0], 1, 0, 0)])
-    recorder = Recorder()
-    ours = ensemble(options(members, tmp_path / "one.csv", csv=fewer, fit=True), recorder)
-    assert ours is not None
-    assert ours.ids.tolist() == [table.ids[0]]
-    assert "too good: too few patients" in recorder.results[0]
-
-
-def test_what_fit_keeps_calibrates_and_decides(labels: Path, tmp_path: Path) -> None:
-    table = read_labels(labels)
-    for seed, name in enumerate(("a", "b")):
-        noise = np.random.default_rng(seed).random(table.targets.shape)
-        Predictions(table.ids, FINDINGS, 0.2 * table.targets + 0.8 * noise).write(tmp_path / f"{name}.csv")
-    members = [tmp_path / "a.csv", tmp_path / "b.csv"]
-    recorder = Recorder()
-    ensemble(options(members, tmp_path / "fit.csv", csv=labels, fit=True), recorder)
-    assert recorder.results[2].startswith("Calibration error (ECE), mean of the findings: 0.")
-    assert "cross-validated too" in recorder.results[2]
-    content = yaml.safe_load((tmp_path / "fit.yaml").read_text())
-    assert content["fitted"] == str(tmp_path / "fit.json")
-    del content["members"]
-    plain = ensemble(options(members, tmp_path / "p.csv", **content), Recorder())
-    assert plain is not None
-    use = {**content, "calibration": "platt", "decisions": tmp_path / "d.csv", "decide": "sensitivity-0.9"}
-    ours = ensemble(options(members, tmp_path / "out.csv", **use), Recorder())
-    assert ours is not None
-    fitted = Calibration.fit(plain, table.targets)
-    np.testing.assert_allclose(ours.probabilities, fitted.calibrate(plain, "platt").probabilities, rtol=1e-12)
-    decided = Predictions.read(tmp_path / "d.csv")
-    np.testing.assert_array_equal(decided.probabilities, fitted.decide(plain, "sensitivity-0.9").probabilities)
-    part = ensemble(options(members, tmp_path / "out.csv", **{**use, "findings": "nodule"}), Recorder())
-    assert part is not None
-    np.testing.assert_array_equal(part.probabilities, ours.select(["nodule"]).probabilities)
-    for changes, said in (
-        ({"weights": "1,7"}, "another blend: it differs in weights"),
-        ({"merge": "max"}, "another blend: it differs in merge"),
-        ({"fitted": None}, "need what --fit keeps"),
-        ({"fitted": tmp_path / "a.csv"}, r"a\.csv is not what cxrlt ensemble --fit writes"),
-        ({"decisions": tmp_path / "out.csv"}, "--decisions and --out are both"),
-    ):
-        with pytest.raises(OptionError, match=said):
-            ensemble(options(members, tmp_path / "out.csv", **{**use, **changes}), Recorder())
-    with pytest.raises(OptionError, match="leave --calibration out"):
-        ensemble(options(members, tmp_path / "x.csv", csv=labels, fit=True, calibration="platt"), Recorder())
-
-
-def test_what_fit_keeps_is_of_its_checkpoints(run: Path, labels: Path, tmp_path: Path) -> None:
-    ensemble(options([run], tmp_path / "fit.csv", csv=labels, fit=True), Recorder())
-    content = yaml.safe_load((tmp_path / "fit.yaml").read_text())
-    del content["members"]
-    use = {"csv": labels, "calibration": "platt", **content}
-    moved = tmp_path / "moved"
-    shutil.copytree(run, moved)
-    assert ensemble(options([moved], tmp_path / "out.csv", **use), Recorder()) is not None
-    with pytest.raises(OptionError, match="another blend: it differs in members"):
-        ensemble(options([run / "last.safetensors"], tmp_path / "out.csv", **use), Recorder())
-
-
-def test_no_patient_is_in_two_folds_and_each_leaves_positives() -> None:
-    patients = np.array(["a", "a", "b", "b", "c", "d", "d"], object)
-    targets = np.array([[1], [1], [0], [0], [0], [0], [0]], np.float32)
-    ids = np.array([f"{row}.png" for row in range(7)], object)
-    truth = LabelTable(ids, patients, targets, LabelSpace.of(("a",)))
-    assert fold_of(truth, 0) is None, "whoever holds a out has no positive to choose by"
-    targets[4] = 1
-    fold = fold_of(truth, 0)
-    assert fold is not None
-    assert sorted(set(fold.tolist())) == [0, 1, 2, 3]
-    assert all(len(set(fold[patients == patient].tolist())) == 1 for patient in "abcd")
-
-
-def test_views_of_what_is_chosen_are_those_that_were_chosen(
-    run: Path, other: Path, labels: Path, tmp_path: Path
-) -> None:
-    members, recorder = [run / "best.safetensors", other / "best.safetensors"], Recorder()
-    ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, tta="heavy"), recorder)
-    content = yaml.safe_load((tmp_path / "out.yaml").read_text())
-    assert content["tta"] == "heavy"
-    (warning, _) = recorder.warnings
-    assert f"was trained on 34 of the 48 films of {labels}" in warning
-    assert "train with --folds" in warning
+    ensemble(options([tmp_path / "bare.csv"] * 2, tmp_path / "p.csv"), recorder)
+    assert "bare.csv holds only 0 and 1, as labels do" in " ".join(recorder.warnings)
 
 
 def test_gating_comes_before_findings_are_left_out(run: Path, labels: Path, tmp_path: Path) -> None:
@@ -330,3 +214,15 @@ def test_a_union_is_blended_of_those_that_know_each_finding(run: Path, labels: P
         ensemble(options(members, tmp_path / "no.csv", csv=labels, union=True, findings="Mass"), Recorder())
     with pytest.raises(OptionError, match="leave --union out"):
         ensemble(options(members, tmp_path / "no.csv", csv=labels, union=True, fit=True), Recorder())
+
+
+def test_views_of_what_is_chosen_are_those_that_were_chosen(
+    run: Path, other: Path, labels: Path, tmp_path: Path
+) -> None:
+    members, recorder = [run / "best.safetensors", other / "best.safetensors"], Recorder()
+    ensemble(options(members, tmp_path / "out.csv", csv=labels, fit=True, tta="heavy"), recorder)
+    content = yaml.safe_load((tmp_path / "out.yaml").read_text())
+    assert content["tta"] == "heavy"
+    (warning, _) = recorder.warnings
+    assert f"was trained on 34 of the 48 films of {labels}" in warning
+    assert "train with --folds" in warning

@@ -188,6 +188,10 @@ def test_what_cannot_be_scored_is_told(labels: Path, clip_folder: Path, tmp_path
     for pool in ("best", "topk", "topk:0", "topk:x"):
         with pytest.raises(ValidationError, match="none of mean, max"):
             scored(labels, out, pool=pool)
+    few = tmp_path / "few.yaml"
+    few.write_text("findings: {Mass: [x, z], Nodule: [a, b, c]}")
+    with pytest.raises(OptionError, match=r"--pool topk:3: Mass have fewer sentences"):
+        scored(labels, out, prompts=few, pool="topk:3")
     named = tmp_path / "named.yaml"
     named.write_text("findings: {ImageID: [x, z]}")
     with pytest.raises(OptionError, match="as the ids' column is called"):

@@ -149,7 +149,7 @@ def test_what_is_no_report_is_answered_with_one_that_is_near(copy: Path) -> None
         verified(copy / "tables")
     with pytest.raises(OptionError, match=r"holds no data(.|\n)*Reports near it: .*copy"):
         verified(copy.parent)
-    with pytest.raises(OptionError, match=r"does not exist\. Meant: copy\?"):
+    with pytest.raises(OptionError, match=r"does not exist\. Did you mean copy\?"):
         verified(copy.parent / "cpoy")
     with pytest.raises(ValueError, match=r"'modle' is none of .*nearest: model"):
         ReportOptions.model_validate({"runs": ["a"], "card": "modle"})
