@@ -6,7 +6,6 @@ import os
 import pickle
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -43,7 +42,7 @@ PASSED_ON = signals("SIGUSR1", "SIGINT")
 BY_ELASTIC = signals("SIGHUP", "SIGQUIT") or signals("SIGTERM")
 HANDLED = (*PASSED_ON, signal.SIGTERM, *BY_ELASTIC)
 PATIENCE = 0.5  # seconds after Ctrl-C, within which a stop needs no announcement
-STOPPED = "stopped"  # a file beside the job, from the moment when who started the workers heard of a stop
+TO_BE_TAKEN = 3.0  # seconds that a worker that was stopped stays, until what it gives is on its way
 _joined: list[Others] = []  # where this process has met those that torchrun or srun started
 
 
@@ -165,7 +164,7 @@ def _elastic(plan: Topology, job: Path, reporter: Reporter) -> Any:
         monitor_interval=0.1,
         signals_to_handle=",".join(number.name for number in BY_ELASTIC),
     )
-    stop = _Stop(reporter, job.with_name(STOPPED))
+    stop = _Stop(reporter)
     for number in signals("SIGUSR1"):
         signal.signal(number, _pass_on)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -201,8 +200,8 @@ class _Stop:
     Workers hear SIGTERM for both, and never Ctrl-C, which a terminal sends to all of them besides.
     """
 
-    def __init__(self, reporter: Reporter, told_workers: Path) -> None:
-        self.number, self._told_workers = 0, told_workers
+    def __init__(self, reporter: Reporter) -> None:
+        self.number = 0
         told = "Stopping when the state can be kept; Ctrl-C again stops at once."
         self._announcement = Timer(PATIENCE, reporter.note, [told])
         self._announcement.daemon = True
@@ -214,7 +213,6 @@ class _Stop:
                 worker.kill()
             _end_by(number)
         self.number = number
-        self._told_workers.touch()
         if number == signal.SIGINT:
             self._announcement.start()
         for worker in workers:
@@ -286,20 +284,15 @@ def _work(job: str) -> bytes:
             except Exception as error:  # before the group is touched: the others see its end as an error of their own
                 end_with(error, told)
     except SystemExit:
-        if _is_stop(Path(job)):
-            return pickle.dumps((True, None))  # no failure, for which others would be ended while they keep their state
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # another one failed: what this one gives is waited for by nobody
-        os.kill(os.getpid(), signal.SIGTERM)
+        _leave_soon()
+        return pickle.dumps((True, None))  # no failure, for which others would be ended while they keep their state
     except Exception as error:
         end_with(error, told)
     return pickle.dumps((False, given if process.is_main else None))
 
 
-def _is_stop(job: Path) -> bool:
-    """Whether this worker ends as all of them are stopped; they may hear of it before who started them does."""
-    deadline = time.monotonic() + PATIENCE
-    while not job.with_name(STOPPED).exists():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
+def _leave_soon() -> None:
+    """What was stopped because another process failed gives something that nobody takes, and waits for that."""
+    leave = Timer(TO_BE_TAKEN, os._exit, [0])
+    leave.daemon = True
+    leave.start()

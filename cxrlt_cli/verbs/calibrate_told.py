@@ -4,6 +4,7 @@ from cxrlt_cli.config import CalibrateOptions
 from cxrlt_cli.engine.reporter import Reporter, counted
 from cxrlt_cli.errors import listed
 from cxrlt_cli.scores.local_fit import FindingFit, LocalFit
+from cxrlt_cli.scores.operating_points import LEAST_FLAGGED
 from cxrlt_cli.scores.proportions import FEW, Share, patients_for_width, told
 
 NONE = "–"
@@ -106,6 +107,11 @@ def _tell_rule_in(fit: LocalFit, before: str, reporter: Reporter) -> None:
     columns = ("finding", "patients", "threshold", "PPV before", "PPV now", "sens. now")
     reporter.table(f"Positive at or above the threshold: {fit.wanted.told_rule_in()}", columns, rows)
     reporter.result(f"Before: {before}. Now: on {OTHERS}.\n")
+    if none := [name for name, one in fit.findings.items() if one.positive_from is None and one.positive_patients]:
+        reporter.note(
+            f"No threshold has a predictive value of {fit.wanted.ppv:g} on the films of {LEAST_FLAGGED} patients or "
+            f"more: {listed(none, 40)}."
+        )
     if short:
         reporter.warn(f"On {OTHERS}, the predictive value falls short of {fit.wanted.ppv:g}: {listed(short, 40)}.")
 

@@ -28,7 +28,7 @@ from cxrlt_cli.verbs.infer import infer
 from cxrlt_cli.verbs.ood import ood
 from cxrlt_cli.verbs.train import train
 from tests.conftest import run_options
-from tests.engine.workers import deal, fail
+from tests.engine.workers import deal, fail, stop_together
 from tests.helpers import Recorder, ensemble, write_csv
 
 
@@ -81,6 +81,33 @@ def test_a_worker_that_fails_ends_all_within_seconds(how: str, message: str, hin
     assert caught.value.exit_code == 5
     assert time.time() - began.stat().st_mtime < 15, "the other sleeps for ten minutes"
     assert set(children(os.getpid())) <= before
+
+
+def test_a_stop_that_one_worker_heard_is_a_stop_of_all(tmp_path: Path) -> None:
+    """As of ``kill PID``, or where the system is short of memory; no failure, as their state is kept."""
+
+    def stop() -> None:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        os.kill(int(next(tmp_path.glob("1-*")).name[2:]), signal.SIGTERM)
+
+    teller = threading.Thread(target=stop)
+    teller.start()
+    with pytest.raises(SystemExit) as caught:
+        launched(stop_together, 2, tmp_path)
+    teller.join()
+    assert caught.value.code == 143
+
+
+@pytest.mark.soak
+def test_a_stop_that_one_machine_heard_is_a_stop_of_both(labels: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    arguments = ["train", "--csv", labels, "--out", tmp_path / "run", *FLAGS, "--epochs", 500]
+    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
+    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
+    nodes[0].terminate()
+    told = [node.communicate(timeout=60)[1] for node in nodes]
+    assert [node.returncode for node in nodes] == [143, 143], told
 
 
 def children(parent: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,14 @@ def fail(process: Process, _: Reporter, how: str, began: Path) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         raise DataError("film 7 is gone.", "Put it back.") if how == "error" else ZeroDivisionError("by zero")
     time.sleep(600)
+
+
+def stop_together(process: Process, _: Reporter, began: Path) -> None:
+    """As a training stops: one has heard of it, and all agree to."""
+    heard = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: heard.set())
+    process.collected(None)
+    (began / f"{process.rank}-{os.getpid()}").touch()
+    while not any(process.collected(heard.is_set())):
+        time.sleep(0.1)
+    raise SystemExit(128 + signal.SIGTERM)
