@@ -60,7 +60,10 @@ def share_cores() -> None:
 
 
 def in_threads(work: Callable[[Item], Done], items: Iterable[Item], num_threads: int) -> Iterator[Done]:
-    """``work`` of each item, in order: some at a time, as a pool holds all that it is given."""
+    """``work`` of each item, in order, from the first ``next`` on: some at a time, as a pool holds all it is given.
+
+    Where ``work`` raises, or the iterator is left, what has begun is waited for, and the rest is not done.
+    """
     rest = iter(items)
     with ThreadPoolExecutor(max(1, num_threads)) as pool:
         while some := list(islice(rest, AT_A_TIME)):

@@ -31,7 +31,7 @@ CROWD = 300  # films that share a part of their fingerprints, from which on it s
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one film looks like."""
+    """What one film looks like; held of all films at once."""
 
     shape: tuple[int, int]
     kind: str  # such as "PNG, 16 bit"

@@ -4,12 +4,15 @@ import logging
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
 from multiprocessing import resource_tracker
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Event, Thread, Timer
 from types import FrameType
@@ -42,6 +45,7 @@ PASSED_ON = signals("SIGUSR1", "SIGINT")
 BY_ELASTIC = signals("SIGHUP", "SIGQUIT") or signals("SIGTERM")
 HANDLED = (*PASSED_ON, signal.SIGTERM, *BY_ELASTIC)
 PATIENCE = 0.5  # seconds after Ctrl-C, within which a stop needs no announcement
+FOR_OTHER_MACHINES = 10.0  # seconds after a stop, in which they may stop too
 TO_BE_TAKEN = 3.0  # seconds that a worker that was stopped stays, until what it gives is on its way
 _joined: list[Others] = []  # where this process has met those that torchrun or srun started
 
@@ -164,7 +168,7 @@ def _elastic(plan: Topology, job: Path, reporter: Reporter) -> Any:
         monitor_interval=0.1,
         signals_to_handle=",".join(number.name for number in BY_ELASTIC),
     )
-    stop = _Stop(reporter)
+    stop = _Stop(reporter, plan, job.parent)
     for number in signals("SIGUSR1"):
         signal.signal(number, _pass_on)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -200,8 +204,9 @@ class _Stop:
     Workers hear SIGTERM for both, and never Ctrl-C, which a terminal sends to all of them besides.
     """
 
-    def __init__(self, reporter: Reporter) -> None:
-        self.number = 0
+    def __init__(self, reporter: Reporter, plan: Topology, folder: Path) -> None:
+        self.number, self._reporter, self._plan, self._folder = 0, reporter, plan, folder
+        self._over = Event()
         told = "Stopping when the state can be kept; Ctrl-C again stops at once."
         self._announcement = Timer(PATIENCE, reporter.note, [told])
         self._announcement.daemon = True
@@ -217,8 +222,20 @@ class _Stop:
             self._announcement.start()
         for worker in workers:
             worker.terminate()
+        if self._plan.num_nodes > 1:
+            Thread(target=self._end_without_others, args=(workers,), daemon=True).start()
+
+    def _end_without_others(self, workers: Sequence[BaseProcess]) -> None:
+        """PyTorch waits for other machines for minutes, in C++, where it hears no signal; they may have failed."""
+        for worker in workers:
+            wait([worker.sentinel])
+        if not self._over.wait(FOR_OTHER_MACHINES):
+            self._reporter.warn("Stopped. The other machines have not told that they stopped too.")
+            shutil.rmtree(self._folder, ignore_errors=True)
+            os._exit(128 + self.number)
 
     def over(self) -> None:
+        self._over.set()
         self._announcement.cancel()
 
 

@@ -46,8 +46,8 @@ class StatedViews:
             return np.array([self.cells.get(film, "") for film in ids], object)
         if self.paths is None:
             return np.full(len(ids), "", object)
-        headers = in_threads(partial(_header, max_pixels=self.max_pixels), self.paths(ids), num_cores())
-        return np.array([header.view for header in headers], object)
+        look = partial(_header, max_pixels=self.max_pixels)
+        return np.array([header.view for header in in_threads(look, self.paths(ids), num_cores())], object)
 
     def comparable(self, ids: Texts) -> list[str]:
         """PA, AP or L, or as much as is said: frontal, other, or nothing."""

@@ -191,7 +191,8 @@ def _greedy(stack: Sequence[Doubles], targets: NDArray[Any], part: Mask) -> tupl
     for _ in range(MAX_DRAWS if len(stack) > 1 else 1):
         scores = [_mean_ap(_summed(total, member, targets, part)) for member in stack]
         index = int(np.argmax(scores))
-        drawn, total = drawn + np.eye(len(stack))[index], total + stack[index]
+        drawn = drawn + np.eye(len(stack))[index]
+        total += stack[index]
         if scores[index] > best + 1e-9:
             best, weights = scores[index], drawn
     return best, tuple(float(weight) for weight in weights / weights.sum())

@@ -118,7 +118,7 @@ def _score(
     def scored(ids: Texts, features: NDArray[np.float32], first: bool) -> list[bytes]:
         for name, stretch in cosines.items():
             stretch.append(features @ texts[name].T)
-        if cosines:
+        if truth is not None:
             none = np.zeros(len(ids))
             normal.append(none if anchor is None else zeroshot.pooled(features @ anchor.T, options.pool))
         probabilities = zeroshot.score(features, texts, options.pool, anchor, encoder.temperature)

@@ -190,7 +190,7 @@ def _panel(title: str, curves: Sequence[Curve], left: int, top: int) -> list[str
     for index, curve in enumerate(curves):
         points = [place(*np.log10(pair)) for pair in zip(curve.sizes, curve.values, strict=True)]
         line, dash = " ".join(f"{x:.1f},{y:.1f}" for x, y in points), ("", "6 3", "2 3", "9 3 2 3")[index % 4]
-        stroke = f'stroke="{("#0b66a0", "#b3541e")[index // 4]}" stroke-dasharray="{dash}" stroke-width="2"'
+        stroke = f'stroke="{("#0b66a0", "#b3541e", "#3d7a37")[index // 4]}" stroke-dasharray="{dash}" stroke-width="2"'
         parts.append(f'<polyline points="{line}" fill="none" {stroke}/>')
         y = top + height + 40 + 18 * index
         parts.append(f'<path d="M{left} {y - 4}h30" {stroke}/>')

@@ -1,7 +1,5 @@
 import os
-import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -96,18 +94,6 @@ def test_a_stop_that_one_worker_heard_is_a_stop_of_all(tmp_path: Path) -> None:
         launched(stop_together, 2, tmp_path)
     teller.join()
     assert caught.value.code == 143
-
-
-@pytest.mark.soak
-def test_a_stop_that_one_machine_heard_is_a_stop_of_both(labels: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    arguments = ["train", "--csv", labels, "--out", tmp_path / "run", *FLAGS, "--epochs", 500]
-    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
-    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
-    nodes[0].terminate()
-    told = [node.communicate(timeout=60)[1] for node in nodes]
-    assert [node.returncode for node in nodes] == [143, 143], told
 
 
 def children(parent: int) -> list[int]:
@@ -252,37 +238,6 @@ def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels:
     common["csv"] = write_csv(tmp_path / "one.csv", ["ImageID"], [["film003.png"]])
     common["image_dir"] = labels.parent / "images"
     compare("ensemble", 2)  # one process has no film
-
-
-def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) -> None:
-    """Two commands with one rendezvous, on one machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    arguments = ["infer", run, "--csv", labels, "--device", "cpu", "--workers", "0", "--out", tmp_path / "p.csv"]
-    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address, "--run-id", "mine") for _ in range(2)]
-    told = [node.communicate(timeout=120) for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], told
-    assert sum("Wrote" in out for out, _ in told) == 1, "the first alone reports"
-    assert Predictions.read(tmp_path / "p.csv").ids.tolist() == read_ids(labels).tolist()
-
-
-@pytest.mark.soak
-def test_a_machine_that_lost_another_says_so(labels: Path, tmp_path: Path) -> None:
-    """The other says how its process ended."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    arguments = ["train", "--csv", labels, "--out", tmp_path / "run", *FLAGS, "--epochs", 500]
-    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
-    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
-    (worker,) = children(nodes[0].pid)
-    os.kill(worker, signal.SIGKILL)
-    own, others = (" ".join(node.communicate(timeout=120)[1].rpartition("Error: ")[2].split()) for node in nodes)
-    assert [node.returncode for node in nodes] == [5, 5], (own, others)
-    (rank,) = re.findall(r"^Process (\d) of 2 was ended from outside \(SIGKILL\)", own)
-    assert others.startswith(
-        f"Process {1 - int(rank)} of 2 lost process {rank} of another machine, at 127.0.0.1: it ended"
-    )
-    assert "The output of its own command has the reason." in others
 
 
 @pytest.mark.parametrize("met", [True, False])

@@ -30,6 +30,14 @@ def fail(process: Process, _: Reporter, how: str, began: Path) -> None:
     time.sleep(600)
 
 
+def gather_for_ever(process: Process, _: Reporter, began: Path) -> None:
+    """As predictions are made: whoever is stopped ends, and the others find that out."""
+    process.collected(None)
+    (began / str(process.rank)).touch()
+    while process.collected(None):
+        time.sleep(0.1)
+
+
 def stop_together(process: Process, _: Reporter, began: Path) -> None:
     """As a training stops: one has heard of it, and all agree to."""
     heard = threading.Event()

@@ -119,10 +119,10 @@ def test_the_ap_of_each_draw_is_that_of_resamples_to_the_last_bit() -> None:
     """Ties, films that are not labelled, findings without a positive."""
     rng = np.random.default_rng(0)
     empty = 0
-    for _ in range(500):
-        size = rng.integers(1, 40)
+    for most in (40, 3000) * 200:
+        size = rng.integers(1, most)
         targets = rng.choice([0.0, 1.0, np.nan], (size, 2), p=[0.7, 0.2, 0.1])
-        values = rng.choice(rng.random(8), (size, 2))
+        values = rng.choice([0.0, -0.0, *rng.normal(size=most)], (size, 2))
         everyone, alike = np.arange(size), np.ones(size)
         aps = [Ranking(targets[:, c], values[:, c], everyone)(alike)[0] for c in range(2)]
         if np.isnan(aps).all():
