@@ -103,7 +103,7 @@ def test_a_folder_that_is_gone_from_under_a_command_is_told(tmp_path: Path, word
     )
 
 
-@pytest.mark.parametrize("home", ["/proc/none", "/dev/null"])
+@pytest.mark.parametrize("home", ["/proc/none", pytest.param("/dev/null", marks=pytest.mark.soak)])
 def test_a_home_that_cannot_be_made_is_told_with_what_to_set(home: str) -> None:
     env = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
     command = [sys.executable, "-m", "cxrlt_cli", "train"]

@@ -44,7 +44,9 @@ def test_what_a_process_has_for_itself(mine: int, bound: list[frozenset[int]], f
     assert share_of_cores(mine, bound, 0) == found
 
 
-@pytest.mark.parametrize(("given", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")])
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "passive"), pytest.param({"OMP_WAIT_POLICY": "active"}, "active", marks=pytest.mark.soak)]
+)
 def test_threads_sleep_while_they_wait_unless_the_user_says_otherwise(given: dict[str, str], found: str) -> None:
     """Where OpenMP is loaded, that is, which tells its settings then."""
     code = (

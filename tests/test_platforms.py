@@ -38,7 +38,7 @@ assert CliRunner().invoke(app, ["train", "--help"]).exit_code == 0
 """
 
 
-@pytest.mark.parametrize("platform", ["win32", "darwin"])
+@pytest.mark.parametrize("platform", ["win32", pytest.param("darwin", marks=pytest.mark.soak)])
 def test_every_module_is_imported_where_there_is_no_linux(platform: str) -> None:
     done = subprocess.run([sys.executable, "-c", PRETEND, platform], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr[-3000:]

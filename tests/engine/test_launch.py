@@ -207,12 +207,17 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90) -> None:
         time.sleep(0.1)
 
 
-def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels: Path, tmp_path: Path) -> None:
-    """48 films on several processes with batches of 10: no share divides."""
+@pytest.mark.parametrize(
+    "name", ["infer", *(pytest.param(name, marks=pytest.mark.soak) for name in ("ood", "ensemble"))]
+)
+def test_predictions_do_not_depend_on_the_number_of_processes(
+    name: str, run: Path, labels: Path, tmp_path: Path
+) -> None:
+    """48 films on several processes with batches of 10: no share divides; of one film, a process has none."""
     common: dict[str, Any] = {"csv": labels, "device": "cpu", "workers": 0, "batch_size": 10, "precision": "fp32"}
     members = [run / "best.safetensors", run / "last.safetensors"]
 
-    def predicted(name: str, number: int) -> Predictions:
+    def predicted(number: int) -> Predictions:
         out = tmp_path / f"{name}-{number}.csv"
         values = {**common, "processes": number, "out": out}
         if name == "infer":
@@ -225,19 +230,17 @@ def test_predictions_do_not_depend_on_the_number_of_processes(run: Path, labels:
             ood(OodOptions.model_validate({**values, **kept}), Recorder())
         return Predictions.read(out)
 
-    def compare(name: str, number: int) -> None:
-        many, one = predicted(name, number), predicted(name, 1)
-        assert one.ids.tolist() == many.ids.tolist() == read_ids(common["csv"]).tolist()
-        np.testing.assert_allclose(many.probabilities, one.probabilities, atol=1e-5)
-
-    compare("infer", 3)
-    many, alone = (Embeddings.read(tmp_path / f"{number}.npz") for number in (3, 1))
-    assert many.ids.tolist() == alone.ids.tolist() == read_ids(common["csv"]).tolist()
-    np.testing.assert_allclose(many.features, alone.features, atol=1e-4)
-    compare("ood", 2)
-    common["csv"] = write_csv(tmp_path / "one.csv", ["ImageID"], [["film003.png"]])
-    common["image_dir"] = labels.parent / "images"
-    compare("ensemble", 2)  # one process has no film
+    if name == "ensemble":
+        common["csv"] = write_csv(tmp_path / "one.csv", ["ImageID"], [["film003.png"]])
+        common["image_dir"] = labels.parent / "images"
+    number = 3 if name == "infer" else 2
+    many, one = predicted(number), predicted(1)
+    assert one.ids.tolist() == many.ids.tolist() == read_ids(common["csv"]).tolist()
+    np.testing.assert_allclose(many.probabilities, one.probabilities, atol=1e-5)
+    if name == "infer":
+        vectors, alone = (Embeddings.read(tmp_path / f"{count}.npz") for count in (number, 1))
+        assert vectors.ids.tolist() == alone.ids.tolist() == many.ids.tolist()
+        np.testing.assert_allclose(vectors.features, alone.features, atol=1e-4)
 
 
 @pytest.mark.parametrize("met", [True, False])

@@ -134,7 +134,9 @@ def test_kill_9_at_any_moment_changes_nothing(whole: Path, labels: Path, tmp_pat
     assert hashes(out) == hashes(whole)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.soak), (signal.SIGINT, 130)]
+)
 def test_a_signal_keeps_what_was_learned_and_ends(labels: Path, tmp_path: Path, number: int, code: int) -> None:
     out = tmp_path / "run"
     arguments = ["train", "--csv", labels, "--out", out, "--weights=none", "--val-fraction=0.3", "--workers=2"]
