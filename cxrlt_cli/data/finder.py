@@ -302,8 +302,9 @@ class Finder:
         folder = next((f for k in range(len(parts)) if (f := self.listing.folder(parts[k:-1])) is not None), "")
         near = [file for file in self.listing.files() if ending_of(file) and posixpath.dirname(file) == folder]
         names = {posixpath.basename(file): file for file in islice(near, COMPARED)}
+        stem = stem_of(parts[-1])
         for name, file in names.items():
-            if stem_of(name).lstrip("0") == stem_of(parts[-1]):
+            if stem_of(name) != stem == stem_of(name).lstrip("0"):
                 return f"{file} may be '{film}' that lost its zeros, as in Excel: keep the column as text."
         close = difflib.get_close_matches(parts[-1], names, 1, 0.8)
         return f"Nearest to '{film}' is '{names[close[0]]}'." if close else ""

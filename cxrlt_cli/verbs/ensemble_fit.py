@@ -137,9 +137,11 @@ def read_fit(options: EnsembleOptions, reporter: Reporter) -> Deciding | None:
             "Leave --calibration and --decisions out, or fit this one.",
         )
     if "predictions" in known["members"]:
-        before, now = content.get("paths", ()), list(map(str, options.members))
-        pairs = listed([f"{new} as {old}" for old, new in zip(before, now, strict=False)])
-        reporter.note(f"{path} was fitted on predictions. It holds where these are of the same models: {pairs}.")
+        before = content.get("paths", ["predictions that it does not name"] * len(options.members))
+        pairs = [f"{new} as {old}" for old, new in zip(before, options.members, strict=False)]
+        reporter.note(
+            f"{path} was fitted on predictions. It holds where these are of the same models: {listed(pairs)}."
+        )
     if views != options.tta:
         reporter.note(f"Calibrations and thresholds were fitted with --tta {views}, and suit others less well.")
     return Deciding(calibration, None, options.decide, "the films of --fit")

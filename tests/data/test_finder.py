@@ -105,6 +105,7 @@ def test_zeros_that_a_spreadsheet_took_away_are_seen(tmp_path: Path) -> None:
     said = "00000150_002.png may be '150_002' that lost its zeros, as in Excel: keep the column as text."
     assert finder.nearest("150_002") == said
     assert finder.nearest("151_002") == ""
+    assert finder.nearest("00000150_002.jpg") == "Nearest to '00000150_002.jpg' is '00000150_002.png'."
 
 
 def test_folders_and_pipes_are_no_films_and_empty_files_are_told(tmp_path: Path) -> None:

@@ -27,13 +27,26 @@ if __name__ == "__main__":
 """
 
 
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def both(*arguments: object) -> "list[subprocess.Popen[str]]":
+    address = free_address()
+    return [command(*arguments, "--nodes", 2, "--rendezvous", address, "--run-id", "mine") for _ in range(2)]
+
+
+def training(labels: Path, out: Path) -> "list[subprocess.Popen[str]]":
+    """Two machines that have trained an epoch."""
+    nodes = both("train", "--csv", labels, "--out", out, *FLAGS, "--epochs", 500)
+    wait_for(lambda: (out / "history.jsonl").exists())
+    return nodes
+
+
 @pytest.mark.soak
 def test_a_stop_that_one_machine_heard_is_a_stop_of_both(labels: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    arguments = ["train", "--csv", labels, "--out", tmp_path / "run", *FLAGS, "--epochs", 500]
-    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
-    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
+    nodes = training(labels, tmp_path / "run")
     nodes[0].terminate()
     told = [node.communicate(timeout=60)[1] for node in nodes]
     assert [node.returncode for node in nodes] == [143, 143], told
@@ -41,11 +54,9 @@ def test_a_stop_that_one_machine_heard_is_a_stop_of_both(labels: Path, tmp_path:
 
 @pytest.mark.soak
 def test_a_machine_that_is_stopped_does_not_wait_for_another_that_failed(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
     (tmp_path / "on_two.py").write_text(ON_TWO)
     (tmp_path / "began").mkdir()
-    line = [sys.executable, str(tmp_path / "on_two.py"), address, str(tmp_path / "began")]
+    line = [sys.executable, str(tmp_path / "on_two.py"), free_address(), str(tmp_path / "began")]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     nodes = [subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=env) for _ in range(2)]
     wait_for(lambda: len(list((tmp_path / "began").iterdir())) == 2)
@@ -57,10 +68,7 @@ def test_a_machine_that_is_stopped_does_not_wait_for_another_that_failed(tmp_pat
 
 def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) -> None:
     """Two commands with one rendezvous, on one machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    arguments = ["infer", run, "--csv", labels, "--device", "cpu", "--workers", "0", "--out", tmp_path / "p.csv"]
-    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address, "--run-id", "mine") for _ in range(2)]
+    nodes = both("infer", run, "--csv", labels, "--device", "cpu", "--workers", "0", "--out", tmp_path / "p.csv")
     told = [node.communicate(timeout=120) for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], told
     assert sum("Wrote" in out for out, _ in told) == 1, "the first alone reports"
@@ -70,11 +78,7 @@ def test_two_machines_compute_together(run: Path, labels: Path, tmp_path: Path) 
 @pytest.mark.soak
 def test_a_machine_that_lost_another_says_so(labels: Path, tmp_path: Path) -> None:
     """The other says how its process ended."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    arguments = ["train", "--csv", labels, "--out", tmp_path / "run", *FLAGS, "--epochs", 500]
-    nodes = [command(*arguments, "--nodes", 2, "--rendezvous", address) for _ in range(2)]
-    wait_for(lambda: (tmp_path / "run" / "history.jsonl").exists())
+    nodes = training(labels, tmp_path / "run")
     (worker,) = children(nodes[0].pid)
     os.kill(worker, signal.SIGKILL)
     own, others = (" ".join(node.communicate(timeout=120)[1].rpartition("Error: ")[2].split()) for node in nodes)
